@@ -1,0 +1,218 @@
+/* Times load, text, step, decode, render and write separately: bench [--model PATH] [--side PX] [--steps N] [--repeat N] [--threads N] [--json FILE]
+ * Medians with the smallest and largest, as a table on standard output and, where asked for, as JSON. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "unetdump.h"
+
+enum { SAMPLES_MOST = 256, ROWS = 7 };
+
+typedef struct row {
+    const char *name, *what;
+    double seconds[SAMPLES_MOST];
+    int count;
+} row;
+
+enum { LOAD, TEXT, STEP, STEP_TAPPED, DECODE, RENDER, WRITE };
+static row rows[ROWS] = {
+    { "load", "the checkpoint, from the page cache to packed weights", { 0 }, 0 },
+    { "text", "one prompt encoded", { 0 }, 0 },
+    { "step", "one sampler step with guidance (U-Net batch 2), nothing captured", { 0 }, 0 },
+    { "step, captured", "the same with all blocks' canvases rendered, handed to a sink that keeps nothing", { 0 }, 0 },
+    { "decode", "the latent to a picture", { 0 }, 0 },
+    { "render", "IN01's channels to a canvas, default colours", { 0 }, 0 },
+    { "write", "that canvas to a PNG file", { 0 }, 0 },
+};
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void record(int index, double begin) {
+    if (rows[index].count < SAMPLES_MOST) rows[index].seconds[rows[index].count++] = now() - begin;
+}
+
+static void check(udump_status status, const udump_error *error) {
+    if (!status) return;
+    char line[1024];
+    udump_error_format(error, line, sizeof line);
+    fprintf(stderr, "bench: %s\n", line);
+    exit(1);
+}
+
+static int compare(const void *a, const void *b) {
+    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
+}
+
+/* Keeps the first tensor it is given, [c, h, w] as float32. */
+typedef struct kept {
+    float *values;
+    int64_t shape[3];
+} kept;
+
+static udump_flow keep(void *user, const udump_place *place, const udump_view *view) {
+    kept *k = user;
+    (void)place;
+    if (k->values || view->dtype != UDUMP_F32) return UDUMP_CONTINUE;
+    memcpy(k->shape, view->shape, sizeof k->shape);
+    k->values = malloc((size_t)(view->shape[0] * view->shape[1] * view->shape[2]) * sizeof *k->values);
+    for (int64_t c = 0, i = 0; k->values && c < view->shape[0]; c++)
+        for (int64_t y = 0; y < view->shape[1]; y++)
+            for (int64_t x = 0; x < view->shape[2]; x++)
+                k->values[i++] = ((const float *)view->data)[c * view->stride[0] + y * view->stride[1] + x * view->stride[2]];
+    return UDUMP_CONTINUE;
+}
+
+static udump_flow discard(void *user, const udump_canvas *canvas) {
+    *(int64_t *)user += canvas->picture.width_px;
+    return UDUMP_CONTINUE;
+}
+
+static udump_model *time_load(const char *path, const udump_model_options *options, int repeat) {
+    udump_model *model = NULL;
+    udump_error error;
+    for (int i = 0; i < repeat; i++) {
+        udump_model_release(model);
+        double begin = now();
+        check(udump_model_load(path, options, &model, &error), &error);
+        record(LOAD, begin);
+    }
+    return model;
+}
+
+static void time_text(udump_session *session, int repeat) {
+    udump_error error;
+    for (int i = 0; i < repeat; i++) {
+        udump_context *context = NULL;
+        double begin = now();
+        check(udump_context_encode(session, "a red circle on a blue background", &context, &error), &error);
+        record(TEXT, begin);
+        udump_context_release(context);
+    }
+}
+
+/* One run, its steps timed into `index`; the first is left out: it warms the plans. */
+static void time_steps(udump_session *session, const udump_generate_options *options, const udump_sink *sink, int index, int decodes) {
+    udump_error error;
+    int32_t remaining = -1;
+    check(udump_begin(session, options, NULL, sink, &error), &error);
+    for (int step = 0; remaining != 0; step++) {
+        double begin = now();
+        check(udump_step(session, &remaining, &error), &error);
+        if (step) record(index, begin);
+    }
+    double begin = now();
+    check(udump_end(session, decodes, &error), &error);
+    if (decodes) record(DECODE, begin);
+}
+
+static void time_pictures(const kept *k, int repeat) {
+    udump_error error;
+    udump_view view = { k->values, UDUMP_F32, 3, { k->shape[0], k->shape[1], k->shape[2] }, { k->shape[1] * k->shape[2], k->shape[2], 1 } };
+    char path[] = "/tmp/unetdump-bench-XXXXXX";
+    if (!k->values || !mkdtemp(path)) return;
+    char file[sizeof path + 16];
+    snprintf(file, sizeof file, "%s/canvas.png", path);
+    for (int i = 0; i < repeat; i++) {
+        udump_image canvas = { 0 };
+        double begin = now();
+        check(udump_render(&view, NULL, &canvas, NULL, &error), &error);
+        record(RENDER, begin);
+        begin = now();
+        check(udump_png_write(file, &canvas.picture, NULL, &error), &error);
+        record(WRITE, begin);
+        udump_image_free(&canvas);
+    }
+    remove(file);
+    remove(path);
+}
+
+static json_t *results_json(const udump_model_info *info, const udump_generate_options *o, long peak_kib) {
+    json_t *list = json_array();
+    for (int i = 0; i < ROWS; i++)
+        if (rows[i].count)
+            json_array_append_new(list,
+                json_pack("{s:s, s:f, s:f, s:f, s:i}", "name", rows[i].name, "median_s", rows[i].seconds[rows[i].count / 2], "least_s",
+                    rows[i].seconds[0], "most_s", rows[i].seconds[rows[i].count - 1], "samples", rows[i].count));
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:o}", "unetdump", udump_version(), "device", info->device, "precision",
+        info->precision, "threads", (int)info->threads, "side_px", (int)o->width_px, "weight_bytes", (json_int_t)info->weight_bytes,
+        "peak_rss_bytes", (json_int_t)peak_kib * 1024, "rows", list);
+}
+
+static void report(const udump_model *model, const udump_generate_options *o, const char *json_path) {
+    udump_model_info info;
+    struct rusage usage;
+    udump_model_get_info(model, &info);
+    getrusage(RUSAGE_SELF, &usage);
+    printf("%.1f M parameters, %s, %s, %d threads, %d x %d pixels\n\n", (double)info.parameter_count / 1e6, info.device, info.precision,
+        (int)info.threads, (int)o->width_px, (int)o->height_px);
+    printf("%-15s %11s %11s %11s %8s\n", "", "median ms", "least ms", "most ms", "samples");
+    for (int i = 0; i < ROWS; i++) {
+        row *r = &rows[i];
+        if (!r->count) continue;
+        qsort(r->seconds, (size_t)r->count, sizeof *r->seconds, compare);
+        printf("%-15s %11.2f %11.2f %11.2f %8d  %s\n", r->name, 1e3 * r->seconds[r->count / 2], 1e3 * r->seconds[0],
+            1e3 * r->seconds[r->count - 1], r->count, r->what);
+    }
+    printf("\nweights %.0f MB, peak memory %.0f MB\n", (double)info.weight_bytes / 1e6, (double)usage.ru_maxrss * 1024 / 1e6);
+    json_t *json = json_path ? results_json(&info, o, usage.ru_maxrss) : NULL;
+    if (json && json_dump_file(json, json_path, JSON_INDENT(1))) fprintf(stderr, "bench: %s cannot be written\n", json_path);
+    json_decref(json);
+}
+
+int main(int argc, char **argv) {
+    const char *path = "models/demo", *json_path = NULL;
+    int repeat = 5;
+    udump_generate_options options;
+    udump_model_options model_options;
+    udump_generate_options_init(&options);
+    udump_model_options_init(&model_options);
+    options.prompt = "a red circle on a blue background";
+    options.sampler = "Euler";
+    options.steps = 11;
+    options.width_px = 128;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--model") == 0) path = argv[i + 1];
+        else if (strcmp(argv[i], "--side") == 0) options.width_px = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--steps") == 0) options.steps = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--repeat") == 0) repeat = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--threads") == 0) model_options.threads = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--json") == 0) json_path = argv[i + 1];
+        else return fprintf(stderr, "bench: unknown option '%s'\n", argv[i]), 2;
+    }
+    options.height_px = options.width_px;
+
+    udump_error error;
+    udump_session *session = NULL;
+    udump_model *model = time_load(path, &model_options, repeat);
+    check(udump_session_create(model, &session, &error), &error);
+    time_text(session, repeat);
+    udump_generate_options tapped = options;
+    tapped.features = "";
+    kept k = { 0 };
+    int64_t pixels = 0;
+    const udump_sink none = { .struct_bytes = sizeof none },
+                     canvases = { .struct_bytes = sizeof canvases, .user = &pixels, .canvas = discard };
+    const udump_sink tensors = { .struct_bytes = sizeof tensors, .user = &k, .tensor = keep };
+    for (int i = 0; i < repeat; i++) { /* side by side: the machine's mood falls on both */
+        time_steps(session, &options, &none, STEP, 1);
+        time_steps(session, &tapped, &canvases, STEP_TAPPED, 0);
+    }
+    udump_generate_options one = options;
+    one.steps = 1;
+    one.features = "IN01";
+    one.no_canvas = one.want_tensors = 1;
+    time_steps(session, &one, &tensors, STEP, 0);
+    time_pictures(&k, repeat);
+    report(model, &options, json_path);
+    free(k.values);
+    udump_session_destroy(session);
+    udump_model_release(model);
+    return 0;
+}

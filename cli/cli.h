@@ -1,0 +1,57 @@
+/* The command: reads arguments, calls the library through its public header, writes what it says. One file a subcommand. */
+#ifndef UNETDUMP_CLI_H
+#define UNETDUMP_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "unetdump.h"
+
+/* Exit statuses. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_INPUT = 2 };
+
+typedef struct cli_option {
+    const char *name;     /* "--steps" */
+    const char *shorthand; /* "-s", or NULL */
+    enum { OPTION_TEXT, OPTION_INTEGER, OPTION_NUMBER, OPTION_SEED, OPTION_FLAG } kind;
+    void *value;          /* const char **, int32_t *, double *, uint64_t *, bool * */
+    const char *help;
+} cli_option;
+
+/* Parses argv: options may come anywhere, "--name=value" and "--name value" alike; "--" ends them. Up to `most` other arguments go to
+ * rest. Returns their number, or -1 after printing what is wrong. */
+int parse_options(int argc, char **argv, const cli_option *options, size_t option_count, const char **rest, int most);
+void print_options(const cli_option *options, size_t option_count);
+
+/* Prints "unetdump: ..." and returns the exit status. */
+int fail_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int fail_error(const udump_error *error);
+/* The same for what was to be read: a file that cannot be opened is bad input there. */
+int fail_input(const udump_error *error);
+
+/* The index of text in names; -1 if it is not there. */
+int find_name(const char *text, const char *const *names, size_t count);
+
+/* "none", "sum", "1-norm", "2-norm". False after printing what is wrong. */
+bool parse_average(const char *text, udump_average *average);
+
+/* Prints value as JSON on standard output and lets go of it. Returns the exit status (standard output may be a full disk). */
+int print_json(json_t *value);
+/* Flushes standard output; a failure to write becomes the exit status. */
+int finish_output(int status);
+
+/* -m, --device, --precision, --prediction, --threads, as the commands that load a model have them. */
+typedef struct model_arguments {
+    const char *path, *device, *precision, *prediction;
+    int32_t threads;
+} model_arguments;
+/* Loads, and prints the warnings that loading gave. On failure prints, and returns an exit status in *status. */
+udump_model *load_model(const model_arguments *arguments, int *status);
+
+int command_generate(int argc, char **argv);
+int command_render(int argc, char **argv);
+int command_inspect(int argc, char **argv);
+int command_parse(int argc, char **argv);
+int command_tokens(int argc, char **argv);
+
+#endif

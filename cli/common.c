@@ -1,0 +1,100 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+int fail_usage(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("unetdump: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return EXIT_BAD_INPUT;
+}
+
+int fail_error(const udump_error *error) {
+    char line[2048];
+    udump_error_format(error, line, sizeof line);
+    for (char *c = line; *c; c++)
+        if (*c == '\n' || *c == '\r') *c = ' '; /* one line, whatever a file's name holds */
+    fprintf(stderr, "unetdump: %s\n", line);
+    switch (error->status) {
+    case UDUMP_ERROR_ARGUMENT:
+    case UDUMP_ERROR_SYNTAX:
+    case UDUMP_ERROR_FORMAT:
+    case UDUMP_ERROR_WEIGHTS:
+    case UDUMP_ERROR_UNSUPPORTED: return EXIT_BAD_INPUT;
+    default: return EXIT_FAILED;
+    }
+}
+
+int fail_input(const udump_error *error) {
+    int status = fail_error(error);
+    return error->status == UDUMP_ERROR_FILE ? EXIT_BAD_INPUT : status;
+}
+
+int find_name(const char *text, const char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(text, names[i]) == 0) return (int)i;
+    return -1;
+}
+
+bool parse_average(const char *text, udump_average *average) {
+    static const char *const names[] = { "none", "sum", "1-norm", "2-norm" };
+    int index = find_name(text, names, 4);
+    if (index < 0) return fail_usage("--average: expected none, sum, 1-norm or 2-norm, found '%s'", text), false;
+    *average = (udump_average)index;
+    return true;
+}
+
+int finish_output(int status) {
+    if (fflush(stdout) || ferror(stdout)) {
+        fputs("unetdump: standard output cannot be written\n", stderr);
+        return EXIT_FAILED;
+    }
+    return status;
+}
+
+int print_json(json_t *value) {
+    bool fine = value && json_dumpf(value, stdout, JSON_COMPACT) == 0;
+    json_decref(value);
+    if (fine) putchar('\n');
+    return fine ? finish_output(EXIT_DONE) : (fputs("unetdump: out of memory\n", stderr), EXIT_FAILED);
+}
+
+/* One of names, or -1 after printing what is wrong; NULL text is the first. */
+static int choose(const char *option, const char *text, const char *const *names, size_t count) {
+    int index = text ? find_name(text, names, count) : 0;
+    if (index >= 0) return index;
+    char known[128] = "";
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    fail_usage("%s: expected one of %s, found '%s'", option, known, text);
+    return -1;
+}
+
+udump_model *load_model(const model_arguments *arguments, int *status) {
+    static const char *const devices[] = { "auto", "cpu", "reference" }, *const precisions[] = { "auto", "fp32", "bf16" },
+                             *const predictions[] = { "auto", "epsilon", "v" };
+    udump_model_options options;
+    udump_model_options_init(&options);
+    int device = choose("--device", arguments->device, devices, 3);
+    int precision = choose("--precision", arguments->precision, precisions, 3);
+    int prediction = choose("--prediction", arguments->prediction, predictions, 3);
+    *status = EXIT_BAD_INPUT;
+    if (device < 0 || precision < 0 || prediction < 0) return NULL;
+    if (arguments->threads < 0) return fail_usage("--threads: expected a number from 1, found %d", (int)arguments->threads), NULL;
+    options.device = (udump_device)device;
+    options.precision = (udump_precision)precision;
+    options.prediction = (udump_prediction)prediction;
+    options.threads = arguments->threads;
+    udump_model *model = NULL;
+    udump_error error;
+    if (udump_model_load(arguments->path, &options, &model, &error)) return *status = fail_input(&error), NULL;
+    for (int32_t i = 0; udump_model_warning(model, i); i++) fprintf(stderr, "unetdump: warning: %s\n", udump_model_warning(model, i));
+    return model;
+}

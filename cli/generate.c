@@ -1,0 +1,165 @@
+/* unetdump generate -m MODEL -p PROMPT -o DIR ... */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "progress.h"
+
+/* What the options say, in the command's own types. */
+typedef struct arguments {
+    model_arguments model;
+    const char *output, *rng, *noise, *side, *average, *dump;
+    double cfg;
+    bool no_canvas, quiet, help;
+    udump_generate_options options;
+} arguments;
+
+enum { OPTIONS_MOST = 40 };
+
+static size_t list_options(arguments *a, cli_option *list) {
+    udump_generate_options *o = &a->options;
+    const cli_option all[] = {
+        { "--model", "-m", OPTION_TEXT, &a->model.path, "a diffusers folder, or a single .safetensors file" },
+        { "--prompt", "-p", OPTION_TEXT, &o->prompt, "what to draw" },
+        { "--negative-prompt", "-n", OPTION_TEXT, &o->negative_prompt, "what not to draw" },
+        { "--output", "-o", OPTION_TEXT, &a->output, "the folder to write to" },
+        { "--width", NULL, OPTION_INTEGER, &o->width_px, "pixels, a multiple of 8 (512)" },
+        { "--height", NULL, OPTION_INTEGER, &o->height_px, "pixels, a multiple of 8 (512)" },
+        { "--steps", NULL, OPTION_INTEGER, &o->steps, "sampling steps (20)" },
+        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler, Euler a, DPM++ 2M or DDIM (Euler a)" },
+        { "--scheduler", NULL, OPTION_TEXT, &o->schedule, "Automatic, Uniform or Karras (Automatic)" },
+        { "--cfg", NULL, OPTION_NUMBER, &a->cfg, "classifier-free guidance; 1 runs without the negative prompt (7)" },
+        { "--seed", NULL, OPTION_SEED, &o->seed, "of the first image (0)" },
+        { "--batch-size", NULL, OPTION_INTEGER, &o->batch_size, "images; image i has seed + i (1)" },
+        { "--rng", NULL, OPTION_TEXT, &a->rng, "nv or cpu: whose torch.randn (nv)" },
+        { "--noise", NULL, OPTION_TEXT, &a->noise, "a .npy file, [batch, 4, H/8, W/8] of unit variance, instead" },
+        { "--device", NULL, OPTION_TEXT, &a->model.device, "auto, cpu or reference (auto)" },
+        { "--precision", NULL, OPTION_TEXT, &a->model.precision, "auto, fp32 or bf16 (auto: bf16 where the CPU has AMX)" },
+        { "--prediction", NULL, OPTION_TEXT, &a->model.prediction, "auto, epsilon or v (auto: the model's config)" },
+        { "--threads", NULL, OPTION_INTEGER, &a->model.threads, "0 is one for each core (0)" },
+        { "--features", NULL, OPTION_TEXT, &o->features, "blocks to show: IN00,M00,OUT00-OUT11(+2); \"\" is all" },
+        { "--feature-steps", NULL, OPTION_TEXT, &o->feature_steps, "steps to show: 1,5,10-20(+5) (all)" },
+        { "--side", NULL, OPTION_TEXT, &a->side, "cond, uncond or both: whose features (cond)" },
+        { "--average", NULL, OPTION_TEXT, &a->average, "none, sum, 1-norm or 2-norm: also draw the average (none)" },
+        { "--color", NULL, OPTION_TEXT, &o->style.color, "white-black, red-blue, rgb:R;G;B or hsl:H;S;L (hsl:(2+v)/3;1.0;0.5)" },
+        { "--transform", NULL, OPTION_TEXT, &o->style.transform, "auto01, auto11, linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
+        { "--dump", NULL, OPTION_TEXT, &a->dump, "npy: also write the features' values" },
+        { "--no-canvas", NULL, OPTION_FLAG, &a->no_canvas, "write no pictures of features" },
+        { "--quiet", "-q", OPTION_FLAG, &a->quiet, "no progress" },
+        { "--help", "-h", OPTION_FLAG, &a->help, "this text" },
+    };
+    memcpy(list, all, sizeof all);
+    return sizeof all / sizeof *all;
+}
+
+/* The options that are names. False after printing what is wrong. */
+static bool resolve_names(arguments *a, udump_folder_options *folder) {
+    static const char *const rngs[] = { "nv", "cpu" }, *const sides[] = { "cond", "uncond", "both" };
+    int rng = find_name(a->rng, rngs, 2), side = find_name(a->side, sides, 3);
+    if (rng < 0) return fail_usage("--rng: expected nv or cpu, found '%s'", a->rng), false;
+    if (side < 0) return fail_usage("--side: expected cond, uncond or both, found '%s'", a->side), false;
+    if (a->dump && strcmp(a->dump, "npy")) return fail_usage("--dump: expected npy, found '%s'", a->dump), false;
+    a->options.rng = (udump_rng)rng;
+    a->options.side = (udump_side)side;
+    a->options.no_canvas = a->no_canvas;
+    a->options.want_tensors = a->dump != NULL;
+    folder->dump = a->dump ? UDUMP_DUMP_NPY : UDUMP_DUMP_NONE;
+    return parse_average(a->average, &a->options.style.average);
+}
+
+/* A negative or zero size would mean "default" to the library; here it is a mistake. */
+static bool check_numbers(const arguments *a) {
+    const udump_generate_options *o = &a->options;
+    if (a->cfg == 0) return fail_usage("--cfg: expected a number other than 0, found 0"), false;
+    if (o->steps < 1 || o->steps > 1000) return fail_usage("--steps: expected a number from 1 to 1000, found %d", (int)o->steps), false;
+    if (o->batch_size < 1) return fail_usage("--batch-size: expected a number from 1, found %d", (int)o->batch_size), false;
+    if (o->width_px < 1 || o->height_px < 1)
+        return fail_usage("--width, --height: expected a multiple of 8 from 8 to 16384, found %d",
+                   (int)(o->width_px < 1 ? o->width_px : o->height_px)),
+               false;
+    return true;
+}
+
+/* Options of the features without features would do nothing: a mistake. */
+static bool check_features(const arguments *a) {
+    const char *idle = a->options.feature_steps ? "--feature-steps" : a->dump ? "--dump" : a->no_canvas ? "--no-canvas" : NULL;
+    if (a->options.features || !idle) return true;
+    return fail_usage("%s needs --features (\"\" is all blocks)", idle), false;
+}
+
+static udump_cancel interrupted = UDUMP_CANCEL_INIT;
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    udump_cancel_raise(&interrupted);
+}
+
+/* The steps that a spec names past the end select nothing: worth a word. */
+static void warn_about_steps(const arguments *a) {
+    uint8_t selected[1000];
+    int32_t beyond = 0;
+    if (!a->options.features || !a->options.feature_steps
+        || udump_steps_parse(a->options.feature_steps, a->options.steps, selected, &beyond, NULL))
+        return;
+    if (beyond > 0 && memchr(selected, 1, (size_t)a->options.steps))
+        fprintf(stderr, "unetdump: warning: --feature-steps: %d of the steps named lie past the last, %d\n", (int)beyond,
+            (int)a->options.steps);
+}
+
+static int run(udump_session *session, const arguments *a, const udump_folder_options *folder_options) {
+    udump_error error;
+    udump_folder *folder = NULL;
+    if (udump_folder_open(a->output, folder_options, &folder, &error)) return fail_error(&error);
+    progress_bar bar;
+    udump_sink sink = progress_wrap(&bar, folder, a->quiet);
+    udump_status status = udump_generate(session, &a->options, &sink, &error);
+    progress_end(&bar);
+    udump_error close_error;
+    udump_status close_status = udump_folder_close(folder, status == UDUMP_OK, &close_error);
+    /* A writer that failed stopped the run: its error is the cause, the run's only says that it was stopped. */
+    if (close_status && (!status || status == UDUMP_ERROR_CANCELLED)) return fail_error(&close_error);
+    return status ? fail_error(&error) : EXIT_DONE;
+}
+
+static int generate(arguments *a, const udump_folder_options *folder_options) {
+    udump_array noise = { 0 };
+    udump_error error;
+    if (a->noise && udump_npy_read(a->noise, &noise, &error)) return fail_input(&error);
+    if (a->noise) a->options.noise = &noise.view;
+    int status;
+    udump_session *session = NULL;
+    udump_model *model = load_model(&a->model, &status);
+    if (model) status = udump_session_create(model, &session, &error) ? fail_error(&error) : run(session, a, folder_options);
+    udump_session_destroy(session);
+    udump_model_release(model);
+    udump_array_free(&noise);
+    return status;
+}
+
+int command_generate(int argc, char **argv) {
+    arguments a = { .rng = "nv", .side = "cond", .average = "none", .cfg = 7 };
+    udump_folder_options folder_options;
+    udump_generate_options_init(&a.options);
+    udump_folder_options_init(&folder_options);
+    a.options.width_px = a.options.height_px = 512;
+    a.options.steps = 20;
+    a.options.batch_size = 1;
+    a.options.cancel = &interrupted;
+    cli_option options[OPTIONS_MOST];
+    size_t count = list_options(&a, options);
+    if (parse_options(argc, argv, options, count, NULL, 0) < 0) return EXIT_BAD_INPUT;
+    if (a.help) {
+        puts("usage: unetdump generate -m MODEL -p PROMPT -o DIR [options]\n");
+        print_options(options, count);
+        return finish_output(EXIT_DONE);
+    }
+    if (!a.model.path || !a.options.prompt || !a.output)
+        return fail_usage("generate needs %s", !a.model.path ? "-m MODEL" : !a.options.prompt ? "-p PROMPT" : "-o DIR");
+    if (!resolve_names(&a, &folder_options) || !check_numbers(&a) || !check_features(&a)) return EXIT_BAD_INPUT;
+    a.options.cfg = (float)a.cfg;
+    warn_about_steps(&a);
+    signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_interrupt);
+    return generate(&a, &folder_options);
+}

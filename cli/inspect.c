@@ -1,0 +1,84 @@
+/* unetdump inspect MODEL [--json] */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli.h"
+
+static const char *dtype_name(udump_dtype dtype) { return dtype == UDUMP_F32 ? "F32" : dtype == UDUMP_F16 ? "F16" : "BF16"; }
+
+static json_t *blocks_json(const udump_model *model, int32_t count) {
+    json_t *list = json_array();
+    for (int32_t i = 0; i < count; i++) {
+        udump_block_info b;
+        if (udump_model_get_block(model, i, &b, NULL)) break;
+        json_array_append_new(list,
+            json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "name", b.name, "path", b.path, "channels", (int)b.channels, "downscale",
+                (int)b.downscale, "attention_depth", (int)b.attention_depth, "heads", (int)b.heads, "head_dim", (int)b.head_dim));
+    }
+    return list;
+}
+
+static json_t *tensors_json(const udump_model *model) {
+    json_t *list = json_array();
+    udump_tensor_info t;
+    for (int64_t i = 0; !udump_model_get_tensor(model, i, &t, NULL); i++) {
+        json_t *shape = json_array();
+        for (int32_t d = 0; d < t.rank; d++) json_array_append_new(shape, json_integer(t.shape[d]));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:o}", "name", t.name, "part", t.part, "dtype", dtype_name(t.dtype), "shape", shape));
+    }
+    return list;
+}
+
+static int inspect_json(const udump_model *model, const udump_model_info *info) {
+    return print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:o, s:o}", "family", info->family, "layout", info->layout,
+        "prediction", info->prediction, "device", info->device, "precision", info->precision, "context_dim", (int)info->context_dim,
+        "context_tokens", (int)info->context_tokens, "parameters", (json_int_t)info->parameter_count, "weight_bytes",
+        (json_int_t)info->weight_bytes, "blocks", blocks_json(model, info->block_count), "tensors", tensors_json(model)));
+}
+
+static int inspect_text(const udump_model *model, const udump_model_info *info) {
+    printf("%s, %s layout, %s prediction; %.1f M parameters, %.1f MB packed as %s\n", info->family, info->layout, info->prediction,
+        (double)info->parameter_count / 1e6, (double)info->weight_bytes / 1e6, info->precision);
+    printf("%s; contexts [%d, %d]\n\n", info->device_note, (int)info->context_tokens, (int)info->context_dim);
+    printf("block  channels  size  attention          in diffusers\n");
+    for (int32_t i = 0; i < info->block_count; i++) {
+        udump_block_info b;
+        if (udump_model_get_block(model, i, &b, NULL)) break;
+        char attention[32] = "-";
+        if (b.attention_depth)
+            snprintf(attention, sizeof attention, "%d x %d heads x %d", (int)b.attention_depth, (int)b.heads, (int)b.head_dim);
+        printf("%-5s  %8d  1/%-2d  %-17s  %s\n", b.name, (int)b.channels, (int)b.downscale, attention, b.path);
+    }
+    int64_t tensors = 0;
+    udump_tensor_info t;
+    while (!udump_model_get_tensor(model, tensors, &t, NULL)) tensors++;
+    printf("\n%" PRId64 " tensors (--json lists them)\n", tensors);
+    return finish_output(EXIT_DONE);
+}
+
+int command_inspect(int argc, char **argv) {
+    bool json = false, help = false;
+    model_arguments arguments = { 0 };
+    const cli_option options[] = {
+        { "--json", NULL, OPTION_FLAG, &json, "for programs, with every tensor" },
+        { "--prediction", NULL, OPTION_TEXT, &arguments.prediction, "auto, epsilon or v (auto)" },
+        { "--help", "-h", OPTION_FLAG, &help, "this text" },
+    };
+    int count = parse_options(argc, argv, options, sizeof options / sizeof *options, &arguments.path, 1);
+    if (count < 0) return EXIT_BAD_INPUT;
+    if (help) {
+        puts("usage: unetdump inspect MODEL [options]");
+        print_options(options, sizeof options / sizeof *options);
+        return finish_output(EXIT_DONE);
+    }
+    if (count < 1) return fail_usage("inspect needs a model");
+    int status;
+    udump_model *model = load_model(&arguments, &status);
+    if (!model) return status;
+    udump_model_info info;
+    udump_model_get_info(model, &info);
+    status = json ? inspect_json(model, &info) : inspect_text(model, &info);
+    udump_model_release(model);
+    return status;
+}

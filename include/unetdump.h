@@ -1,0 +1,471 @@
+/* libunetdump: sample images with Stable Diffusion and see what happens inside its U-Net.
+ *
+ * Contents, simple to advanced:
+ *   1. status and errors          every function's return value, and its detail
+ *   2. models                     load a checkpoint, ask what it holds
+ *   3. generating                 one call: a prompt in, an image and its insides out
+ *   4. folders                    the ready-made sink that writes PNG, npy and a manifest
+ *   5. rendering                  any [C, H, W] tensor as a tiled, coloured picture
+ *   6. notation and tokens        what a layer spec, a step spec or a prompt means
+ *   7. contexts and tables        your own conditioning, another one for every block
+ *   8. stepping and hooks         drive the loop yourself; change activations while they flow
+ *
+ * Conventions
+ *   Shapes stand in brackets, slowest dimension first; strides count elements. Images are RGB, 8 bits, rows top to bottom.
+ *   Text is UTF-8. Paths are the system's. Sizes named _bytes are bytes, _px pixels.
+ *   Options structs start with their size: fill them with their _init function, then set what you need; zero means default.
+ *   Ownership: what a function returns through a `**` is yours, to be given to the matching release/free function. Pointers inside
+ *   structs handed to a callback are valid only during that call. Strings returned by value live as long as the object they came from.
+ *   Threads: a model is immutable and may be shared; a session, folder, context-building or table belongs to one thread at a time.
+ *   The library never prints, exits, aborts or keeps global state of its own. */
+#ifndef UNETDUMP_H
+#define UNETDUMP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(UDUMP_STATIC)
+#define UDUMP_API
+#elif defined(__GNUC__)
+#define UDUMP_API __attribute__((visibility("default")))
+#else
+#define UDUMP_API
+#endif
+
+#define UDUMP_VERSION_MAJOR 0
+#define UDUMP_VERSION_MINOR 1
+#define UDUMP_VERSION_PATCH 0
+
+/* The library's version as "major.minor.patch". Thread-safe. */
+UDUMP_API const char *udump_version(void);
+
+/* ---------------------------------------------------------------- 1. status and errors */
+
+typedef enum udump_status {
+    UDUMP_OK = 0,
+    UDUMP_ERROR_ARGUMENT = 1,    /* a value out of range, an unknown name, a null pointer */
+    UDUMP_ERROR_SYNTAX = 2,      /* a spec, prompt or expression does not parse; the detail has the position */
+    UDUMP_ERROR_FORMAT = 3,      /* a file is not what it should be: truncated, malformed, hostile */
+    UDUMP_ERROR_WEIGHTS = 4,     /* a checkpoint lacks a tensor, or one has the wrong shape */
+    UDUMP_ERROR_UNSUPPORTED = 5, /* recognised, and not supported */
+    UDUMP_ERROR_FILE = 6,        /* the system refused to open, read or write */
+    UDUMP_ERROR_MEMORY = 7,      /* out of memory */
+    UDUMP_ERROR_DEVICE = 8,      /* the device cannot be had or failed */
+    UDUMP_ERROR_CANCELLED = 9,   /* the cancel flag was raised, or a callback said stop */
+    UDUMP_ERROR_STATE = 10,      /* a call out of order (a step before begin) */
+    UDUMP_ERROR_INTERNAL = 11    /* a defect in the library */
+} udump_status;
+
+/* The detail of a failure: owned by the caller, filled when a function fails, untouched when it succeeds.
+ * Every function that takes one accepts NULL. */
+typedef struct udump_error {
+    udump_status status;
+    char what[256];     /* what is wrong, without a full stop: "unknown sampler" */
+    char where[256];    /* the file, tensor, option or text it is in; "" if nowhere in particular */
+    char expected[256]; /* what was expected; "" if that says nothing */
+    char found[256];    /* what was found; "" if that says nothing */
+    int64_t offset;     /* position in the text, 0-based, in code points; in a file, in bytes; -1 without one */
+    int64_t line;       /* from 1; 0 without one */
+    int64_t column;     /* from 1, in code points; 0 without one */
+} udump_error;
+
+/* The name of a status: "out of memory". Never NULL. Thread-safe. */
+UDUMP_API const char *udump_status_name(udump_status status);
+
+/* One line: `where: what: expected ..., found ...`. Writes at most size_bytes bytes, always terminated; returns the length
+ * that the whole line has. */
+UDUMP_API size_t udump_error_format(const udump_error *error, char *buffer, size_t size_bytes);
+
+/* ---------------------------------------------------------------- shared plain types */
+
+typedef enum udump_dtype {
+    UDUMP_F32 = 0,
+    UDUMP_F16 = 1,
+    UDUMP_BF16 = 2
+} udump_dtype;
+
+/* A view of a tensor that somebody else owns. rank <= 6; strides in elements; any memory order. */
+typedef struct udump_view {
+    void *data;
+    udump_dtype dtype;
+    int32_t rank;
+    int64_t shape[6];
+    int64_t stride[6];
+} udump_view;
+
+/* A picture, or a part of one: rows of `channels` bytes a pixel (1: grey, 3: RGB), row_bytes apart. */
+typedef struct udump_picture {
+    const uint8_t *pixels; /* [height_px, width_px, channels] */
+    int32_t width_px, height_px, channels;
+    size_t row_bytes;
+} udump_picture;
+
+/* What a callback answers. */
+typedef enum udump_flow {
+    UDUMP_CONTINUE = 0,
+    UDUMP_STOP = 1 /* the run ends with UDUMP_ERROR_CANCELLED */
+} udump_flow;
+
+/* A flag safe to raise from any thread or a signal handler; checked between operations, so that a run ends within one step with
+ * UDUMP_ERROR_CANCELLED. Start with UDUMP_CANCEL_INIT. */
+typedef struct udump_cancel {
+    volatile int raised;
+} udump_cancel;
+#define UDUMP_CANCEL_INIT { 0 }
+UDUMP_API void udump_cancel_raise(udump_cancel *cancel);
+
+/* ---------------------------------------------------------------- 2. models */
+
+typedef struct udump_model udump_model;
+
+typedef enum udump_device {
+    UDUMP_DEVICE_AUTO = 0,
+    UDUMP_DEVICE_CPU = 1,      /* oneDNN */
+    UDUMP_DEVICE_REFERENCE = 2 /* plain C: slow, simple, what the others are checked against */
+} udump_device;
+
+typedef enum udump_precision {
+    UDUMP_PRECISION_AUTO = 0, /* bf16 where the CPU multiplies bf16 matrices natively (AMX), else fp32 */
+    UDUMP_PRECISION_FP32 = 1,
+    UDUMP_PRECISION_BF16 = 2 /* weights and activations; sums, norms, softmax and the latent stay fp32 */
+} udump_precision;
+
+typedef enum udump_prediction {
+    UDUMP_PREDICTION_AUTO = 0, /* the checkpoint's config; without one, epsilon */
+    UDUMP_PREDICTION_EPSILON = 1,
+    UDUMP_PREDICTION_V = 2 /* Salimans and Ho 2022, progressive distillation */
+} udump_prediction;
+
+typedef struct udump_model_options {
+    size_t struct_bytes;
+    udump_device device;
+    udump_precision precision;
+    udump_prediction prediction;
+    int32_t threads; /* 0: one for each core that this process may use */
+} udump_model_options;
+UDUMP_API void udump_model_options_init(udump_model_options *options);
+
+/* Loads a checkpoint: a diffusers folder, or one .safetensors file in the original (LDM) layout. Everything is validated before
+ * the first large allocation; nothing stays mapped or open. options may be NULL.
+ * Errors: FILE, FORMAT, WEIGHTS (names the tensor, expected and found shapes), UNSUPPORTED, MEMORY, DEVICE. */
+UDUMP_API udump_status udump_model_load(const char *path, const udump_model_options *options, udump_model **model, udump_error *error);
+/* Models are reference-counted; sessions and contexts hold one reference each. Thread-safe. Release accepts NULL. */
+UDUMP_API void udump_model_retain(udump_model *model);
+UDUMP_API void udump_model_release(udump_model *model);
+
+typedef struct udump_model_info {
+    const char *family;      /* "SD 1" */
+    const char *layout;      /* "diffusers" or "ldm" */
+    const char *device;      /* "cpu", "reference" */
+    const char *device_note; /* which device was chosen, and why */
+    const char *precision;   /* "fp32", "bf16" */
+    const char *prediction;  /* "epsilon", "v" */
+    int32_t block_count;
+    int32_t context_dim;    /* width of a context's rows */
+    int32_t context_tokens; /* tokens of one chunk, start and end included: 77 */
+    int32_t latent_channels;
+    int32_t pixels_per_latent; /* 8 */
+    int32_t threads;
+    int64_t parameter_count;
+    int64_t weight_bytes; /* as packed for the device */
+} udump_model_info;
+/* Fills info; its strings live as long as the model. Thread-safe, as are the three functions that follow. */
+UDUMP_API void udump_model_get_info(const udump_model *model, udump_model_info *info);
+
+/* One of the U-Net's stages, in the original (LDM) numbering: IN00 is the input convolution, then down, M00, up. */
+typedef struct udump_block_info {
+    const char *name;        /* "IN00" */
+    const char *path;        /* the diffusers module(s): "down_blocks.0.resnets.0 + attentions.0" */
+    int32_t channels;        /* of the block's output */
+    int32_t downscale;       /* the output is ceil(latent / downscale), where no skip's odd size says otherwise */
+    int32_t attention_depth; /* transformer layers; 0 without attention */
+    int32_t heads;           /* 0 without attention */
+    int32_t head_dim;
+} udump_block_info;
+/* Errors: ARGUMENT if index is not below block_count. */
+UDUMP_API udump_status udump_model_get_block(const udump_model *model, int32_t index, udump_block_info *info, udump_error *error);
+
+/* What loading noticed and went on from: tensors with NaN or infinity. NULL past the last. */
+UDUMP_API const char *udump_model_warning(const udump_model *model, int32_t index);
+
+/* The checkpoint's tensors, as they lie in its files. */
+typedef struct udump_tensor_info {
+    const char *name; /* as in the file */
+    const char *part; /* "unet", "vae", "text_encoder" or "" */
+    udump_dtype dtype;
+    int32_t rank;
+    int64_t shape[6];
+} udump_tensor_info;
+/* Errors: ARGUMENT past the last. */
+UDUMP_API udump_status udump_model_get_tensor(const udump_model *model, int64_t index, udump_tensor_info *info, udump_error *error);
+
+/* ---------------------------------------------------------------- 3. generating */
+
+typedef struct udump_session udump_session;
+
+/* A session runs one generation at a time on one thread; it owns the activation arena and the plans, which later runs of the
+ * same size reuse. Several sessions may run on one model in several threads. Errors: MEMORY. */
+UDUMP_API udump_status udump_session_create(udump_model *model, udump_session **session, udump_error *error);
+/* Ends a run that is going on. Accepts NULL. */
+UDUMP_API void udump_session_destroy(udump_session *session);
+
+typedef enum udump_rng {
+    UDUMP_RNG_NV = 0, /* torch.randn on CUDA: Philox 4x32-10; the webui's "GPU"/"NV" */
+    UDUMP_RNG_CPU = 1 /* torch.randn on the CPU: mt19937 */
+} udump_rng;
+
+typedef enum udump_side {
+    UDUMP_SIDE_COND = 0,   /* the prompt's rows */
+    UDUMP_SIDE_UNCOND = 1, /* the negative prompt's rows */
+    UDUMP_SIDE_BOTH = 2
+} udump_side;
+
+typedef enum udump_average {
+    UDUMP_AVERAGE_NONE = 0,
+    UDUMP_AVERAGE_SUM = 1,  /* mean over channels (the webui extension's name) */
+    UDUMP_AVERAGE_L1 = 2,   /* sum |v| / channels; "1-norm" */
+    UDUMP_AVERAGE_L2 = 3    /* sqrt(sum v^2) / channels; "2-norm" */
+} udump_average;
+
+/* How a tensor becomes a picture. Strings as on the command line; NULL means the default. */
+typedef struct udump_style {
+    size_t struct_bytes;
+    const char *color;     /* "white-black", "red-blue", "rgb:R;G;B", "hsl:H;S;L" (expressions of v); default "hsl:(2+v)/3;1.0;0.5" */
+    const char *transform; /* "auto01", "auto11", "linear:MIN,MAX", "sigmoid:GAIN,OFFSET"; default "auto01" */
+    udump_average average; /* also give the average over channels, as a picture of one tile, before the canvas */
+} udump_style;
+UDUMP_API void udump_style_init(udump_style *style);
+
+typedef struct udump_generate_options {
+    size_t struct_bytes;
+    const char *prompt;          /* NULL: "" */
+    const char *negative_prompt; /* NULL: "" */
+    int32_t width_px, height_px; /* multiples of 8, 8..16384; 0: 512 */
+    int32_t steps;               /* 1..1000; 0: 20 */
+    const char *sampler; /* "Euler", "Euler a", "DPM++ 2M", "DDIM", and with a schedule joined: "DPM++ 2M Karras"; NULL: "Euler a" */
+    const char *schedule;        /* "Automatic", "Uniform", "Karras"; NULL: "Automatic" */
+    float cfg;                   /* 0: 7.0; 1 runs without the negative prompt */
+    uint64_t seed;
+    int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
+    udump_rng rng;
+    const udump_view *noise; /* [batch, 4, height/8, width/8] of unit variance, instead of the rng's; NULL: none */
+
+    /* Features: the outputs of blocks. NULL: none; "": all */
+    const char *features;      /* layer spec: "IN00,M00-OUT11(+2)" */
+    const char *feature_steps; /* step spec: "1,5,10-20(+5)"; NULL: all */
+    udump_side side;
+    udump_style style;
+    int32_t no_canvas;    /* 1: no pictures, tensors only */
+    int32_t want_tensors; /* 1: the sink's tensor function is called */
+
+    udump_cancel *cancel; /* NULL: none */
+} udump_generate_options;
+UDUMP_API void udump_generate_options_init(udump_generate_options *options);
+
+/* Where something was captured. */
+typedef struct udump_place {
+    int32_t image;      /* in the batch, from 0 */
+    const char *block;  /* "OUT11" */
+    int32_t block_index;
+    int32_t step;       /* ordinal of the U-Net evaluation, from 1 */
+    int32_t sampler_step; /* from 1 */
+    double sigma, timestep;
+    udump_side side;    /* COND or UNCOND */
+} udump_place;
+
+typedef enum udump_canvas_kind {
+    UDUMP_CANVAS_FEATURES = 0,
+    UDUMP_CANVAS_AVERAGE = 1
+} udump_canvas_kind;
+
+/* One picture of tiles. */
+typedef struct udump_canvas {
+    udump_picture picture;
+    udump_place place;
+    udump_canvas_kind kind;
+    int32_t columns, rows; /* the grid */
+    int32_t tile_width_px, tile_height_px;
+    const char *infotext; /* the image's "parameters" text */
+} udump_canvas;
+
+typedef struct udump_progress {
+    int32_t step, steps;       /* sampler steps finished, and all */
+    double seconds;            /* since sampling began */
+    double seconds_per_step;   /* of the steps so far, median */
+} udump_progress;
+
+/* What a run is, told before its first step. Strings are valid only during the call. */
+typedef struct udump_run_info {
+    const char *prompt, *negative_prompt;
+    const char *sampler, *schedule; /* resolved: "DPM++ 2M", "Karras"; DDIM has its own, "DDIM" */
+    const char *rng;                /* "nv", "cpu" or "given" */
+    const char *model, *model_hash; /* the checkpoint's name without folder and suffix; 10 hex digits, "" where it was not computed */
+    const char *device, *precision;
+    const char *infotext; /* of image 0: the webui's "parameters" text */
+    uint64_t seed;
+    float cfg;
+    int32_t width_px, height_px, steps, batch_size;
+    int32_t evaluations; /* of the U-Net for each image */
+} udump_run_info;
+
+/* Receives results in the order they are made. Any member may be NULL. A function that takes its time holds sampling back; nothing
+ * is dropped. Everything pointed to is valid only during the call. */
+typedef struct udump_sink {
+    size_t struct_bytes;
+    void *user;
+    udump_flow (*begin)(void *user, const udump_run_info *run);
+    udump_flow (*canvas)(void *user, const udump_canvas *canvas);
+    udump_flow (*tensor)(
+        void *user, const udump_place *place, const udump_view *tensor); /* [channels, h, w], in the run's precision, any strides */
+    udump_flow (*image)(void *user, int32_t image, const udump_picture *picture, const char *infotext);
+    udump_flow (*progress)(void *user, const udump_progress *progress);
+} udump_sink;
+
+/* Samples batch_size images and hands the sink everything asked for. Capturing never changes the image.
+ * Errors: ARGUMENT, SYNTAX (specs, colours, prompt), UNSUPPORTED (prompt longer than 75 tokens), MEMORY, CANCELLED, DEVICE. */
+UDUMP_API udump_status udump_generate(
+    udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error);
+
+/* ---------------------------------------------------------------- 4. folders */
+
+typedef struct udump_folder udump_folder;
+
+typedef enum udump_dump {
+    UDUMP_DUMP_NONE = 0,
+    UDUMP_DUMP_NPY = 1
+} udump_dump;
+
+typedef struct udump_folder_options {
+    size_t struct_bytes;
+    udump_dump dump;         /* what the tensors are written as; NONE: not written */
+    int32_t writer_threads;  /* 0: 1 */
+} udump_folder_options;
+UDUMP_API void udump_folder_options_init(udump_folder_options *options);
+
+/* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, and
+ * manifest.json. Files appear whole or not at all. Names: 000.png, 000-unet-OUT11-020.png, 000-unet-OUT11-020-average.png,
+ * 000-unet-OUT11-020.npy; `-uncond` follows the step for the negative prompt's rows. Errors: FILE, MEMORY. */
+UDUMP_API udump_status udump_folder_open(const char *path, const udump_folder_options *options, udump_folder **folder, udump_error *error);
+/* The folder's sink; lives as long as the folder. */
+UDUMP_API const udump_sink *udump_folder_sink(udump_folder *folder);
+/* Files finished so far, and waiting. Thread-safe. */
+UDUMP_API void udump_folder_count(udump_folder *folder, int64_t *written, int64_t *waiting);
+/* Waits for the writers, then writes manifest.json if keep is not 0. With keep 0 (the run failed) the manifest is not written.
+ * Frees the folder in any case. Returns the first error of any writer. Accepts NULL. */
+UDUMP_API udump_status udump_folder_close(udump_folder *folder, int32_t keep, udump_error *error);
+
+/* ---------------------------------------------------------------- 5. rendering */
+
+/* A finished picture that you own. */
+typedef struct udump_image {
+    udump_picture picture;
+    int32_t columns, rows, tile_width_px, tile_height_px;
+    void *owner;
+} udump_image;
+/* Frees the pixels and clears the struct; one of zeros is fine. */
+UDUMP_API void udump_image_free(udump_image *image);
+
+/* Renders a [channels, h, w] tensor in host memory, of any dtype and strides: all channels as tiles, and, where average is not NULL
+ * and the style asks for one, the average as a second picture. Thread-safe. Errors: ARGUMENT, SYNTAX (colour, transform), MEMORY. */
+UDUMP_API udump_status udump_render(
+    const udump_view *tensor, const udump_style *style, udump_image *canvas, udump_image *average, udump_error *error);
+
+/* Writes a PNG: 1 channel as 8-bit grey, 3 as RGB. parameters (may be NULL) goes into a text chunk of that name. Whole or not at all.
+ * Thread-safe. Errors: ARGUMENT (a picture that is none), FILE (path and the system's reason), MEMORY. */
+UDUMP_API udump_status udump_png_write(const char *path, const udump_picture *picture, const char *parameters, udump_error *error);
+
+/* An array read from a .npy file, as fp32; yours to free. */
+typedef struct udump_array {
+    udump_view view; /* C order strides or Fortran's, as in the file */
+    void *owner;
+} udump_array;
+/* Reads float32 ('<f4') arrays of rank 0..6 in either memory order. Errors: FILE, FORMAT, UNSUPPORTED, MEMORY. */
+UDUMP_API udump_status udump_npy_read(const char *path, udump_array *array, udump_error *error);
+/* Frees the values and clears the struct; one of zeros is fine. */
+UDUMP_API void udump_array_free(udump_array *array);
+
+/* ---------------------------------------------------------------- 6. notation and tokens */
+
+/* Which blocks a layer spec names: selected[i] becomes 1 or 0 for each of the model's block_count blocks.
+ * model NULL means SD 1's 25 blocks. Errors: SYNTAX, with the position. */
+UDUMP_API udump_status udump_layers_parse(
+    const udump_model *model, const char *spec, uint8_t *selected, int32_t capacity, udump_error *error);
+/* The name of block index in the same numbering; NULL past the last. */
+UDUMP_API const char *udump_block_name(const udump_model *model, int32_t index);
+
+/* Which steps of 1..total a step spec names: selected[step - 1] becomes 1 or 0. *beyond (may be NULL) counts the items of
+ * the spec that lie wholly past total; a range that only ends there is cut. Errors: SYNTAX, with the position. */
+UDUMP_API udump_status udump_steps_parse(const char *spec, int32_t total, uint8_t *selected, int32_t *beyond, udump_error *error);
+
+typedef struct udump_token {
+    int32_t id;
+    char text[64];  /* the token's own text; a word's end is not marked; cut at 63 bytes on a character's border */
+    float weight;
+    int32_t chunk;
+    int32_t column; /* in attention maps: 77 x chunk + 1 + position */
+} udump_token;
+/* CLIP's tokens of one fixed prompt, without start, end and padding. *count is what was needed, however small capacity is;
+ * tokens may be NULL when capacity is 0. Thread-safe. Errors: ARGUMENT (text is not UTF-8), MEMORY. */
+UDUMP_API udump_status udump_tokens(const char *text, udump_token *tokens, int32_t capacity, int32_t *count, udump_error *error);
+
+/* ---------------------------------------------------------------- 7. contexts and tables */
+
+/* One encoded prompt, [tokens, context_dim]. Immutable, reference-counted, shared by threads. */
+typedef struct udump_context udump_context;
+/* A plain prompt of at most 75 tokens, encoded on the session's device. Errors: UNSUPPORTED (longer, or with the webui's syntax: with the
+ * position), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
+UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
+/* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
+UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);
+/* The context's values: fp32, [tokens, context_dim]; lives as long as the context. */
+UDUMP_API void udump_context_get_view(const udump_context *context, udump_view *view);
+/* Contexts are reference-counted; tables hold one reference for each entry. Thread-safe. Release accepts NULL. */
+UDUMP_API void udump_context_retain(udump_context *context);
+UDUMP_API void udump_context_release(udump_context *context);
+
+/* For every block and every row of the batch, the context it attends to. Rows: the prompt's rows of all images first, then the
+ * negative prompt's (none if cfg is 1). */
+typedef struct udump_table udump_table;
+/* Every entry starts as NULL. Errors: ARGUMENT (rows not in 1..2048), MEMORY. */
+UDUMP_API udump_status udump_table_create(udump_model *model, int32_t rows, udump_table **table, udump_error *error);
+/* Sets one entry, or with block or row -1 all blocks or all rows. The table holds a reference. Errors: ARGUMENT. */
+UDUMP_API udump_status udump_table_set(udump_table *table, int32_t block, int32_t row, udump_context *context, udump_error *error);
+/* The entry, still the table's; NULL if unset or out of range. */
+UDUMP_API udump_context *udump_table_get(const udump_table *table, int32_t block, int32_t row);
+/* As created. */
+UDUMP_API int32_t udump_table_rows(const udump_table *table);
+/* Releases the contexts. Accepts NULL. */
+UDUMP_API void udump_table_free(udump_table *table);
+
+/* ---------------------------------------------------------------- 8. stepping and hooks */
+
+/* A writable view of a block's output, [rows, h, w, channels] in stream order: what it writes is what the following blocks see.
+ * dtype is the run's precision. rows are as in a table. Returning UDUMP_STOP ends the run. */
+typedef udump_flow (*udump_hook_fn)(void *user, const udump_place *place, const udump_view *view);
+/* Calls hook after block (-1: every block) of every evaluation; NULL removes it. Lasts until changed. place->image is -1 and
+ * place->side UDUMP_SIDE_BOTH: the view holds all rows. Errors: ARGUMENT. */
+UDUMP_API udump_status udump_session_set_hook(udump_session *session, int32_t block, udump_hook_fn hook, void *user, udump_error *error);
+
+/* The same run as udump_generate, a sampler step at a time. Between steps the latent may be read and written.
+ * table (may be NULL: made from the options' prompts) overrides the prompts; it is read during begin, not kept.
+ * options and sink are copied by begin; the texts and the noise they point to are too.
+ * Errors: as udump_generate; ARGUMENT (a table of another model, with other rows, or with an entry not set), STATE (a run is going on). */
+UDUMP_API udump_status udump_begin(
+    udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error);
+/* Runs the next sampler step. *remaining (may be NULL) is the number of steps left after it. After a failure only udump_end is left.
+ * Errors: STATE past the last step or outside of a run, CANCELLED, MEMORY, DEVICE. */
+UDUMP_API udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error);
+/* The latent as it is, [batch, h/8, w/8, 4], fp32, writable until the next call. Errors: STATE outside of a run. */
+UDUMP_API udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error);
+/* With decode not 0, decodes the latent and hands the images to the sink. Ends the run in any case. Errors: STATE outside of a run,
+ * CANCELLED, DEVICE. */
+UDUMP_API udump_status udump_end(udump_session *session, int32_t decode, udump_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,150 @@
+/* The operation vocabulary: what a device must do. One struct of functions; the reference backend fills it with plain C, another
+ * backend starts from that and overrides what it does better.
+ *
+ * Model code does not call these: it calls ops.h, which allocates the result, checks shapes, stops after the first failure and
+ * after a cancel, and then calls here. So an operation here may take its arguments for granted.
+ *
+ * Layout: activations are channels-last: [n, h, w, c] and [batch, tokens, c] are the same bytes. Only packed weights are opaque.
+ * Errors: operations return nothing; a failure is recorded with udump_exec_fail and sticks.
+ * Dry pass: with exec->dry set there is no memory behind tensors. Only operations that keep plans or need scratch are called then
+ * (conv2d, linear, linear_geglu, attention, attention_cross); they make their plans and reserve scratch, and touch no data. */
+#ifndef UDUMP_BACKEND_BACKEND_H
+#define UDUMP_BACKEND_BACKEND_H
+
+#include <stdbool.h>
+
+#include "backend/style.h"
+#include "tensor/view.h"
+
+/* A tensor in the activation arena: an offset and a shape; the address is known only while running. */
+typedef struct udump_tensor {
+    size_t offset_bytes;
+    int32_t n, h, w, c; /* [batch, height, width, channels]; tokens: h * w */
+    udump_dtype dtype;  /* the run's compute precision, or F32 for latents and noise */
+} udump_tensor;
+
+/* A weight in the device's own layout. */
+typedef struct udump_packed udump_packed;
+
+typedef struct udump_conv_shape {
+    int32_t in, out, kernel, stride; /* channels; square kernel */
+    int32_t pad_begin, pad_end;      /* rows above and columns left; rows below and columns right */
+    int32_t n, h, w;                 /* a representative input, for which the weight is laid out */
+} udump_conv_shape;
+
+typedef struct udump_linear_part { /* several parts are merged along their outputs: Q, K, V; GEGLU's halves */
+    const float *weight;           /* [out, in] */
+    const float *bias;             /* [out], or NULL */
+    int32_t out;
+} udump_linear_part;
+
+typedef enum udump_activation {
+    UDUMP_ACTIVATION_NONE,
+    UDUMP_ACTIVATION_SILU,       /* x * sigmoid(x) */
+    UDUMP_ACTIVATION_GELU,       /* exact: x * (1 + erf(x / sqrt 2)) / 2 */
+    UDUMP_ACTIVATION_QUICK_GELU  /* x * sigmoid(1.702 x): CLIP's */
+} udump_activation;
+
+/* K and V of one attention layer for all contexts, and which tokens of them each row of the batch attends to. */
+typedef struct udump_kv {
+    udump_tensor kv;      /* [1, all contexts' tokens, 1, 2 * c]: K's channels, then V's */
+    const int32_t *first; /* [rows] */
+    const int32_t *count; /* [rows] */
+} udump_kv;
+
+typedef struct udump_exec udump_exec;
+
+/* Tiles to look at: `count` tiles of h x w, anywhere the device can read, any strides (elements). */
+typedef struct udump_tiles {
+    const void *data;
+    udump_dtype dtype;
+    int32_t count, h, w;
+    int64_t stride_tile, stride_y, stride_x;
+} udump_tiles;
+
+typedef struct udump_tile_range {
+    float lo, hi;
+    int32_t finite; /* 0: the tile has a NaN or an infinity */
+} udump_tile_range;
+
+/* Where tiles go in a picture: row by row, one black pixel between tiles. */
+typedef struct udump_grid {
+    int32_t columns, rows;
+    int32_t tile_w, tile_h;
+    int32_t channels; /* bytes a pixel: 1 or 3 */
+} udump_grid;
+
+typedef struct udump_backend {
+    const char *name;
+
+    /* Devices: opened once for a model, shared by its sessions; packing is done by one thread. */
+    udump_status (*device_open)(int32_t threads, udump_dtype compute, void **device, udump_error *error);
+    void (*device_close)(void *device);
+    void *(*memory_alloc)(void *device, size_t bytes); /* NULL without memory */
+    void (*memory_free)(void *device, void *memory);
+
+    /* Packing. NULL without memory or where the device's library fails (error says which). Sources are fp32 and the caller's. */
+    udump_packed *(*pack_conv)(
+        void *device, const udump_conv_shape *shape, const float *weight /* [out, in, k, k] */, const float *bias, udump_error *error);
+    /* rows: a representative number of rows, for which the weight is laid out */
+    udump_packed *(*pack_linear)(
+        void *device, int32_t in, int32_t rows, int32_t part_count, const udump_linear_part *parts, udump_error *error);
+    /* geglu: part 0 is the value, part 1 the gate */
+    udump_packed *(*pack_geglu)(void *device, int32_t in, int32_t rows, const udump_linear_part parts[2], udump_error *error);
+    /* norms: [2, c] scale, shift; embeddings: [rows, c] */
+    udump_packed *(*pack_vectors)(void *device, int32_t rows, int32_t c, const float *values, udump_error *error);
+    void (*packed_free)(udump_packed *packed);
+    size_t (*packed_bytes)(const udump_packed *packed);
+
+    /* A session's state (plans, streams) in exec->state. */
+    udump_status (*exec_open)(udump_exec *x, udump_error *error);
+    void (*exec_close)(udump_exec *x);
+
+    /* Network. out may alias residual, never in (but group_norm, layer_norm and activation may run in place). */
+    void (*conv2d)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual);
+    void (*linear)(
+        udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, udump_activation activation, const udump_tensor *residual);
+    void (*linear_geglu)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w); /* value * gelu(gate) */
+    /* in + row (a [1, 1, 1, c] or [n, 1, 1, c] vector; NULL: none), normalised over groups, scaled, shifted, then SiLU if silu */
+    void (*group_norm)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, int32_t groups, float eps, bool silu,
+        const udump_tensor *row);
+    void (*layer_norm)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, float eps);
+    void (*attention)(udump_exec *x, udump_tensor out, udump_tensor qkv /* [n, h, w, 3 * c] */, int32_t heads, bool causal);
+    void (*attention_cross)(udump_exec *x, udump_tensor out, udump_tensor q, const udump_kv *kv, int32_t heads);
+    void (*upsample_nearest)(udump_exec *x, udump_tensor out, udump_tensor in); /* to out's h, w: source = floor(i * in / out) */
+    void (*concat_channels)(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b);
+    void (*activation)(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation);
+
+    /* Text and time. */
+    void (*embed_tokens)(udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions,
+        const int32_t *ids /* [n * h * w], host */);
+    /* out: [count, 1, 1, c]: cos of t * 10000^(-i / (c/2)), then sin (flip_sin_to_cos, no shift: as SD) */
+    void (*timestep_embedding)(udump_exec *x, udump_tensor out, const float *timesteps /* [out.n], host */);
+
+    /* Sampling, on F32 tensors of any (equal) shape. */
+    void (*linear_combination)(
+        udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients /* host */);
+    void (*cfg_combine)(udump_exec *x, udump_tensor out, udump_tensor cond_uncond /* [2 * out.n, ...]: cond rows first */, float scale);
+    void (*convert)(udump_exec *x, udump_tensor out, udump_tensor in); /* between dtypes; equal shapes */
+
+    /* Moving between host and device: fp32, C order, udump_tensor_count values. download waits for what came before. */
+    void (*upload)(udump_exec *x, udump_tensor out, const float *host);
+    void (*download)(udump_exec *x, float *host, udump_tensor in);
+
+    /* Looking. Results are in host memory when `synchronize` returns; on the CPU at once. */
+    void (*tile_reduce)(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges /* [count] */);
+    void (*tile_average)(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average /* [h, w] */);
+    void (*tile_colour)(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, const udump_style_program *style,
+        const udump_grid *grid, uint8_t *pixels);
+} udump_backend;
+
+/* Filled with plain C. */
+const udump_backend *udump_backend_reference(void);
+#ifndef UDUMP_PLAIN_THREADS
+/* oneDNN. */
+const udump_backend *udump_backend_cpu(void);
+/* Whether this CPU multiplies bf16 matrices natively, so that bf16 pays. */
+bool udump_backend_cpu_has_bf16(void);
+#endif
+
+#endif

@@ -1,0 +1,136 @@
+/* Attention's inner loops, included by kernels_body.h.
+ * Online softmax over blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022): each query keeps its largest score so far, the
+ * total of exp(score - largest) and the weighted sum of values, rescaled when the largest grows. */
+
+enum { PANEL = 3 * LANES };
+
+/* c[TILE_ROWS, vectors * LANES] (+)= a[TILE_ROWS, depth] * b[depth, vectors * LANES] */
+INLINE void tile(
+    int vectors, size_t depth, const float *a, size_t a_stride, const float *b, size_t b_stride, float *c, size_t c_stride, bool add) {
+    vf sums[TILE_ROWS][3];
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int v = 0; v < vectors; v++) sums[r][v] = add ? load_f32(c + (size_t)r * c_stride + (size_t)v * LANES) : splat(0);
+    for (size_t k = 0; k < depth; k++) {
+        vf right[3];
+        for (int v = 0; v < vectors; v++) right[v] = load_f32(b + k * b_stride + (size_t)v * LANES);
+        for (int r = 0; r < TILE_ROWS; r++) {
+            vf left = splat(a[(size_t)r * a_stride + k]);
+            for (int v = 0; v < vectors; v++) sums[r][v] += left * right[v];
+        }
+    }
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int v = 0; v < vectors; v++) store_f32(c + (size_t)r * c_stride + (size_t)v * LANES, sums[r][v]);
+}
+
+static void attend_pack(
+    const void *k, const void *v, udump_dtype dtype, size_t stride, size_t keys, size_t d, float *packed_k, float *packed_v) {
+    size_t padded = (d + LANES - 1) / LANES * LANES;
+    for (size_t panel = 0; panel < keys; panel += PANEL, packed_k += PANEL * d) {
+        size_t count = keys - panel < PANEL ? keys - panel : PANEL;
+        for (size_t i = 0; i < PANEL; i++)
+            for (size_t at = 0; at < d; at++) packed_k[at * PANEL + i] = i < count ? element(k, dtype, (panel + i) * stride + at) : 0.0f;
+    }
+    for (size_t i = 0; i < keys; i++)
+        for (size_t at = 0; at < padded; at++) packed_v[i * padded + at] = at < d ? element(v, dtype, i * stride + at) : 0.0f;
+}
+
+/* Scores of one query to exp(score - largest), zeros from `seen` to `keys`. Returns the factor for what was summed before. */
+INLINE vf attend_softmax(float *scores, size_t seen, size_t keys, float *largest, float *total) {
+    size_t whole = seen / LANES * LANES, rest = seen - whole;
+    vf most = splat(*largest);
+    for (size_t i = 0; i < whole; i += LANES) most = larger(load_f32(scores + i), most);
+    if (rest) most = larger(choose(first_lanes(rest), load_f32(scores + whole), most), most);
+    float now = largest_of(most);
+    vf sum = splat(0), factor = exp_of(splat(*largest - now));
+    for (size_t i = 0; i < whole; i += LANES) {
+        vf p = exp_of(load_f32(scores + i) - now);
+        store_f32(scores + i, p);
+        sum += p;
+    }
+    if (rest) {
+        vf p = choose(first_lanes(rest), exp_of(load_f32(scores + whole) - now), splat(0));
+        store_f32(scores + whole, p);
+        sum += p;
+        whole += LANES;
+    }
+    if (whole < keys) memset(scores + whole, 0, (keys - whole) * sizeof *scores);
+    *total = *total * factor[0] + sum_of(sum);
+    *largest = now;
+    return factor;
+}
+
+/* sums[rows, padded] += scores[rows, keys] * v[keys, padded] */
+INLINE void attend_values(const float *scores, size_t rows, size_t keys, const float *v, size_t padded, float *sums) {
+    for (size_t column = 0; column < padded;) {
+        size_t left = (padded - column) / LANES, take = left == 4 || left == 2 ? 2 : left < 3 ? 1 : 3;
+        for (size_t r = 0; r < rows; r += TILE_ROWS) {
+            const float *a = scores + r * UDUMP_ATTEND_KEYS, *b = v + column;
+            float *c = sums + r * padded + column;
+            if (take == 3) tile(3, keys, a, UDUMP_ATTEND_KEYS, b, padded, c, padded, true);
+            else if (take == 2) tile(2, keys, a, UDUMP_ATTEND_KEYS, b, padded, c, padded, true);
+            else tile(1, keys, a, UDUMP_ATTEND_KEYS, b, padded, c, padded, true);
+        }
+        column += take * LANES;
+    }
+}
+
+struct attend_scratch {
+    float *q;       /* [queries, d], scaled; rows up to a whole tile are zero */
+    float *scores;  /* [queries, UDUMP_ATTEND_KEYS] */
+    float *sums;    /* [queries, padded d] */
+    float *largest; /* [queries] */
+    float *total;   /* [queries] */
+};
+
+INLINE struct attend_scratch attend_begin(const udump_attend *job, size_t padded) {
+    struct attend_scratch s = { .scores = job->scratch };
+    s.sums = s.scores + UDUMP_ATTEND_QUERIES * UDUMP_ATTEND_KEYS;
+    s.q = s.sums + UDUMP_ATTEND_QUERIES * padded;
+    s.largest = s.q + UDUMP_ATTEND_QUERIES * job->d;
+    s.total = s.largest + UDUMP_ATTEND_QUERIES;
+    float scale = 1.0f / sqrtf((float)job->d);
+    for (size_t r = 0; r < UDUMP_ATTEND_QUERIES; r++)
+        for (size_t i = 0; i < job->d; i++)
+            s.q[r * job->d + i] = r < job->queries ? element(job->q, job->dtype, r * job->q_stride + i) * scale : 0.0f;
+    memset(s.sums, 0, UDUMP_ATTEND_QUERIES * padded * sizeof *s.sums);
+    memset(s.total, 0, UDUMP_ATTEND_QUERIES * sizeof *s.total);
+    for (size_t r = 0; r < UDUMP_ATTEND_QUERIES; r++) s.largest[r] = -INFINITY;
+    return s;
+}
+
+/* One block of keys, from position `first`. */
+INLINE void attend_block(
+    const udump_attend *job, const struct attend_scratch *s, size_t first, size_t keys, const float *k, const float *v, size_t padded) {
+    size_t rows = (job->queries + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    for (size_t panel = 0; panel < keys; panel += PANEL)
+        for (size_t r = 0; r < rows; r += TILE_ROWS)
+            tile(3, job->d, s->q + r * job->d, job->d, k + panel * job->d, PANEL, s->scores + r * UDUMP_ATTEND_KEYS + panel,
+                UDUMP_ATTEND_KEYS, false);
+    for (size_t r = 0; r < job->queries; r++) {
+        size_t reach = job->causal ? job->first_query + r + 1 : first + keys; /* keys before this position are seen */
+        size_t seen = reach <= first ? 0 : reach - first < keys ? reach - first : keys;
+        float *scores = s->scores + r * UDUMP_ATTEND_KEYS;
+        if (!seen) {
+            memset(scores, 0, keys * sizeof *scores);
+            continue;
+        }
+        vf factor = attend_softmax(scores, seen, keys, s->largest + r, s->total + r);
+        for (size_t i = 0; i < padded; i += LANES) store_f32(s->sums + r * padded + i, load_f32(s->sums + r * padded + i) * factor);
+    }
+    attend_values(s->scores, rows, keys, v, padded, s->sums);
+}
+
+static void attend(const udump_attend *job) {
+    size_t padded = (job->d + LANES - 1) / LANES * LANES;
+    struct attend_scratch s = attend_begin(job, padded);
+    size_t reach = job->causal ? job->first_query + job->queries : job->keys;
+    for (size_t first = 0; first < reach; first += UDUMP_ATTEND_KEYS) {
+        size_t keys = job->keys - first < UDUMP_ATTEND_KEYS ? job->keys - first : UDUMP_ATTEND_KEYS;
+        attend_block(job, &s, first, keys, job->k + first * job->d, job->v + first * padded, padded);
+    }
+    for (size_t r = 0; r < job->queries; r++)
+        for (size_t i = 0; i < job->d; i += LANES) {
+            size_t count = job->d - i < LANES ? job->d - i : LANES;
+            store_part(job->out, job->dtype, r * job->out_stride + i, load_f32(s.sums + r * padded + i) / s.total[r], count);
+        }
+}

@@ -1,0 +1,123 @@
+#include "backend/exec.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/status.h"
+
+static const size_t ENDLESS_BYTES = (size_t)1 << 46; /* a measuring pass's arena: more than any machine has */
+
+udump_status udump_exec_open(
+    udump_exec *x, const udump_backend *backend, void *device, int32_t threads, udump_dtype compute, udump_error *error) {
+    memset(x, 0, sizeof *x);
+    x->backend = backend;
+    x->device = device;
+    x->threads = threads;
+    x->compute = compute;
+    return backend->exec_open(x, error);
+}
+
+void udump_exec_close(udump_exec *x) {
+    if (!x->backend) return;
+    x->backend->exec_close(x);
+    if (x->arena) x->backend->memory_free(x->device, x->arena);
+    x->arena = NULL;
+}
+
+void udump_exec_reset(udump_exec *x) {
+    x->low_bytes = x->high_bytes = x->peak_bytes = 0;
+    x->status = UDUMP_OK;
+}
+
+void udump_exec_begin_dry(udump_exec *x) {
+    udump_exec_reset(x);
+    x->dry = true;
+}
+
+udump_status udump_exec_end_dry(udump_exec *x, udump_error *error) {
+    size_t need_bytes = x->peak_bytes;
+    x->dry = false;
+    if (x->status) return udump_exec_status(x, error);
+    udump_exec_reset(x);
+    if (need_bytes <= x->arena_bytes) return UDUMP_OK;
+    if (x->arena) x->backend->memory_free(x->device, x->arena);
+    x->arena_bytes = 0;
+    x->arena = x->backend->memory_alloc(x->device, need_bytes);
+    if (!x->arena) return udump_fail_memory(error, "activations", need_bytes);
+    x->arena_bytes = need_bytes;
+    return UDUMP_OK;
+}
+
+void udump_exec_fail(udump_exec *x, udump_status status, const char *where, const char *format, ...) {
+    if (x->status) return;
+    char what[sizeof x->error.what];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    x->status = udump_fail(&x->error, status, where, "%s", what);
+}
+
+bool udump_exec_stopped(udump_exec *x) {
+    if (!x->status && x->cancel && x->cancel->raised) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "cancelled");
+    return x->status != UDUMP_OK;
+}
+
+udump_status udump_exec_status(const udump_exec *x, udump_error *error) {
+    if (x->status && error) *error = x->error;
+    return x->status;
+}
+
+size_t udump_tensor_count(udump_tensor tensor) {
+    return (size_t)tensor.n * (size_t)tensor.h * (size_t)tensor.w * (size_t)tensor.c;
+}
+
+size_t udump_tensor_bytes(udump_tensor tensor) { return udump_tensor_count(tensor) * udump_dtype_bytes(tensor.dtype); }
+
+udump_tensor udump_tensor_rows(udump_tensor tensor, int32_t first, int32_t count) {
+    tensor.offset_bytes += udump_tensor_bytes(tensor) / (size_t)tensor.n * (size_t)first;
+    tensor.n = count;
+    return tensor;
+}
+
+/* Rounded up so that every tensor starts on a cache line. */
+static size_t padded_bytes(udump_tensor tensor) {
+    return (udump_tensor_bytes(tensor) + UDUMP_ALIGNMENT_BYTES - 1) / UDUMP_ALIGNMENT_BYTES * UDUMP_ALIGNMENT_BYTES;
+}
+
+static bool reserve(udump_exec *x, size_t bytes) {
+    size_t limit_bytes = x->dry ? ENDLESS_BYTES : x->arena_bytes, used_bytes = x->low_bytes + x->high_bytes;
+    if (bytes > limit_bytes - used_bytes) {
+        udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "activations", "the arena is too small: %zu bytes used, %zu more asked for, %zu there",
+            used_bytes, bytes, limit_bytes);
+        return false;
+    }
+    if (used_bytes + bytes > x->peak_bytes) x->peak_bytes = used_bytes + bytes;
+    return true;
+}
+
+udump_tensor udump_tensor_new(udump_exec *x, udump_dtype dtype, int32_t n, int32_t h, int32_t w, int32_t c) {
+    udump_tensor tensor = { .n = n, .h = h, .w = w, .c = c, .dtype = dtype };
+    if (x->status || !reserve(x, padded_bytes(tensor))) return tensor;
+    tensor.offset_bytes = x->low_bytes;
+    x->low_bytes += padded_bytes(tensor);
+    return tensor;
+}
+
+udump_tensor udump_skip_push(udump_exec *x, int32_t n, int32_t h, int32_t w, int32_t c) {
+    udump_tensor tensor = { .n = n, .h = h, .w = w, .c = c, .dtype = x->compute };
+    if (x->status || !reserve(x, padded_bytes(tensor))) return tensor;
+    x->high_bytes += padded_bytes(tensor);
+    tensor.offset_bytes = (x->dry ? ENDLESS_BYTES : x->arena_bytes) - x->high_bytes;
+    return tensor;
+}
+
+void udump_skip_pop(udump_exec *x, udump_tensor skip) {
+    if (!x->status) x->high_bytes -= padded_bytes(skip);
+}
+
+size_t udump_arena_mark(const udump_exec *x) { return x->low_bytes; }
+void udump_arena_release(udump_exec *x, size_t mark) { x->low_bytes = mark; }

@@ -1,0 +1,64 @@
+/* An execution context: the activation arena, the sticky error, the cancel flag and the tap of one session. */
+#ifndef UDUMP_BACKEND_EXEC_H
+#define UDUMP_BACKEND_EXEC_H
+
+#include "backend/backend.h"
+
+/* Called where model code names a tap: `tensor` is the output of block `block`, [rows, h, w, c], and may be rewritten. */
+typedef void (*udump_tap_fn)(void *user, udump_exec *x, int32_t block, udump_tensor tensor);
+
+struct udump_exec {
+    const udump_backend *backend;
+    void *device; /* the model's */
+    void *state;  /* the backend's, for this session */
+    int32_t threads;
+    udump_dtype compute;
+
+    /* The arena. Temporaries grow from the bottom and are released to a mark; skips grow from the top, last in, first out. */
+    uint8_t *arena;
+    size_t arena_bytes;
+    size_t low_bytes, high_bytes; /* in use */
+    size_t peak_bytes;            /* most of low + high so far */
+    bool dry;                     /* measuring: no memory, no data */
+
+    const udump_cancel *cancel; /* NULL: none */
+    udump_status status;        /* the first failure; later operations do nothing */
+    udump_error error;
+
+    udump_tap_fn tap; /* NULL: none */
+    void *tap_user;
+};
+
+/* Opens a session's context on a device. Close also frees the arena. */
+udump_status udump_exec_open(
+    udump_exec *x, const udump_backend *backend, void *device, int32_t threads, udump_dtype compute, udump_error *error);
+void udump_exec_close(udump_exec *x);
+
+/* Starts a measuring pass: the arena is empty and endless. */
+void udump_exec_begin_dry(udump_exec *x);
+/* Ends it: makes the arena at least as large as the peak, and empty. */
+udump_status udump_exec_end_dry(udump_exec *x, udump_error *error);
+/* Empties the arena and forgets an earlier failure. */
+void udump_exec_reset(udump_exec *x);
+
+/* Records the first failure. */
+void udump_exec_fail(udump_exec *x, udump_status status, const char *where, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* True if operations shall do nothing: after a failure or a cancel (which becomes one). */
+bool udump_exec_stopped(udump_exec *x);
+/* The sticky failure, copied to error. */
+udump_status udump_exec_status(const udump_exec *x, udump_error *error);
+
+/* Arena. A tensor without memory (after a failure) has the right shape and offset 0. */
+udump_tensor udump_tensor_new(udump_exec *x, udump_dtype dtype, int32_t n, int32_t h, int32_t w, int32_t c);
+udump_tensor udump_skip_push(udump_exec *x, int32_t n, int32_t h, int32_t w, int32_t c);
+void udump_skip_pop(udump_exec *x, udump_tensor skip);
+size_t udump_arena_mark(const udump_exec *x);
+void udump_arena_release(udump_exec *x, size_t mark);
+
+size_t udump_tensor_count(udump_tensor tensor); /* elements */
+size_t udump_tensor_bytes(udump_tensor tensor);
+static inline void *udump_tensor_data(const udump_exec *x, udump_tensor tensor) { return x->arena + tensor.offset_bytes; }
+/* Rows [first, first + count) of a tensor: the same memory. */
+udump_tensor udump_tensor_rows(udump_tensor tensor, int32_t first, int32_t count);
+
+#endif

@@ -1,0 +1,36 @@
+/* Conversions between fp32 and the 16-bit formats: round to nearest even, infinities and NaN kept. */
+#ifndef UDUMP_BASE_HALF_H
+#define UDUMP_BASE_HALF_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline float udump_bits_to_f32(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t udump_f32_to_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float udump_bf16_to_f32(uint16_t half) { return udump_bits_to_f32((uint32_t)half << 16); }
+
+static inline uint16_t udump_f32_to_bf16(float value) {
+    uint32_t bits = udump_f32_to_bits(value);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (uint16_t)(bits >> 16 | 0x40); /* NaN stays NaN, made quiet */
+    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float udump_f16_to_f32(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7FFFu;
+    if (rest >= 0x7C00u) return udump_bits_to_f32(sign | 0x7F800000u | (rest & 0x3FFu) << 13);
+    if (rest >= 0x0400u) return udump_bits_to_f32(sign | ((rest << 13) + (112u << 23)));
+    float tiny = (float)rest * 0x1p-24f; /* subnormal: a multiple of 2^-24, exact in fp32 */
+    return udump_bits_to_f32(sign | udump_f32_to_bits(tiny));
+}
+
+#endif

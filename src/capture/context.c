@@ -1,0 +1,48 @@
+#include "capture/context.h"
+
+#include <stdlib.h>
+
+#include "base/status.h"
+
+enum { TOKENS_MOST = 1 << 20 };
+
+udump_status udump_context_create(int32_t tokens, int32_t dim, udump_context **result, udump_error *error) {
+    size_t bytes = (size_t)tokens * (size_t)dim * sizeof(float);
+    udump_context *context = calloc(1, sizeof *context);
+    if (context) context->values = malloc(bytes);
+    if (!context || !context->values) {
+        free(context);
+        return udump_fail_memory(error, "context", bytes);
+    }
+    atomic_init(&context->references, 1);
+    context->tokens = tokens;
+    context->dim = dim;
+    *result = context;
+    return UDUMP_OK;
+}
+
+udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **result, udump_error *error) {
+    if (!model || !tensor || !result || !udump_view_valid(tensor))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "not a valid tensor");
+    if (tensor->rank != 2 || tensor->shape[0] < 1 || tensor->shape[0] > TOKENS_MOST || tensor->shape[1] != model->unet.context_dim) {
+        char expected[64], found[64];
+        udump_shape_format(found, sizeof found, tensor->rank, tensor->shape);
+        udump_shape_format(expected, sizeof expected, 2, (int64_t[]){ UDUMP_CLIP_POSITIONS, model->unet.context_dim });
+        return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "context", "tensor has the wrong shape", expected, found);
+    }
+    udump_status status = udump_context_create((int32_t)tensor->shape[0], model->unet.context_dim, result, error);
+    if (!status) udump_view_read_f32(tensor, (*result)->values);
+    return status;
+}
+
+void udump_context_get_view(const udump_context *context, udump_view *view) {
+    *view = udump_view_make(context->values, UDUMP_F32, 2, (int64_t[]){ context->tokens, context->dim });
+}
+
+void udump_context_retain(udump_context *context) { atomic_fetch_add_explicit(&context->references, 1, memory_order_relaxed); }
+
+void udump_context_release(udump_context *context) {
+    if (!context || atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) > 1) return;
+    free(context->values);
+    free(context);
+}

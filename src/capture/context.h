@@ -1,0 +1,24 @@
+/* Encoded prompts and the conditioning table: for every block and row of the batch, which context it attends to. */
+#ifndef UDUMP_CAPTURE_CONTEXT_H
+#define UDUMP_CAPTURE_CONTEXT_H
+
+#include <stdatomic.h>
+
+#include "model/model.h"
+
+struct udump_context {
+    atomic_int references;
+    int32_t tokens, dim;
+    float *values; /* [tokens, dim] */
+};
+
+struct udump_table {
+    udump_model *model;
+    int32_t blocks, rows;
+    udump_context **entries; /* [blocks, rows] */
+};
+
+/* A context whose values are still to be filled in. */
+udump_status udump_context_create(int32_t tokens, int32_t dim, udump_context **context, udump_error *error);
+
+#endif

@@ -1,0 +1,39 @@
+/* A loaded checkpoint: immutable, reference-counted, shared by sessions in any thread. */
+#ifndef UDUMP_MODEL_MODEL_H
+#define UDUMP_MODEL_MODEL_H
+
+#include <stdatomic.h>
+
+#include "model/clip.h"
+#include "model/unet.h"
+#include "model/vae.h"
+
+struct udump_model {
+    atomic_int references;
+    const udump_backend *backend;
+    void *device;
+    int32_t threads;
+    udump_dtype compute;
+    char name[128]; /* the checkpoint's, without folder and suffix */
+    char device_note[160];
+    udump_layout layout;
+    udump_prediction prediction; /* EPSILON or V */
+    double beta_start, beta_end; /* the scheduler's, of 1000 training levels */
+
+    udump_clip clip;
+    udump_unet unet;
+    udump_vae vae;
+
+    udump_packed **packed;
+    size_t packed_count;
+    int64_t weight_bytes, parameter_count;
+    char **warnings;
+    size_t warning_count;
+    udump_tensor_info *tensors; /* names belong to the entry */
+    int64_t tensor_count;
+};
+
+/* CLIP: start, 75 tokens, end. */
+enum { UDUMP_CLIP_POSITIONS = 77, UDUMP_PIXELS_PER_LATENT = 8, UDUMP_TRAIN_STEPS = 1000 };
+
+#endif

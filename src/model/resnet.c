@@ -1,0 +1,27 @@
+#include "model/resnet.h"
+
+udump_resnet udump_resnet_load(udump_loader *l, const char *name, int32_t time_dim, int32_t groups, float eps, int32_t latent_side) {
+    udump_name norm1 = udump_name_format("%s.norm1", name), conv1 = udump_name_format("%s.conv1", name),
+               shortcut = udump_name_format("%s.conv_shortcut", name);
+    int32_t rows = 2 * latent_side * latent_side;
+    udump_resnet resnet = { .in = udump_load_size(l, conv1.text, 4, 1), .out = udump_load_size(l, conv1.text, 4, 0) };
+    resnet.norm1 = udump_load_norm(l, norm1.text, resnet.in, groups, eps);
+    resnet.conv1 = udump_load_conv(l, conv1.text, resnet.in, resnet.out, 1, latent_side);
+    if (time_dim) resnet.time = udump_load_linear(l, udump_name_format("%s.time_emb_proj", name).text, time_dim, resnet.out, 32);
+    resnet.norm2 = udump_load_norm(l, udump_name_format("%s.norm2", name).text, resnet.out, groups, eps);
+    resnet.conv2 = udump_load_conv(l, udump_name_format("%s.conv2", name).text, resnet.out, resnet.out, 1, latent_side);
+    if (resnet.in != resnet.out) resnet.shortcut = udump_load_linear(l, shortcut.text, resnet.in, resnet.out, rows);
+    return resnet;
+}
+
+void udump_resnet_forward(udump_exec *x, const udump_resnet *resnet, udump_tensor out, udump_tensor in, const udump_tensor *time) {
+    size_t mark = udump_arena_mark(x);
+    udump_tensor h = udump_tensor_new(x, x->compute, in.n, in.h, in.w, resnet->out);
+    size_t mark_h = udump_arena_mark(x);
+    udump_into_conv2d(x, h, udump_group_norm(x, in, &resnet->norm1, true, NULL), &resnet->conv1, NULL);
+    udump_arena_release(x, mark_h);
+    udump_into_group_norm(x, h, &resnet->norm2, true, time); /* norm(h + time) */
+    if (resnet->shortcut.packed) udump_into_linear(x, out, in, &resnet->shortcut, NULL);
+    udump_into_conv2d(x, out, h, &resnet->conv2, resnet->shortcut.packed ? &out : &in);
+    udump_arena_release(x, mark);
+}

@@ -1,0 +1,137 @@
+#include "model/unet.h"
+
+/* A walk through the blocks: which block, residual block and inputs come next. */
+struct walk {
+    udump_exec *x;
+    const udump_unet *unet;
+    const udump_unet_inputs *inputs;
+    int32_t block, resnet;
+    udump_tensor skips[UDUMP_BLOCKS_MOST];
+    int32_t skip_count;
+};
+
+static void resnet(struct walk *walk, const udump_resnet *resnet, udump_tensor out, udump_tensor in) {
+    udump_tensor time = udump_tensor_rows(walk->inputs->times[walk->resnet++], walk->inputs->evaluation, 1);
+    udump_resnet_forward(walk->x, resnet, out, in, &time);
+}
+
+/* A residual block, then a transformer where the level has them. */
+static void layer(struct walk *walk, const udump_unet_level *level, int32_t index, udump_tensor out, udump_tensor in) {
+    if (!level->has_attention) {
+        resnet(walk, &level->resnets[index], out, in);
+        return;
+    }
+    size_t mark = udump_arena_mark(walk->x);
+    udump_tensor h = udump_tensor_new(walk->x, walk->x->compute, in.n, in.h, in.w, out.c);
+    resnet(walk, &level->resnets[index], h, in);
+    udump_transformer_forward(walk->x, &level->transformers[index], out, h, walk->inputs->kvs);
+    udump_arena_release(walk->x, mark);
+}
+
+/* The way down: every block's output is also a skip. Blocks' outputs live on the skip stack, their temporaries at the other end. */
+static udump_tensor push_skip(struct walk *walk, udump_tensor like, int32_t h, int32_t w, int32_t c) {
+    return walk->skips[walk->skip_count++] = udump_skip_push(walk->x, like.n, h, w, c);
+}
+
+static udump_tensor walk_down(struct walk *walk, udump_tensor latent) {
+    const udump_unet *unet = walk->unet;
+    udump_tensor h = push_skip(walk, latent, latent.h, latent.w, unet->base_channels);
+    udump_into_conv2d(walk->x, h, latent, &unet->conv_in, NULL);
+    udump_tap(walk->x, walk->block++, h);
+    for (const udump_unet_level *level = unet->down; level < unet->down + unet->level_count; level++) {
+        for (int32_t i = 0; i < level->layers; i++) {
+            udump_tensor out = push_skip(walk, h, h.h, h.w, level->resnets[i].out);
+            layer(walk, level, i, out, h);
+            udump_tap(walk->x, walk->block++, h = out);
+        }
+        if (!level->has_sampler) continue;
+        udump_tensor out = push_skip(walk, h, (h.h + 1) / 2, (h.w + 1) / 2, h.c);
+        udump_into_conv2d(walk->x, out, h, &level->sampler, NULL);
+        udump_tap(walk->x, walk->block++, h = out);
+    }
+    return h;
+}
+
+static udump_tensor walk_middle(struct walk *walk, udump_tensor in) {
+    udump_exec *x = walk->x;
+    udump_tensor out = udump_skip_push(x, in.n, in.h, in.w, in.c);
+    size_t mark = udump_arena_mark(x);
+    udump_tensor first = udump_tensor_new(x, x->compute, in.n, in.h, in.w, in.c),
+                 seen = udump_tensor_new(x, x->compute, in.n, in.h, in.w, in.c);
+    resnet(walk, &walk->unet->mid_first, first, in);
+    udump_transformer_forward(x, &walk->unet->mid_transformer, seen, first, walk->inputs->kvs);
+    resnet(walk, &walk->unet->mid_last, out, seen);
+    udump_arena_release(x, mark);
+    udump_tap(x, walk->block++, out);
+    return out;
+}
+
+/* One block of the way up: h and the latest skip go in, both leave the stack, the output takes their place. */
+static udump_tensor up_block(struct walk *walk, const udump_unet_level *level, int32_t index, udump_tensor h) {
+    udump_exec *x = walk->x;
+    udump_tensor skip = walk->skips[--walk->skip_count];
+    size_t mark = udump_arena_mark(x);
+    udump_tensor both = udump_concat_channels(x, h, skip), out;
+    udump_skip_pop(x, h);
+    udump_skip_pop(x, skip);
+    int32_t c = level->resnets[index].out;
+    if (index + 1 == level->layers && level->has_sampler) {
+        /* Doubled to the size of the skip that comes next: where that is odd, one less than twice (as diffusers). */
+        udump_tensor next = walk->skips[walk->skip_count - 1], small = udump_tensor_new(x, x->compute, both.n, both.h, both.w, c);
+        out = udump_skip_push(x, both.n, next.h, next.w, c);
+        layer(walk, level, index, small, both);
+        udump_into_conv2d(x, out, udump_upsample_nearest(x, small, next.h, next.w), &level->sampler, NULL);
+    } else {
+        out = udump_skip_push(x, both.n, both.h, both.w, c);
+        layer(walk, level, index, out, both);
+    }
+    udump_arena_release(x, mark);
+    udump_tap(x, walk->block++, out);
+    return out;
+}
+
+void udump_unet_forward(udump_exec *x, const udump_unet *unet, udump_tensor out, udump_tensor latent, const udump_unet_inputs *inputs) {
+    struct walk walk = { .x = x, .unet = unet, .inputs = inputs };
+    udump_tensor h = walk_middle(&walk, walk_down(&walk, latent));
+    for (const udump_unet_level *level = unet->up; level < unet->up + unet->level_count; level++)
+        for (int32_t i = 0; i < level->layers; i++) h = up_block(&walk, level, i, h);
+    size_t mark = udump_arena_mark(x);
+    udump_into_conv2d(x, out, udump_group_norm(x, h, &unet->norm_out, true, NULL), &unet->conv_out, NULL);
+    udump_arena_release(x, mark);
+    udump_skip_pop(x, h);
+}
+
+/* SiLU of the embedding is all that the residual blocks read. */
+void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, udump_tensor *times) {
+    const udump_resnet *resnets[UDUMP_BLOCKS_MOST + 2];
+    int32_t found = 0;
+    for (int32_t l = 0; l < unet->level_count; l++)
+        for (int32_t i = 0; i < unet->down[l].layers; i++) resnets[found++] = &unet->down[l].resnets[i];
+    resnets[found++] = &unet->mid_first;
+    resnets[found++] = &unet->mid_last;
+    for (int32_t l = 0; l < unet->level_count; l++)
+        for (int32_t i = 0; i < unet->up[l].layers; i++) resnets[found++] = &unet->up[l].resnets[i];
+
+    for (int32_t r = 0; r < found; r++) times[r] = udump_tensor_new(x, x->compute, count, 1, 1, resnets[r]->out);
+    size_t mark = udump_arena_mark(x);
+    udump_tensor wave = udump_timestep_embedding(x, count, unet->base_channels, timesteps);
+    udump_tensor hidden = udump_apply_linear(x, wave, &unet->time1, UDUMP_ACTIVATION_SILU);
+    udump_tensor embedding = udump_apply_linear(x, hidden, &unet->time2, UDUMP_ACTIVATION_SILU); /* [count, 1, 1, 4 * base] */
+    for (int32_t r = 0; r < found; r++) udump_into_linear(x, times[r], embedding, &resnets[r]->time, NULL);
+    udump_arena_release(x, mark);
+}
+
+static void project(udump_exec *x, const udump_transformer *transformer, udump_tensor contexts, udump_tensor *kvs) {
+    for (int32_t i = 0; i < transformer->depth; i++)
+        kvs[transformer->first_attention + i] = udump_apply_linear(x, contexts, &transformer->layers[i].kv, UDUMP_ACTIVATION_NONE);
+}
+
+void udump_unet_project_contexts(udump_exec *x, const udump_unet *unet, udump_tensor contexts, udump_tensor *kvs) {
+    for (int32_t l = 0; l < unet->level_count; l++) {
+        for (int32_t i = 0; unet->down[l].has_attention && i < unet->down[l].layers; i++)
+            project(x, &unet->down[l].transformers[i], contexts, kvs);
+        for (int32_t i = 0; unet->up[l].has_attention && i < unet->up[l].layers; i++)
+            project(x, &unet->up[l].transformers[i], contexts, kvs);
+    }
+    project(x, &unet->mid_transformer, contexts, kvs);
+}

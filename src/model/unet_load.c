@@ -1,0 +1,171 @@
+/* The U-Net's structure from its tensors' names and shapes. */
+#include <stdio.h>
+
+#include "model/unet.h"
+
+/* What loading carries from block to block. */
+struct build {
+    udump_loader *l;
+    udump_unet *unet;
+    int32_t time_dim, groups;
+    float eps;
+};
+
+/* diffusers' config calls the number of heads attention_head_dim; newer ones also have num_attention_heads. Either is one number, or one for each level. */
+static int32_t level_heads(const struct build *b, int32_t level) {
+    static const char *const keys[] = { "num_attention_heads", "attention_head_dim" };
+    for (size_t i = 0; i < 2; i++) {
+        int size = udump_weights_config_size(b->l->weights, "unet", keys[i]);
+        double heads;
+        if (size < 0) continue;
+        bool is_number = udump_weights_config_number(b->l->weights, "unet", keys[i], size ? level : 0, &heads);
+        if (is_number && heads >= 1 && heads <= 4096 && heads == (int32_t)heads) return (int32_t)heads;
+        if (is_number)
+            udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/config.json", "%s gives level %d %g heads", keys[i], (int)level, heads);
+        else udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/config.json", "%s has no number for level %d", keys[i], (int)level);
+        return 1;
+    }
+    return 8; /* SD 1 */
+}
+
+static udump_unet_block *add_block(struct build *b, const char *path, int32_t channels, int32_t level) {
+    if (b->unet->block_count == UDUMP_BLOCKS_MOST) {
+        udump_load_fail(b->l, UDUMP_ERROR_UNSUPPORTED, "unet", "more than %d blocks", UDUMP_BLOCKS_MOST);
+        b->unet->block_count--; /* loading fails; until then the last entry is overwritten */
+    }
+    udump_unet_block *block = &b->unet->blocks[b->unet->block_count++];
+    *block = (udump_unet_block){ .channels = channels, .downscale = 1 << level };
+    snprintf(block->path, sizeof block->path, "%s", path);
+    return block;
+}
+
+static void load_transformer(
+    struct build *b, udump_transformer *transformer, udump_unet_block *block, const char *name, int32_t heads, int32_t side) {
+    udump_transformer_load(b->l, transformer, name, heads, b->unet->context_dim, b->groups, side);
+    transformer->first_attention = b->unet->attention_count;
+    for (int32_t i = 0; i < transformer->depth; i++) b->unet->attention_blocks[b->unet->attention_count++] = b->unet->block_count - 1;
+    block->depth = transformer->depth;
+    block->heads = transformer->heads;
+    block->head_dim = transformer->heads ? transformer->c / transformer->heads : 0;
+}
+
+/* One level of either way: prefix is "unet/down_blocks.0" or "unet/up_blocks.0"; depth is its place from the top. */
+static void load_level(struct build *b, udump_unet_level *level, const char *prefix, bool up, int32_t depth) {
+    int32_t side = 64 >> depth; /* at 512 x 512 */
+    int32_t heads = level_heads(b, depth);
+    level->has_attention = udump_load_has(b->l, udump_name_format("%s.attentions.0.norm", prefix).text);
+    for (; !b->l->status; level->layers++) {
+        udump_name resnet = udump_name_format("%s.resnets.%d", prefix, (int)level->layers),
+                   attention = udump_name_format("%s.attentions.%d", prefix, (int)level->layers);
+        if (!udump_load_has(b->l, udump_name_format("%s.norm1", resnet.text).text)) break;
+        if (level->layers == UDUMP_LAYERS_MOST) {
+            udump_load_fail(b->l, UDUMP_ERROR_UNSUPPORTED, prefix, "more than %d layers", UDUMP_LAYERS_MOST);
+            return;
+        }
+        udump_resnet *loaded = &level->resnets[level->layers];
+        *loaded = udump_resnet_load(b->l, resnet.text, b->time_dim, b->groups, b->eps, side);
+        b->unet->resnet_count++;
+        udump_name path = level->has_attention
+            ? udump_name_format("%s.resnets.%d + attentions.%d", prefix + 5, (int)level->layers, (int)level->layers)
+            : udump_name_format("%s.resnets.%d", prefix + 5, (int)level->layers);
+        udump_unet_block *block = add_block(b, path.text, loaded->out, depth);
+        if (level->has_attention) load_transformer(b, &level->transformers[level->layers], block, attention.text, heads, side);
+    }
+    if (!b->l->status && !level->layers)
+        udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, prefix, "no residual blocks: %s.resnets.0 is missing", prefix);
+    udump_name sampler = udump_name_format("%s.%s.0.conv", prefix, up ? "upsamplers" : "downsamplers");
+    level->has_sampler = udump_load_has(b->l, sampler.text);
+    if (b->l->status || !level->has_sampler) return;
+    int32_t c = level->resnets[level->layers - 1].out;
+    level->sampler = udump_load_conv(b->l, sampler.text, c, c, up ? 1 : 2, up ? 2 * side : side);
+    if (!up) {
+        add_block(b, udump_name_format("%s.downsamplers.0", prefix + 5).text, c, depth + 1);
+        return;
+    }
+    udump_unet_block *block = &b->unet->blocks[b->unet->block_count - 1]; /* the upsampler belongs to the level's last block */
+    block->downscale = 1 << (depth - 1);
+    size_t length = 0;
+    while (block->path[length]) length++;
+    snprintf(block->path + length, sizeof block->path - length, " + upsamplers.0");
+}
+
+static void load_middle(struct build *b) {
+    int32_t depth = b->unet->level_count - 1, side = 64 >> depth;
+    b->unet->mid_first = udump_resnet_load(b->l, "unet/mid_block.resnets.0", b->time_dim, b->groups, b->eps, side);
+    udump_unet_block *block = add_block(b, "mid_block", b->unet->mid_first.out, depth);
+    load_transformer(b, &b->unet->mid_transformer, block, "unet/mid_block.attentions.0", level_heads(b, depth), side);
+    b->unet->mid_last = udump_resnet_load(b->l, "unet/mid_block.resnets.1", b->time_dim, b->groups, b->eps, side);
+    b->unet->resnet_count += 2;
+}
+
+/* IN00.., M00, OUT00.. in the order in which they were added. */
+static void name_blocks(udump_unet *unet, int32_t in_count) {
+    unet->in_count = in_count;
+    unet->out_count = unet->block_count - in_count - 1;
+    for (int32_t i = 0; i < unet->block_count; i++) {
+        bool in = i < in_count, mid = i == in_count;
+        int32_t index = in ? i : mid ? 0 : i - in_count - 1;
+        snprintf(unet->blocks[i].name, sizeof unet->blocks[i].name, mid ? "M%02d" : in ? "IN%02d" : "OUT%02d", (int)(index % 100));
+    }
+}
+
+static void load_sizes(struct build *b) {
+    double value;
+    b->groups = udump_weights_config_number(b->l->weights, "unet", "norm_num_groups", 0, &value) ? (int32_t)value : 32;
+    b->eps = udump_weights_config_number(b->l->weights, "unet", "norm_eps", 0, &value) ? (float)value : 1e-5f;
+    if (!(b->eps > 0 && b->eps < 1)) udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/config.json", "norm_eps is %g", (double)b->eps);
+    b->unet->base_channels = udump_load_size(b->l, "unet/conv_in", 4, 0);
+    b->unet->latent_channels = udump_load_size(b->l, "unet/conv_in", 4, 1);
+    b->time_dim = udump_load_size(b->l, "unet/time_embedding.linear_2", 2, 0);
+    b->unet->context_dim = udump_load_size(b->l, "unet/mid_block.attentions.0.transformer_blocks.0.attn2.to_k", 2, 1);
+    if (b->l->status) return;
+    if (b->groups < 1 || b->groups > 1024)
+        udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/config.json", "norm_num_groups is %d", (int)b->groups);
+    if (b->unet->latent_channels == 9) udump_load_fail(b->l, UDUMP_ERROR_UNSUPPORTED, "unet", "an inpainting U-Net (9 input channels)");
+    if (b->unet->latent_channels != 4)
+        udump_load_fail(b->l, UDUMP_ERROR_UNSUPPORTED, "unet", "%d input channels: Stable Diffusion has 4", (int)b->unet->latent_channels);
+    while (b->unet->level_count < UDUMP_LEVELS_MOST
+        && udump_load_has(b->l, udump_name_format("unet/down_blocks.%d.resnets.0.norm1", (int)b->unet->level_count).text))
+        b->unet->level_count++;
+}
+
+/* The way up must consume exactly the skips of the way down, with matching channels: forward relies on it. */
+static void check_skips(struct build *b) {
+    const udump_unet *unet = b->unet;
+    int32_t skip = unet->in_count - 1, c = unet->blocks[unet->in_count].channels;
+    for (int32_t l = 0; l < unet->level_count; l++) {
+        const udump_unet_level *level = &unet->up[l];
+        for (int32_t i = 0; i < level->layers; i++, skip--) {
+            if (skip < 0 || level->resnets[i].in != c + unet->blocks[skip].channels) {
+                udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/up_blocks",
+                    "the way up does not fit the way down at up_blocks.%d.resnets.%d", (int)l, (int)i);
+                return;
+            }
+            c = level->resnets[i].out;
+        }
+        if (level->has_sampler != (l + 1 < unet->level_count) || unet->down[l].has_sampler != (l + 1 < unet->level_count))
+            udump_load_fail(b->l, UDUMP_ERROR_UNSUPPORTED, "unet", "a sampler in an unusual place at level %d", (int)l);
+    }
+    if (!b->l->status && skip != -1) udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/up_blocks", "%d skips are not used", (int)skip + 1);
+}
+
+void udump_unet_load(udump_loader *l, udump_unet *unet) {
+    struct build b = { .l = l, .unet = unet };
+    load_sizes(&b);
+    if (l->status) return;
+    unet->time1 = udump_load_linear(l, "unet/time_embedding.linear_1", unet->base_channels, 0, 32);
+    unet->time2 = udump_load_linear(l, "unet/time_embedding.linear_2", unet->time1.out, b.time_dim, 32);
+    unet->conv_in = udump_load_conv(l, "unet/conv_in", unet->latent_channels, unet->base_channels, 1, 64);
+    add_block(&b, "conv_in", unet->base_channels, 0);
+    for (int32_t i = 0; i < unet->level_count && !l->status; i++)
+        load_level(&b, &unet->down[i], udump_name_format("unet/down_blocks.%d", (int)i).text, false, i);
+    int32_t in_count = unet->block_count;
+    if (!l->status) load_middle(&b);
+    for (int32_t i = 0; i < unet->level_count && !l->status; i++)
+        load_level(&b, &unet->up[i], udump_name_format("unet/up_blocks.%d", (int)i).text, true, unet->level_count - 1 - i);
+    unet->norm_out = udump_load_norm(l, "unet/conv_norm_out", unet->base_channels, b.groups, b.eps);
+    unet->conv_out = udump_load_conv(l, "unet/conv_out", unet->base_channels, unet->latent_channels, 1, 64);
+    if (l->status) return;
+    name_blocks(unet, in_count);
+    check_skips(&b);
+}

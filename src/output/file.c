@@ -1,0 +1,146 @@
+#include "output/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/status.h"
+
+enum {
+    LONGEST_WRITE = 1 << 30, /* what one write call is asked for; Linux takes at most 2 GiB - 4 KiB */
+    NAME_KEPT = 200,         /* bytes of the final name in the temporary one: with its suffix it stays below NAME_MAX */
+    MOST_TRIES = 1000        /* temporary names tried, where others of this process are in use */
+};
+
+udump_status udump_file_fail(udump_error *error, const char *path, const char *action, int code) {
+    char text[128];
+    return udump_fail(error, UDUMP_ERROR_FILE, path, "cannot be %s: %s", action, strerror_r(code, text, sizeof text));
+}
+
+char *udump_file_join(const char *folder, const char *name) {
+    size_t length = strlen(folder);
+    char *path = NULL;
+    int written = asprintf(&path, "%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name);
+    return written < 0 ? NULL : path;
+}
+
+static int open_retrying(const char *path, int flags) {
+    int fd;
+    do fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+/* 0, or an errno. Closes fd in any case: some file systems report a full disk only then. */
+static int write_and_close(int fd, const uint8_t *data, size_t size) {
+    int code = 0;
+    while (size && !code) {
+        ssize_t written = write(fd, data, size < LONGEST_WRITE ? size : LONGEST_WRITE);
+        if (written > 0) {
+            data += written;
+            size -= (size_t)written;
+        } else if (written == 0) code = EIO;
+        else if (errno != EINTR) code = errno;
+    }
+    if (close(fd) && !code && errno != EINTR) code = errno;
+    return code;
+}
+
+/* Opens a new file in path's folder under a name that nothing has yet; *temporary is the caller's to free. */
+static int open_beside(const char *path, char **temporary) {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    *temporary = NULL;
+    for (int i = 0; i < MOST_TRIES; i++) {
+        if (asprintf(temporary, "%.*s.%.*s.partial-%ld-%d", (int)(name - path), path, NAME_KEPT, name, (long)getpid(), i) < 0) {
+            *temporary = NULL;
+            errno = ENOMEM;
+            return -1;
+        }
+        int fd = open_retrying(*temporary, O_WRONLY | O_CREAT | O_EXCL);
+        if (fd >= 0) return fd;
+        int code = errno;
+        free(*temporary);
+        *temporary = NULL;
+        errno = code;
+        if (code != EEXIST) return -1;
+    }
+    return -1;
+}
+
+static udump_status save_beside(const char *path, const void *data, size_t size, udump_error *error) {
+    char *temporary;
+    int fd = open_beside(path, &temporary);
+    if (fd < 0) return udump_file_fail(error, path, "created", errno);
+    int code = write_and_close(fd, data, size);
+    if (!code && rename(temporary, path)) code = errno;
+    if (code) unlink(temporary);
+    free(temporary);
+    return code ? udump_file_fail(error, path, "written", code) : UDUMP_OK;
+}
+
+static udump_status save_through(const char *path, const void *data, size_t size, udump_error *error) {
+    int fd = open_retrying(path, O_WRONLY);
+    if (fd < 0) return udump_file_fail(error, path, "opened", errno);
+    int code = write_and_close(fd, data, size);
+    return code ? udump_file_fail(error, path, "written", code) : UDUMP_OK;
+}
+
+udump_status udump_file_save(const char *path, const void *data, size_t size, udump_error *error) {
+    struct stat target, link;
+    if (stat(path, &target) == 0) {
+        if (S_ISDIR(target.st_mode)) return udump_file_fail(error, path, "written", EISDIR);
+        if (!S_ISREG(target.st_mode)) return save_through(path, data, size, error);
+    }
+    if (lstat(path, &link) || !S_ISLNK(link.st_mode)) return save_beside(path, data, size, error);
+    char *resolved = realpath(path, NULL); /* renaming onto the link itself would replace it */
+    if (!resolved) return udump_file_fail(error, path, "followed", errno);
+    udump_status status = save_beside(resolved, data, size, error);
+    free(resolved);
+    return status;
+}
+
+udump_status udump_file_remove(const char *path, udump_error *error) {
+    if (unlink(path) == 0 || errno == ENOENT) return UDUMP_OK;
+    return udump_file_fail(error, path, "removed", errno);
+}
+
+/* 0, or an errno. */
+static int make_one_folder(const char *path) {
+    struct stat found;
+    if (stat(path, &found) == 0) return S_ISDIR(found.st_mode) ? 0 : ENOTDIR;
+    if (errno != ENOENT) return errno;
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return 0; /* somebody else may have been first */
+    return errno;
+}
+
+static udump_status probe_folder(const char *folder, udump_error *error) {
+    char *name = udump_file_join(folder, "probe"), *temporary;
+    if (!name) return udump_fail_memory(error, folder, strlen(folder));
+    int fd = open_beside(name, &temporary), code = errno;
+    free(name);
+    if (fd < 0) return udump_file_fail(error, folder, "written to", code);
+    close(fd);
+    unlink(temporary);
+    free(temporary);
+    return UDUMP_OK;
+}
+
+udump_status udump_file_make_folder(const char *folder, udump_error *error) {
+    char *path = strdup(folder);
+    if (!path) return udump_fail_memory(error, folder, strlen(folder));
+    int code = *folder ? 0 : ENOENT;
+    for (char *at = path; *at && !code; at++) {
+        if (at == path || *at != '/') continue;
+        *at = '\0';
+        code = make_one_folder(path);
+        *at = '/';
+    }
+    if (!code) code = make_one_folder(path);
+    free(path);
+    return code ? udump_file_fail(error, folder, "created", code) : probe_folder(folder, error);
+}

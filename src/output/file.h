@@ -1,0 +1,30 @@
+/* Files that appear under their final name whole or not at all. */
+#ifndef UDUMP_OUTPUT_FILE_H
+#define UDUMP_OUTPUT_FILE_H
+
+#include "unetdump.h"
+
+/* Bytes on the heap; release with free(data). */
+typedef struct udump_bytes {
+    uint8_t *data;
+    size_t size;
+} udump_bytes;
+
+/* Writes a file beside path and renames it to path, so that path holds the old file or the whole new one; on failure nothing stays
+ * behind. A symbolic link is followed; what is neither a file nor a folder (a device, a pipe) is written to directly.
+ * Thread-safe. Errors: FILE (path and the system's reason), MEMORY. */
+udump_status udump_file_save(const char *path, const void *data, size_t size, udump_error *error);
+
+/* Creates folder and its parents where they do not exist, and makes sure that files can be created there. Errors: FILE, MEMORY. */
+udump_status udump_file_make_folder(const char *folder, udump_error *error);
+
+/* Removes the file if there is one. Errors: FILE. */
+udump_status udump_file_remove(const char *path, udump_error *error);
+
+/* "cannot be ACTION: No space left on device", with path as where; code is an errno. Returns UDUMP_ERROR_FILE. */
+udump_status udump_file_fail(udump_error *error, const char *path, const char *action, int code);
+
+/* folder/name on the heap; NULL without memory. */
+char *udump_file_join(const char *folder, const char *name);
+
+#endif

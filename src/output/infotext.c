@@ -1,0 +1,109 @@
+#include "output/infotext.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "output/characters.h"
+
+/* As Python prints the shortest decimal that reads back as value: 7.0, 7.5, 1e+16. The digits are taken from the C library and the
+ * point is set here, since the library's own follows the locale. */
+static void print_number(FILE *out, float value) {
+    char text[64], digits[16];
+    int precision = 0, count = 0;
+    do snprintf(text, sizeof text, "%.*e", precision, (double)value);
+    while (strtof(text, NULL) != value && ++precision < 9);
+    const char *e = strchr(text, 'e');
+    if (!e) { /* not finite */
+        fputs(text, out);
+        return;
+    }
+    for (const char *at = text; at < e; at++)
+        if (*at >= '0' && *at <= '9') digits[count++] = *at;
+    while (count > 1 && digits[count - 1] == '0') count--;
+    int exponent = atoi(e + 1);
+    if (value < 0) fputc('-', out);
+    if (exponent < -4 || exponent >= 16) {
+        fprintf(out, "%c%s%.*se%c%02d", digits[0], count > 1 ? "." : "", count - 1, digits + 1, exponent < 0 ? '-' : '+', abs(exponent));
+        return;
+    }
+    if (exponent < 0) fputs("0.", out);
+    for (int i = exponent + 1; i < 0; i++) fputc('0', out);
+    int places = count > exponent + 2 ? count : exponent + 2; /* one digit after the point at least */
+    for (int i = 0; i < (exponent < 0 ? count : places); i++) {
+        if (i == exponent + 1 && exponent >= 0) fputc('.', out);
+        fputc(i < count ? digits[i] : '0', out);
+    }
+}
+
+/* A value that would be mistaken for the text's own punctuation becomes a JSON string, as Python's json.dumps writes it. */
+static void print_value(FILE *out, const char *value) {
+    if (!strpbrk(value, ",:\n\r")) {
+        fputs(value, out);
+        return;
+    }
+    static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    fputc('"', out);
+    for (; *value; value++) {
+        const char *escape = strchr(plain, *value);
+        if (escape) fprintf(out, "\\%c", letters[escape - plain]);
+        else if ((unsigned char)*value < 0x20) fprintf(out, "\\u%04x", (unsigned)*value);
+        else fputc(*value, out);
+    }
+    fputc('"', out);
+}
+
+static void print_key(FILE *out, const char *key, const char *value) {
+    if (!value || !*value) return;
+    fprintf(out, ", %s: ", key);
+    print_value(out, value);
+}
+
+static void print_all(FILE *out, const udump_infotext *info) {
+    if (info->prompt) fputs(info->prompt, out);
+    if (info->negative_prompt && *info->negative_prompt) fprintf(out, "\nNegative prompt: %s", info->negative_prompt);
+    fprintf(out, "\nSteps: %" PRId32, info->steps);
+    print_key(out, "Sampler", info->sampler);
+    print_key(out, "Schedule type", info->schedule);
+    fputs(", CFG scale: ", out);
+    print_number(out, info->cfg);
+    fprintf(out, ", Seed: %" PRIu64 ", Size: %" PRId32 "x%" PRId32, info->seed, info->width_px, info->height_px);
+    print_key(out, "Model hash", info->model_hash);
+    print_key(out, "Model", info->model);
+    print_key(out, "RNG", info->rng);
+    print_key(out, "Version", info->version);
+}
+
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* The webui strips white space from both ends of the whole. */
+static void strip(char *text) {
+    size_t begin = 0, end = strlen(text);
+    while (end && is_space(text[end - 1])) end--;
+    while (begin < end && is_space(text[begin])) begin++;
+    memmove(text, text + begin, end - begin);
+    text[end - begin] = '\0';
+}
+
+char *udump_infotext_format(const udump_infotext *info) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    print_all(out, info);
+    bool failed = ferror(out) != 0;
+    failed |= fclose(out) != 0;
+    char *repaired = failed ? NULL : udump_characters_repair(text);
+    free(text);
+    if (repaired) strip(repaired);
+    return repaired;
+}
+
+char *udump_infotext_for_canvas(const char *infotext, const char *block, int32_t step) {
+    char *text = NULL;
+    bool first = !infotext || !*infotext;
+    int length = asprintf(&text, "%s%sLayer Name: %s, Feature Steps: %" PRId32, first ? "" : infotext, first ? "" : "\n", block, step);
+    return length < 0 ? NULL : text;
+}

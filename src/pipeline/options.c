@@ -1,0 +1,146 @@
+/* Options: defaults, checks, and the copy that a run keeps. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "output/infotext.h"
+#include "pipeline/session.h"
+
+enum { SIDE_MOST_PX = 16384, BATCH_MOST = 1024 };
+
+void udump_generate_options_init(udump_generate_options *options) {
+    memset(options, 0, sizeof *options);
+    options->struct_bytes = sizeof *options;
+    udump_style_init(&options->style);
+}
+
+static udump_status check_side(const char *name, int32_t px, udump_error *error) {
+    if (px >= UDUMP_PIXELS_PER_LATENT && px <= SIDE_MOST_PX && px % UDUMP_PIXELS_PER_LATENT == 0) return UDUMP_OK;
+    char found[32];
+    snprintf(found, sizeof found, "%d", (int)px);
+    return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, name, "not a size for a picture", "a multiple of 8 from 8 to 16384", found);
+}
+
+static udump_status check_sizes(const udump_generate_options *o, udump_run *run, udump_error *error) {
+    run->width_px = o->width_px ? o->width_px : 512;
+    run->height_px = o->height_px ? o->height_px : 512;
+    run->batch = o->batch_size ? o->batch_size : 1;
+    run->cfg = o->cfg == 0 ? 7.0f : o->cfg;
+    udump_status status = check_side("width", run->width_px, error);
+    if (!status) status = check_side("height", run->height_px, error);
+    if (status) return status;
+    if (run->batch < 1 || run->batch > BATCH_MOST)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d images: 1 to %d are possible", (int)run->batch, BATCH_MOST);
+    if (!isfinite(run->cfg)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "cfg", "not a finite number");
+    if ((unsigned)o->rng > UDUMP_RNG_CPU || (unsigned)o->side > UDUMP_SIDE_BOTH)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "options", "an unknown rng or side");
+    run->latent_h = run->height_px / UDUMP_PIXELS_PER_LATENT;
+    run->latent_w = run->width_px / UDUMP_PIXELS_PER_LATENT;
+    run->rows = run->cfg == 1.0f ? run->batch : 2 * run->batch;
+    if (o->features && o->side != UDUMP_SIDE_COND && run->rows == run->batch)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "with cfg 1 the negative prompt is not run: there is no uncond side");
+    return UDUMP_OK;
+}
+
+static udump_status copy_noise(const udump_view *noise, udump_run *run, int32_t channels, udump_error *error) {
+    int64_t shape[4] = { run->batch, channels, run->latent_h, run->latent_w };
+    bool fits = udump_view_valid(noise) && noise->rank == 4;
+    for (int i = 0; fits && i < 4; i++) fits = noise->shape[i] == shape[i];
+    if (!fits) {
+        char expected[64], found[64] = "an invalid tensor";
+        udump_shape_format(expected, sizeof expected, 4, shape);
+        if (udump_view_valid(noise)) udump_shape_format(found, sizeof found, noise->rank, noise->shape);
+        return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "noise", "tensor has the wrong shape", expected, found);
+    }
+    size_t count = (size_t)udump_view_count(noise);
+    run->noise = malloc(count * sizeof(float));
+    if (!run->noise) return udump_fail_memory(error, "noise", count * sizeof(float));
+    udump_view_read_f32(noise, run->noise);
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(run->noise[i])) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "noise", "value %zu is not finite", i);
+    return UDUMP_OK;
+}
+
+static udump_status plan_sampling(udump_session *session, const udump_generate_options *o, udump_run *run, udump_error *error) {
+    udump_status status = udump_sampler_find(o->sampler, o->schedule, &run->choice, error);
+    if (status) return status;
+    return udump_sampling_init(&run->sampling,
+        &(udump_sampling_options){ .choice = run->choice,
+            .levels = &session->levels,
+            .steps = o->steps ? o->steps : 20,
+            .batch = run->batch,
+            .h = run->latent_h,
+            .w = run->latent_w,
+            .c = session->model->unet.latent_channels,
+            .rng = o->rng,
+            .seed = o->seed },
+        error);
+}
+
+/* Every image of a batch has its own text: the seed differs. */
+static udump_status make_infotexts(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
+    run->infotexts = calloc((size_t)run->batch, sizeof(*run->infotexts));
+    for (int32_t i = 0; run->infotexts && i < run->batch; i++) {
+        run->infotexts[i] = udump_infotext_format(&(udump_infotext){ .prompt = run->prompt,
+            .negative_prompt = run->negative_prompt,
+            .steps = o->steps ? o->steps : 20,
+            .sampler = run->choice.sampler->name,
+            .schedule = udump_schedule_name(run->choice.chosen),
+            .cfg = run->cfg,
+            .seed = run->seed + (uint64_t)i,
+            .width_px = run->width_px,
+            .height_px = run->height_px,
+            .model = model->name,
+            .rng = o->rng == UDUMP_RNG_CPU ? "CPU" : NULL,
+            .version = udump_version() });
+        if (!run->infotexts[i]) return udump_fail_memory(error, "infotext", 0);
+    }
+    return run->infotexts ? UDUMP_OK : udump_fail_memory(error, "infotext", (size_t)run->batch * sizeof(*run->infotexts));
+}
+
+static udump_status allocate(const udump_model *model, udump_run *run, udump_error *error) {
+    size_t values = (size_t)run->width_px * (size_t)run->height_px * 3;
+    run->times = calloc((size_t)model->unet.resnet_count, sizeof *run->times);
+    run->step_seconds = calloc((size_t)run->sampling.steps, sizeof *run->step_seconds);
+    run->decoded = malloc(values * sizeof *run->decoded);
+    run->pixels = malloc(values);
+    if (run->times && run->step_seconds && run->decoded && run->pixels) return UDUMP_OK;
+    return udump_fail_memory(error, "picture", values * (sizeof *run->decoded + 1));
+}
+
+udump_status udump_run_create(
+    udump_session *session, const udump_generate_options *o, const udump_sink *sink, udump_run *run, udump_error *error) {
+    if (o->struct_bytes < sizeof *o) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
+    if (sink && sink->struct_bytes < sizeof *sink) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sink", "not initialised");
+    if (sink) run->sink = *sink;
+    run->seed = o->seed;
+    run->prompt = strdup(o->prompt ? o->prompt : "");
+    run->negative_prompt = strdup(o->negative_prompt ? o->negative_prompt : "");
+    run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
+    if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
+    udump_status status = check_sizes(o, run, error);
+    if (!status && o->noise) status = copy_noise(o->noise, run, session->model->unet.latent_channels, error);
+    if (!status) status = plan_sampling(session, o, run, error);
+    if (!status) status = udump_look_create(&run->look, session->model, o, run->sampling.evaluation_count, run->batch, error);
+    if (!status) status = make_infotexts(session->model, o, run, error);
+    if (!status) status = allocate(session->model, run, error);
+    return status;
+}
+
+void udump_run_free(udump_run *run) {
+    for (int32_t i = 0; run->infotexts && i < run->batch; i++) free(run->infotexts[i]);
+    free(run->infotexts);
+    free(run->prompt);
+    free(run->negative_prompt);
+    free(run->noise);
+    free(run->times);
+    free(run->step_seconds);
+    free(run->decoded);
+    free(run->pixels);
+    udump_sampling_free(&run->sampling);
+    udump_conditioning_free(&run->conditioning);
+    udump_look_free(&run->look);
+    memset(run, 0, sizeof *run);
+}

@@ -1,0 +1,36 @@
+#include "pipeline/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+udump_status udump_session_create(udump_model *model, udump_session **result, udump_error *error) {
+    if (!model || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "session", "a null pointer");
+    udump_session *session = calloc(1, sizeof *session);
+    if (!session) return udump_fail_memory(error, "session", sizeof *session);
+    udump_model_retain(model);
+    session->model = model;
+    udump_status status = udump_exec_open(&session->x, model->backend, model->device, model->threads, model->compute, error);
+    if (!status) status = udump_noise_levels_make(&session->levels, UDUMP_TRAIN_STEPS, model->beta_start, model->beta_end, error);
+    if (status) udump_session_destroy(session);
+    else *result = session;
+    return status;
+}
+
+void udump_session_destroy(udump_session *session) {
+    if (!session) return;
+    udump_run_free(&session->run);
+    udump_noise_levels_free(&session->levels);
+    udump_exec_close(&session->x);
+    udump_model_release(session->model);
+    free(session);
+}
+
+udump_status udump_session_set_hook(udump_session *session, int32_t block, udump_hook_fn hook, void *user, udump_error *error) {
+    int32_t blocks = session->model->unet.block_count;
+    if (block < -1 || block >= blocks)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "hook", "block %d: the model has %d blocks", (int)block, (int)blocks);
+    for (int32_t b = block < 0 ? 0 : block; b < (block < 0 ? blocks : block + 1); b++) session->hooks[b] = (udump_hook){ hook, user };
+    return UDUMP_OK;
+}

@@ -1,0 +1,40 @@
+#include "render/grid.h"
+
+#include "base/status.h"
+
+/* The rule of the webui extension. side[0], side[1]: width and height of the picture without its lines, in pixels. */
+static void feature_sides(int64_t tile_w, int64_t tile_h, int64_t tiles, int64_t side[2]) {
+    side[0] = tile_w;
+    side[1] = tile_h;
+    for (; tiles % 2 == 0; tiles /= 2) side[side[0] <= side[1] ? 0 : 1] *= 2;
+    side[side[0] <= side[1] ? 0 : 1] *= tiles;
+    if (side[0] > side[1]) {
+        while (side[0] > 2 * side[1] && side[0] / tile_w % 2 == 0) {
+            side[0] /= 2;
+            side[1] *= 2;
+        }
+    } else {
+        while (2 * side[0] < side[1] && side[1] / tile_h % 2 == 0) {
+            side[0] *= 2;
+            side[1] /= 2;
+        }
+    }
+}
+
+udump_status udump_grid_make(int64_t tile_w, int64_t tile_h, int64_t tiles, int32_t channels, udump_grid *grid, udump_error *error) {
+    if (tile_w < 1 || tile_h < 1 || tiles < 1)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "canvas", "nothing to show: %lld tiles of %lld x %lld pixels", (long long)tiles,
+            (long long)tile_w, (long long)tile_h);
+    int64_t most = UDUMP_PICTURE_SIDE_PX, side[2], pixels = 0;
+    bool fits = tile_w <= most && tile_h <= most && tiles <= most * most; /* so that nothing below overflows */
+    fits = fits && !__builtin_mul_overflow(tile_w > tile_h ? tile_w : tile_h, 4 * tiles, &pixels);
+    if (fits) {
+        feature_sides(tile_w, tile_h, tiles, side);
+        int64_t columns = side[0] / tile_w, rows = side[1] / tile_h;
+        fits = side[0] + columns - 1 <= most && side[1] + rows - 1 <= most;
+        if (fits) *grid = (udump_grid){ (int32_t)columns, (int32_t)rows, (int32_t)tile_w, (int32_t)tile_h, channels };
+    }
+    if (fits) return UDUMP_OK;
+    return udump_fail(error, UDUMP_ERROR_ARGUMENT, "canvas", "%lld tiles of %lld x %lld pixels make a picture with a side over %lld pixels",
+        (long long)tiles, (long long)tile_w, (long long)tile_h, (long long)most);
+}

@@ -1,0 +1,91 @@
+/* Samplers and schedules by name. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "sample/sampler.h"
+
+/* In the webui's order; the first is the default. */
+static const udump_sampler *const SAMPLERS[] = { &udump_sampler_euler_a, &udump_sampler_euler, &udump_sampler_dpmpp_2m,
+    &udump_sampler_ddim };
+enum { SAMPLER_COUNT = sizeof SAMPLERS / sizeof *SAMPLERS };
+
+static char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? (char)(letter - 'A' + 'a') : letter; }
+
+/* What follows name in text, or NULL if text does not begin with it; ASCII, whatever the locale. */
+static const char *after(const char *text, const char *name) {
+    for (; *name; text++, name++)
+        if (lower(*text) != lower(*name)) return NULL;
+    return text;
+}
+
+static bool equal(const char *text, const char *name) {
+    const char *rest = after(text, name);
+    return rest && !*rest;
+}
+
+static bool find_schedule(const char *text, udump_schedule_kind *kind) {
+    for (int i = 0; i < UDUMP_SCHEDULE_COUNT; i++)
+        if (equal(text, udump_schedule_name((udump_schedule_kind)i))) {
+            *kind = (udump_schedule_kind)i;
+            return true;
+        }
+    return false;
+}
+
+/* The end of a joined name: "" (kind stays), " Karras", "_karras", or "_ka", the webui's old alias. */
+static bool match_end(const char *end, udump_schedule_kind *kind) {
+    if (!*end) return true;
+    if (*end != ' ' && *end != '_') return false;
+    if (find_schedule(end + 1, kind)) return true;
+    if (!equal(end, "_ka")) return false;
+    *kind = UDUMP_SCHEDULE_KARRAS;
+    return true;
+}
+
+static bool matches(const udump_sampler *sampler, const char *text, udump_schedule_kind *kind) {
+    const char *end = after(text, sampler->name);
+    if (end && match_end(end, kind)) return true;
+    for (int i = 0; i < UDUMP_SAMPLER_ALIASES && sampler->aliases[i]; i++) {
+        end = after(text, sampler->aliases[i]);
+        if (end && match_end(end, kind)) return true;
+    }
+    return false;
+}
+
+/* "A, B, C or D" */
+static void append_name(char *list, size_t size_bytes, const char *name, int index, int count) {
+    size_t length = strlen(list);
+    snprintf(list + length, size_bytes - length, "%s%s", index == 0 ? "" : index == count - 1 ? " or " : ", ", name);
+}
+
+static udump_status fail_sampler(const char *found, udump_error *error) {
+    char list[256] = "";
+    for (int i = 0; i < SAMPLER_COUNT; i++) append_name(list, sizeof list, SAMPLERS[i]->name, i, SAMPLER_COUNT);
+    return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "sampler", "unknown sampler", list, found);
+}
+
+static udump_status fail_schedule(const char *found, udump_error *error) {
+    char list[256] = "";
+    for (int i = 0; i < UDUMP_SCHEDULE_COUNT; i++)
+        append_name(list, sizeof list, udump_schedule_name((udump_schedule_kind)i), i, UDUMP_SCHEDULE_COUNT);
+    return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "schedule", "unknown schedule", list, found);
+}
+
+udump_status udump_sampler_find(const char *sampler, const char *schedule, udump_sampler_choice *choice, udump_error *error) {
+    const udump_sampler *found = NULL;
+    udump_schedule_kind joined = UDUMP_SCHEDULE_AUTOMATIC, named = UDUMP_SCHEDULE_AUTOMATIC;
+    if (!sampler) found = SAMPLERS[0];
+    for (int i = 0; !found && i < SAMPLER_COUNT; i++)
+        if (matches(SAMPLERS[i], sampler, &joined)) found = SAMPLERS[i];
+    if (!found) return fail_sampler(sampler, error);
+    if (schedule && !find_schedule(schedule, &named)) return fail_schedule(schedule, error);
+    if (joined && named && joined != named)
+        return udump_fail_values(
+            error, UDUMP_ERROR_ARGUMENT, "schedule", "the sampler's name says another schedule", udump_schedule_name(joined), schedule);
+
+    choice->sampler = found;
+    choice->chosen = joined ? joined : named;
+    choice->schedule = choice->chosen ? choice->chosen : found->automatic;
+    return UDUMP_OK;
+}

@@ -1,0 +1,56 @@
+/* An open checkpoint: every tensor of all its files under one canonical name, whatever the layout on disk. */
+#ifndef UDUMP_WEIGHTS_WEIGHTS_H
+#define UDUMP_WEIGHTS_WEIGHTS_H
+
+#include <stdbool.h>
+
+#include "tensor/view.h"
+
+typedef enum udump_layout {
+    UDUMP_LAYOUT_DIFFUSERS, /* a folder: unet/, vae/, text_encoder/, each with config.json and safetensors, sharded or not */
+    UDUMP_LAYOUT_LDM        /* one .safetensors file in the original layout */
+} udump_layout;
+
+typedef struct udump_weight {
+    char *name;       /* canonical: "<part>/<diffusers name>", without "text_model.":
+                         "text_encoder/encoder.layers.0.self_attn.q_proj.weight",
+                         "unet/conv_in.weight", "vae/decoder.mid_block.attentions.0.to_q.weight"; "<name in file>" if nothing maps it */
+    char *file_name;  /* the tensor's name in its file */
+    const char *part; /* "unet", "vae", "text_encoder" or "" */
+    udump_dtype dtype;
+    int32_t rank;
+    int64_t shape[6]; /* canonical: a 1x1 convolution stored for a linear layer, or the reverse, keeps its own shape here */
+    int32_t file;     /* index of its file */
+    uint64_t offset_bytes, size_bytes; /* in that file */
+    bool used;        /* set by udump_weights_read */
+} udump_weight;
+
+typedef struct udump_weights udump_weights;
+
+/* Reads and validates all headers and configs, no tensor data. What hostile files can make it allocate: safetensors.h, folder.h.
+ * Files stay open (not mapped) until the close. Errors: FILE, FORMAT (also two tensors of one canonical name, a missing part, a file
+ * without any tensor of the original layout), UNSUPPORTED (.ckpt, pickle), MEMORY. */
+udump_status udump_weights_open(const char *path, udump_weights **weights, udump_error *error);
+void udump_weights_close(udump_weights *weights); /* NULL is fine */
+
+udump_layout udump_weights_layout(const udump_weights *weights);
+int64_t udump_weights_count(const udump_weights *weights);
+const udump_weight *udump_weights_at(const udump_weights *weights, int64_t index); /* in canonical name order */
+const udump_weight *udump_weights_find(const udump_weights *weights, const char *name); /* NULL if there is none */
+/* Tensors that are no weights and are left out above: "name in file (I64)". NULL past the last. */
+const char *udump_weights_skipped(const udump_weights *weights, int64_t index);
+
+/* The tensor as fp32 in C order, as many elements as its shape has. *bad counts its NaN and infinite values (may be NULL). Marks it used.
+ * weight is one of weights' own. Takes at most 2 MB beside destination. Threads may read different tensors at once.
+ * Errors: FILE, FORMAT (the file was truncated since), MEMORY. */
+udump_status udump_weights_read(udump_weights *weights, const udump_weight *weight, float *destination, int64_t *bad, udump_error *error);
+
+/* Values of a part's config.json ("unet", "vae", "text_encoder", "scheduler", and "model_index" for model_index.json). False where there
+ * is no such part, key or type, and where a text does not fit; the LDM layout has none. A key may name a list; index picks from it
+ * (0 also accepts a plain value). true and false are the numbers 1 and 0. */
+bool udump_weights_config_number(const udump_weights *weights, const char *part, const char *key, int index, double *value);
+/* What a key holds: -1: there is none, or null; 0: a plain value; else the length of a list. */
+int udump_weights_config_size(const udump_weights *weights, const char *part, const char *key);
+bool udump_weights_config_text(const udump_weights *weights, const char *part, const char *key, char *value, size_t size_bytes);
+
+#endif

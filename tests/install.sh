@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs a build and uses what it installed as somebody else would: tests/install.sh BUILD [MODEL]
+# Checks the exported symbols against the header, the header alone, and a consumer by pkg-config and by CMake, with either library.
+set -eu
+build=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+model=${2:-$here/../models/demo}
+work=$build/install-test
+prefix=$work/prefix
+rm -rf "$work"
+mkdir -p "$work"
+
+fail() {
+    echo "tests/install.sh: $*" >&2
+    exit 1
+}
+
+# Shows what the command said only if it fails.
+quietly() {
+    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "failed: $*"; }
+}
+
+quietly cmake --install "$build" --prefix "$prefix"
+libdir=$(dirname "$(find "$prefix" -name libunetdump.a)")
+[ -f "$libdir/libunetdump.so" ] || fail "no shared library in $libdir"
+"$prefix/bin/unetdump" --version | grep -q '^unetdump [0-9]' || fail "the installed command does not say its version"
+
+# Symbols: the shared library exports the header's functions and nothing else; the static one has no global name but ours.
+sed -n 's/^UDUMP_API [^(]*\(udump_[a-z0-9_]*\)(.*/\1/p' "$prefix/include/unetdump.h" | sort >"$work/declared"
+[ "$(wc -l <"$work/declared")" -eq "$(grep -c '^UDUMP_API ' "$prefix/include/unetdump.h")" ] || fail "not every declaration of the header was understood"
+nm -D --defined-only "$libdir/libunetdump.so" | awk '{ print $3 }' | sort >"$work/exported"
+diff "$work/declared" "$work/exported" >&2 || fail "< declared but not exported; > exported but not declared"
+nm -g --defined-only "$libdir/libunetdump.a" | awk 'NF == 3 { print $3 }' | sort -u >"$work/global"
+[ -s "$work/global" ] || fail "no symbol in the static library"
+! grep -v '^udump_' "$work/global" >&2 || fail "global names of the static library without udump_"
+
+# The header alone, with every compiler that is here.
+for compiler in cc gcc clang; do
+    command -v $compiler >/dev/null || continue
+    quietly $compiler -std=c11 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c "$prefix/include/unetdump.h"
+done
+for compiler in c++ g++ clang++; do
+    command -v $compiler >/dev/null || continue
+    quietly $compiler -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c++ "$prefix/include/unetdump.h"
+done
+
+# The consumer four times. Only the shared ones may need libunetdump.so.
+export PKG_CONFIG_PATH="$libdir/pkgconfig"
+# shellcheck disable=SC2046 # pkg-config answers in words
+quietly cc "$here/install/consumer.c" -o "$work/pkg_config_shared" $(pkg-config --cflags --libs unetdump) "-Wl,-rpath,$libdir"
+# shellcheck disable=SC2046
+quietly cc "$here/install/consumer.c" -o "$work/pkg_config_static" \
+    $(pkg-config --cflags unetdump) $(pkg-config --static --libs unetdump | sed 's/-lunetdump/-l:libunetdump.a/')
+quietly cmake -G Ninja -S "$here/install" -B "$work/cmake" "-DCMAKE_PREFIX_PATH=$prefix"
+quietly cmake --build "$work/cmake"
+for program in "$work/pkg_config_shared" "$work/pkg_config_static" "$work/cmake/consumer_shared" "$work/cmake/consumer_static"; do
+    "$program" "$model" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "failed: $program $model"; }
+    grep -qx 'unetdump [0-9.]*, 25 blocks' "$work/log" || fail "$program says: $(cat "$work/log")"
+    needed=$(readelf -d "$program" | grep -c 'NEEDED.*libunetdump' || true)
+    case $program in *shared) [ "$needed" = 1 ] ;; *static) [ "$needed" = 0 ] ;; esac || fail "$program is linked to the wrong library"
+done
+[ "$(pkg-config --modversion unetdump)" = "$("$prefix/bin/unetdump" --version | cut -d ' ' -f 2)" ] || fail "pkg-config and the command disagree on the version"
+echo "installed, found and used: shared and static, by pkg-config and by CMake; $(wc -l <"$work/declared") functions exported"

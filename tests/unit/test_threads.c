@@ -1,0 +1,98 @@
+/* Two sessions on one model in two threads, with captures: small enough to run under ThreadSanitizer. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "unetdump.h"
+
+enum { SIDE_PX = 32, BYTES = SIDE_PX * SIDE_PX * 3 };
+
+struct worker {
+    udump_model *model;
+    uint8_t pixels[BYTES];
+    int canvases;
+    udump_status status;
+};
+
+static udump_flow on_canvas(void *user, const udump_canvas *canvas) {
+    struct worker *worker = user;
+    worker->canvases += canvas->kind == UDUMP_CANVAS_FEATURES;
+    return UDUMP_CONTINUE;
+}
+
+static udump_flow on_image(void *user, int32_t image, const udump_picture *picture, const char *infotext) {
+    struct worker *worker = user;
+    (void)image, (void)infotext;
+    memcpy(worker->pixels, picture->pixels, BYTES);
+    return UDUMP_CONTINUE;
+}
+
+static void *work(void *arg) {
+    struct worker *worker = arg;
+    udump_session *session = NULL;
+    udump_generate_options o;
+    udump_generate_options_init(&o);
+    o.prompt = "a red circle on a blue background";
+    o.width_px = o.height_px = SIDE_PX;
+    o.steps = 2;
+    o.features = "";
+    const udump_sink sink = { .struct_bytes = sizeof sink, .user = worker, .canvas = on_canvas, .image = on_image };
+    worker->status = udump_session_create(worker->model, &session, NULL);
+    if (!worker->status) worker->status = udump_generate(session, &o, &sink, NULL);
+    udump_session_destroy(session);
+    udump_model_release(worker->model);
+    return NULL;
+}
+
+static void test_two_sessions_share_a_model(void **state) {
+    (void)state;
+    static struct worker workers[2];
+    pthread_t threads[2];
+    udump_model *model = NULL;
+    assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", NULL, &model, NULL), UDUMP_OK);
+    for (int i = 0; i < 2; i++) {
+        workers[i].model = model;
+        udump_model_retain(model);
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+    }
+    udump_model_release(model); /* the last reference falls in one of the threads */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(workers[i].status, UDUMP_OK);
+        assert_int_equal(workers[i].canvases, 25 * 2);
+    }
+    assert_memory_equal(workers[0].pixels, workers[1].pixels, BYTES);
+}
+
+static udump_flow raise_cancel(void *user, const udump_progress *progress) {
+    (void)progress;
+    udump_cancel_raise(user);
+    return UDUMP_CONTINUE;
+}
+
+static void test_cancel_ends_within_a_step(void **state) {
+    (void)state;
+    udump_cancel cancel = UDUMP_CANCEL_INIT;
+    udump_model *model = NULL;
+    udump_session *session = NULL;
+    udump_generate_options o;
+    udump_generate_options_init(&o);
+    o.width_px = o.height_px = SIDE_PX;
+    o.cancel = &cancel;
+    const udump_sink sink = { .struct_bytes = sizeof sink, .user = &cancel, .progress = raise_cancel };
+    assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", NULL, &model, NULL), UDUMP_OK);
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    assert_int_equal(udump_generate(session, &o, &sink, NULL), UDUMP_ERROR_CANCELLED);
+    udump_session_destroy(session);
+    udump_model_release(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_two_sessions_share_a_model),
+        cmocka_unit_test(test_cancel_ends_within_a_step) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
