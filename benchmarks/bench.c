@@ -1,6 +1,7 @@
-/* Times load, text, step, decode, render and write separately: bench [--model PATH] [--side PX] [--steps N] [--repeat N] [--threads N] [--json FILE]
+/* Times load, text, decode, render, write and sampler steps, without and with each kind of looking: bench [--model PATH] [--side PX] [--steps N] [--repeat N] [--threads N] [--json FILE]
  * Medians with the smallest and largest, as a table on standard output and, where asked for, as JSON. */
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,23 +10,28 @@
 
 #include "unetdump.h"
 
-enum { SAMPLES_MOST = 256, ROWS = 7 };
+enum { SAMPLES_MOST = 256 };
 
 typedef struct row {
     const char *name, *what;
+    bool step; /* a share of the plain step is worth printing */
     double seconds[SAMPLES_MOST];
     int count;
 } row;
 
-enum { LOAD, TEXT, STEP, STEP_TAPPED, DECODE, RENDER, WRITE };
+enum { LOAD, TEXT, STEP, PROMPTS, FEATURES, CROSS, SELF, DIFF, DECODE, RENDER, WRITE, ROWS };
 static row rows[ROWS] = {
-    { "load", "the checkpoint, from the page cache to packed weights", { 0 }, 0 },
-    { "text", "one prompt encoded", { 0 }, 0 },
-    { "step", "one sampler step with guidance (U-Net batch 2), nothing captured", { 0 }, 0 },
-    { "step, captured", "the same with all blocks' canvases rendered, handed to a sink that keeps nothing", { 0 }, 0 },
-    { "decode", "the latent to a picture", { 0 }, 0 },
-    { "render", "IN01's channels to a canvas, default colours", { 0 }, 0 },
-    { "write", "that canvas to a PNG file", { 0 }, 0 },
+    { .name = "load", .what = "the checkpoint, from the page cache to packed weights" },
+    { .name = "text", .what = "one prompt encoded" },
+    { .name = "step", .what = "one sampler step with guidance (U-Net batch 2), nothing captured", .step = true },
+    { .name = "layer prompts", .what = "the same with another prompt in each block", .step = true },
+    { .name = "features", .what = "the step, all blocks' canvases rendered for a sink that keeps nothing", .step = true },
+    { .name = "cross-attention", .what = "the step, all blocks' QK canvases", .step = true },
+    { .name = "self-attention", .what = "the step, all blocks' received, entropy and components", .step = true },
+    { .name = "diff", .what = "a step of a diff run (U-Net batch 4), all blocks' difference canvases", .step = true },
+    { .name = "decode", .what = "the latent to a picture" },
+    { .name = "render", .what = "IN01's channels to a canvas, default colours" },
+    { .name = "write", .what = "that canvas to a PNG file" },
 };
 
 static double now(void) {
@@ -49,6 +55,8 @@ static void check(udump_status status, const udump_error *error) {
 static int compare(const void *a, const void *b) {
     return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
+
+static double median(const row *r) { return r->seconds[r->count / 2]; } /* of sorted seconds */
 
 /* Keeps the first tensor it is given, [c, h, w] as float32. */
 typedef struct kept {
@@ -133,12 +141,41 @@ static void time_pictures(const kept *k, int repeat) {
     remove(path);
 }
 
+/* "a red circle on a blue background (~: IN00: 0; IN01: 1; ... :~)": as many prompts as blocks. */
+static void write_prompts(const udump_model *model, char *text, size_t size) {
+    udump_model_info info;
+    udump_model_get_info(model, &info);
+    size_t used = (size_t)snprintf(text, size, "a red circle on a blue background (~:");
+    for (int32_t i = 0; i < info.block_count && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, " %s: %d;", udump_block_name(model, i), (int)i);
+    if (used < size) snprintf(text + used, size - used, " :~)");
+}
+
+/* One run of each kind, one after the other: the machine's mood falls on all of them. */
+static void time_looking(udump_session *session, const udump_model *model, const udump_generate_options *plain) {
+    char prompts[2048];
+    int64_t pixels = 0;
+    const udump_sink none = { .struct_bytes = sizeof none },
+                     canvases = { .struct_bytes = sizeof canvases, .user = &pixels, .canvas = discard };
+    udump_generate_options layers = *plain, features = *plain, cross = *plain, self = *plain, diff = *plain;
+    write_prompts(model, prompts, sizeof prompts);
+    layers.prompt = diff.prompt = prompts;
+    features.features = cross.attention = self.attention = diff.diff = "";
+    self.attention_kinds = UDUMP_ATTEND_SELF;
+    time_steps(session, plain, &none, STEP, 1);
+    time_steps(session, &layers, &none, PROMPTS, 0);
+    time_steps(session, &features, &canvases, FEATURES, 0);
+    time_steps(session, &cross, &canvases, CROSS, 0);
+    time_steps(session, &self, &canvases, SELF, 0);
+    time_steps(session, &diff, &canvases, DIFF, 0);
+}
+
 static json_t *results_json(const udump_model_info *info, const udump_generate_options *o, long peak_kib) {
     json_t *list = json_array();
     for (int i = 0; i < ROWS; i++)
         if (rows[i].count)
             json_array_append_new(list,
-                json_pack("{s:s, s:f, s:f, s:f, s:i}", "name", rows[i].name, "median_s", rows[i].seconds[rows[i].count / 2], "least_s",
+                json_pack("{s:s, s:f, s:f, s:f, s:i}", "name", rows[i].name, "median_s", median(&rows[i]), "least_s",
                     rows[i].seconds[0], "most_s", rows[i].seconds[rows[i].count - 1], "samples", rows[i].count));
     return json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:o}", "unetdump", udump_version(), "device", info->device, "precision",
         info->precision, "threads", (int)info->threads, "side_px", (int)o->width_px, "weight_bytes", (json_int_t)info->weight_bytes,
@@ -152,13 +189,15 @@ static void report(const udump_model *model, const udump_generate_options *o, co
     getrusage(RUSAGE_SELF, &usage);
     printf("%.1f M parameters, %s, %s, %d threads, %d x %d pixels\n\n", (double)info.parameter_count / 1e6, info.device, info.precision,
         (int)info.threads, (int)o->width_px, (int)o->height_px);
-    printf("%-15s %11s %11s %11s %8s\n", "", "median ms", "least ms", "most ms", "samples");
+    printf("%-15s %11s %11s %11s %8s %9s\n", "", "median ms", "least ms", "most ms", "samples", "of a step");
     for (int i = 0; i < ROWS; i++) {
         row *r = &rows[i];
         if (!r->count) continue;
         qsort(r->seconds, (size_t)r->count, sizeof *r->seconds, compare);
-        printf("%-15s %11.2f %11.2f %11.2f %8d  %s\n", r->name, 1e3 * r->seconds[r->count / 2], 1e3 * r->seconds[0],
-            1e3 * r->seconds[r->count - 1], r->count, r->what);
+        char share[32] = "";
+        if (r->step && i != STEP) snprintf(share, sizeof share, "%+.1f %%", 100 * (median(r) / median(&rows[STEP]) - 1));
+        printf("%-15s %11.2f %11.2f %11.2f %8d %9s  %s\n", r->name, 1e3 * median(r), 1e3 * r->seconds[0],
+            1e3 * r->seconds[r->count - 1], r->count, share, r->what);
     }
     printf("\nweights %.0f MB, peak memory %.0f MB\n", (double)info.weight_bytes / 1e6, (double)usage.ru_maxrss * 1024 / 1e6);
     json_t *json = json_path ? results_json(&info, o, usage.ru_maxrss) : NULL;
@@ -193,17 +232,9 @@ int main(int argc, char **argv) {
     udump_model *model = time_load(path, &model_options, repeat);
     check(udump_session_create(model, &session, &error), &error);
     time_text(session, repeat);
-    udump_generate_options tapped = options;
-    tapped.features = "";
     kept k = { 0 };
-    int64_t pixels = 0;
-    const udump_sink none = { .struct_bytes = sizeof none },
-                     canvases = { .struct_bytes = sizeof canvases, .user = &pixels, .canvas = discard };
     const udump_sink tensors = { .struct_bytes = sizeof tensors, .user = &k, .tensor = keep };
-    for (int i = 0; i < repeat; i++) { /* side by side: the machine's mood falls on both */
-        time_steps(session, &options, &none, STEP, 1);
-        time_steps(session, &tapped, &canvases, STEP_TAPPED, 0);
-    }
+    for (int i = 0; i < repeat; i++) time_looking(session, model, &options);
     udump_generate_options one = options;
     one.steps = 1;
     one.features = "IN01";

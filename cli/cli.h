@@ -13,8 +13,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_INPUT = 2 };
 typedef struct cli_option {
     const char *name;     /* "--steps" */
     const char *shorthand; /* "-s", or NULL */
-    enum { OPTION_TEXT, OPTION_INTEGER, OPTION_NUMBER, OPTION_SEED, OPTION_FLAG } kind;
-    void *value;          /* const char **, int32_t *, double *, uint64_t *, bool * */
+    enum { OPTION_TEXT, OPTION_INTEGER, OPTION_LONG, OPTION_NUMBER, OPTION_SEED, OPTION_FLAG } kind;
+    void *value;          /* const char **, int32_t *, int64_t *, double *, uint64_t *, bool * */
     const char *help;
 } cli_option;
 
@@ -35,6 +35,14 @@ int find_name(const char *text, const char *const *names, size_t count);
 /* "none", "sum", "1-norm", "2-norm". False after printing what is wrong. */
 bool parse_average(const char *text, udump_average *average);
 
+/* "k,qk,vqk,self,self-map"; NULL: none. False after printing what is wrong. */
+bool parse_kinds(const char *text, uint32_t *kinds);
+/* "x,y;x,y" or "grid:4x4" into queries_px, [most, 2]; NULL: none. Returns their number, -1 after printing what is wrong. */
+int32_t parse_queries(const char *text, int32_t width_px, int32_t height_px, int32_t *queries_px, int32_t most);
+
+/* parse prompt: prints every block's prompt, or the error with its line and a caret. Returns the exit status. */
+int parse_prompt(const char *text, const udump_model *model, int32_t steps, bool negative, bool json);
+
 /* Prints value as JSON on standard output and lets go of it. Returns the exit status (standard output may be a full disk). */
 int print_json(json_t *value);
 /* Flushes standard output; a failure to write becomes the exit status. */
@@ -53,5 +61,6 @@ int command_render(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_parse(int argc, char **argv);
 int command_tokens(int argc, char **argv);
+int command_report(int argc, char **argv);
 
 #endif

@@ -1,4 +1,5 @@
 /* unetdump generate -m MODEL -p PROMPT -o DIR ... */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,16 +8,17 @@
 #include "cli.h"
 #include "progress.h"
 
+enum { OPTIONS_MOST = 48, QUERIES_MOST = 64 };
+
 /* What the options say, in the command's own types. */
 typedef struct arguments {
     model_arguments model;
-    const char *output, *rng, *noise, *side, *average, *dump;
-    double cfg;
-    bool no_canvas, quiet, help;
+    const char *output, *rng, *noise, *side, *average, *dump, *kinds, *queries;
+    double cfg, eta, s_noise; /* NAN: not given */
+    bool no_canvas, force, report, quiet, help;
+    int32_t queries_px[2 * QUERIES_MOST];
     udump_generate_options options;
 } arguments;
-
-enum { OPTIONS_MOST = 40 };
 
 static size_t list_options(arguments *a, cli_option *list) {
     udump_generate_options *o = &a->options;
@@ -28,11 +30,15 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--width", NULL, OPTION_INTEGER, &o->width_px, "pixels, a multiple of 8 (512)" },
         { "--height", NULL, OPTION_INTEGER, &o->height_px, "pixels, a multiple of 8 (512)" },
         { "--steps", NULL, OPTION_INTEGER, &o->steps, "sampling steps (20)" },
-        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler, Euler a, DPM++ 2M or DDIM (Euler a)" },
-        { "--scheduler", NULL, OPTION_TEXT, &o->schedule, "Automatic, Uniform or Karras (Automatic)" },
+        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler a, Euler, LMS, Heun, DPM2 [a], DPM++ 2S a|2M|SDE|2M SDE|3M SDE, DDIM, PLMS, UniPC, LCM (Euler a)" },
+        { "--scheduler", NULL, OPTION_TEXT, &o->schedule, "Automatic, Uniform, Karras, Exponential, SGM Uniform, Simple, Normal, Beta, ... (Automatic)" },
+        { "--eta", NULL, OPTION_NUMBER, &a->eta, "how random ancestral samplers, SDE samplers and DDIM are (1; DDIM 0)" },
+        { "--s-noise", NULL, OPTION_NUMBER, &a->s_noise, "what their fresh noise is multiplied by (1)" },
+        { "--ensd", NULL, OPTION_LONG, &o->ensd, "eta noise seed delta (0)" },
         { "--cfg", NULL, OPTION_NUMBER, &a->cfg, "classifier-free guidance; 1 runs without the negative prompt (7)" },
         { "--seed", NULL, OPTION_SEED, &o->seed, "of the first image (0)" },
         { "--batch-size", NULL, OPTION_INTEGER, &o->batch_size, "images; image i has seed + i (1)" },
+        { "--clip-skip", NULL, OPTION_INTEGER, &o->clip_skip, "take the text encoder's N-th last layer (1)" },
         { "--rng", NULL, OPTION_TEXT, &a->rng, "nv or cpu: whose torch.randn (nv)" },
         { "--noise", NULL, OPTION_TEXT, &a->noise, "a .npy file, [batch, 4, H/8, W/8] of unit variance, instead" },
         { "--device", NULL, OPTION_TEXT, &a->model.device, "auto, cpu or reference (auto)" },
@@ -41,12 +47,21 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--threads", NULL, OPTION_INTEGER, &a->model.threads, "0 is one for each core (0)" },
         { "--features", NULL, OPTION_TEXT, &o->features, "blocks to show: IN00,M00,OUT00-OUT11(+2); \"\" is all" },
         { "--feature-steps", NULL, OPTION_TEXT, &o->feature_steps, "steps to show: 1,5,10-20(+5) (all)" },
-        { "--side", NULL, OPTION_TEXT, &a->side, "cond, uncond or both: whose features (cond)" },
+        { "--attention", NULL, OPTION_TEXT, &o->attention, "blocks whose attention to show" },
+        { "--attention-steps", NULL, OPTION_TEXT, &o->attention_steps, "at which steps (all)" },
+        { "--attention-kind", NULL, OPTION_TEXT, &a->kinds, "k, qk, vqk, self, self-map (values only), commas between (qk)" },
+        { "--attention-words", NULL, OPTION_TEXT, &o->attention_words, "words of the prompt: a map for each, and its heat over the picture" },
+        { "--self-query", NULL, OPTION_TEXT, &a->queries, "self: where these pixels look: x,y;x,y or grid:4x4" },
+        { "--diff", NULL, OPTION_TEXT, &o->diff, "blocks to show with the layer prompts minus without" },
+        { "--diff-steps", NULL, OPTION_TEXT, &o->diff_steps, "at which steps (all)" },
+        { "--side", NULL, OPTION_TEXT, &a->side, "cond, uncond or both: whose maps (cond)" },
         { "--average", NULL, OPTION_TEXT, &a->average, "none, sum, 1-norm or 2-norm: also draw the average (none)" },
         { "--color", NULL, OPTION_TEXT, &o->style.color, "white-black, red-blue, rgb:R;G;B or hsl:H;S;L (hsl:(2+v)/3;1.0;0.5)" },
         { "--transform", NULL, OPTION_TEXT, &o->style.transform, "auto01, auto11, linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
-        { "--dump", NULL, OPTION_TEXT, &a->dump, "npy: also write the features' values" },
-        { "--no-canvas", NULL, OPTION_FLAG, &a->no_canvas, "write no pictures of features" },
+        { "--dump", NULL, OPTION_TEXT, &a->dump, "npy, bin or safetensors: also write the values" },
+        { "--no-canvas", NULL, OPTION_FLAG, &a->no_canvas, "write no pictures of maps" },
+        { "--report", NULL, OPTION_FLAG, &a->report, "also write report.html, one page with all of it" },
+        { "--force", NULL, OPTION_FLAG, &a->force, "begin even where the disk may be too small" },
         { "--quiet", "-q", OPTION_FLAG, &a->quiet, "no progress" },
         { "--help", "-h", OPTION_FLAG, &a->help, "this text" },
     };
@@ -60,12 +75,18 @@ static bool resolve_names(arguments *a, udump_folder_options *folder) {
     int rng = find_name(a->rng, rngs, 2), side = find_name(a->side, sides, 3);
     if (rng < 0) return fail_usage("--rng: expected nv or cpu, found '%s'", a->rng), false;
     if (side < 0) return fail_usage("--side: expected cond, uncond or both, found '%s'", a->side), false;
-    if (a->dump && strcmp(a->dump, "npy")) return fail_usage("--dump: expected npy, found '%s'", a->dump), false;
+    static const char *const dumps[] = { "", "npy", "bin", "safetensors" };
+    int dump = a->dump ? find_name(a->dump, dumps, 4) : 0;
+    if (a->dump && dump < 1) return fail_usage("--dump: expected npy, bin or safetensors, found '%s'", a->dump), false;
     a->options.rng = (udump_rng)rng;
     a->options.side = (udump_side)side;
     a->options.no_canvas = a->no_canvas;
     a->options.want_tensors = a->dump != NULL;
-    folder->dump = a->dump ? UDUMP_DUMP_NPY : UDUMP_DUMP_NONE;
+    folder->dump = (udump_dump)dump;
+    folder->force = a->force;
+    a->options.self_queries_px = a->queries_px;
+    a->options.self_query_count = parse_queries(a->queries, a->options.width_px, a->options.height_px, a->queries_px, QUERIES_MOST);
+    if (a->options.self_query_count < 0 || !parse_kinds(a->kinds, &a->options.attention_kinds)) return false;
     return parse_average(a->average, &a->options.style.average);
 }
 
@@ -82,11 +103,23 @@ static bool check_numbers(const arguments *a) {
     return true;
 }
 
-/* Options of the features without features would do nothing: a mistake. */
-static bool check_features(const arguments *a) {
-    const char *idle = a->options.feature_steps ? "--feature-steps" : a->dump ? "--dump" : a->no_canvas ? "--no-canvas" : NULL;
-    if (a->options.features || !idle) return true;
-    return fail_usage("%s needs --features (\"\" is all blocks)", idle), false;
+/* Options that would do nothing are mistakes. */
+static bool check_idle(const arguments *a) {
+    const udump_generate_options *o = &a->options;
+    if (o->feature_steps && !o->features) return fail_usage("--feature-steps needs --features (\"\" is all blocks)"), false;
+    if (o->diff_steps && !o->diff) return fail_usage("--diff-steps needs --diff (\"\" is all blocks)"), false;
+    const char *idle = o->attention_steps ? "--attention-steps"
+        : a->kinds                        ? "--attention-kind"
+        : o->attention_words              ? "--attention-words"
+        : a->queries                      ? "--self-query"
+                                          : NULL;
+    if (idle && !o->attention) return fail_usage("%s needs --attention (\"\" is all blocks)", idle), false;
+    if (o->attention_kinds & UDUMP_ATTEND_SELF_MAP && (!a->dump || strcmp(a->dump, "bin") == 0))
+        return fail_usage("--attention-kind self-map is only written as values: it needs --dump npy or safetensors"), false;
+    idle = a->dump ? "--dump" : a->no_canvas ? "--no-canvas" : NULL;
+    if (idle && !o->features && !o->attention && !o->diff)
+        return fail_usage("%s needs --features, --attention or --diff (\"\" is all blocks)", idle), false;
+    return true;
 }
 
 static udump_cancel interrupted = UDUMP_CANCEL_INIT;
@@ -96,15 +129,12 @@ static void on_interrupt(int signal_number) {
 }
 
 /* The steps that a spec names past the end select nothing: worth a word. */
-static void warn_about_steps(const arguments *a) {
+static void warn_about_steps(const char *option, const char *spec, int32_t steps) {
     uint8_t selected[1000];
     int32_t beyond = 0;
-    if (!a->options.features || !a->options.feature_steps
-        || udump_steps_parse(a->options.feature_steps, a->options.steps, selected, &beyond, NULL))
-        return;
-    if (beyond > 0 && memchr(selected, 1, (size_t)a->options.steps))
-        fprintf(stderr, "unetdump: warning: --feature-steps: %d of the steps named lie past the last, %d\n", (int)beyond,
-            (int)a->options.steps);
+    if (!spec || udump_steps_parse(spec, steps, selected, &beyond, NULL)) return;
+    if (beyond > 0 && memchr(selected, 1, (size_t)steps))
+        fprintf(stderr, "unetdump: warning: %s: %d of the steps named lie past the last, %d\n", option, (int)beyond, (int)steps);
 }
 
 static int run(udump_session *session, const arguments *a, const udump_folder_options *folder_options) {
@@ -112,13 +142,14 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     udump_folder *folder = NULL;
     if (udump_folder_open(a->output, folder_options, &folder, &error)) return fail_error(&error);
     progress_bar bar;
-    udump_sink sink = progress_wrap(&bar, folder, a->quiet);
+    udump_sink sink = progress_wrap(&bar, folder, folder_options->dump, a->quiet);
     udump_status status = udump_generate(session, &a->options, &sink, &error);
     progress_end(&bar);
     udump_error close_error;
     udump_status close_status = udump_folder_close(folder, status == UDUMP_OK, &close_error);
     /* A writer that failed stopped the run: its error is the cause, the run's only says that it was stopped. */
     if (close_status && (!status || status == UDUMP_ERROR_CANCELLED)) return fail_error(&close_error);
+    if (!status && a->report) status = udump_report_write(a->output, &error);
     return status ? fail_error(&error) : EXIT_DONE;
 }
 
@@ -138,7 +169,7 @@ static int generate(arguments *a, const udump_folder_options *folder_options) {
 }
 
 int command_generate(int argc, char **argv) {
-    arguments a = { .rng = "nv", .side = "cond", .average = "none", .cfg = 7 };
+    arguments a = { .rng = "nv", .side = "cond", .average = "none", .cfg = 7, .eta = NAN, .s_noise = NAN };
     udump_folder_options folder_options;
     udump_generate_options_init(&a.options);
     udump_folder_options_init(&folder_options);
@@ -156,9 +187,13 @@ int command_generate(int argc, char **argv) {
     }
     if (!a.model.path || !a.options.prompt || !a.output)
         return fail_usage("generate needs %s", !a.model.path ? "-m MODEL" : !a.options.prompt ? "-p PROMPT" : "-o DIR");
-    if (!resolve_names(&a, &folder_options) || !check_numbers(&a) || !check_features(&a)) return EXIT_BAD_INPUT;
+    if (!resolve_names(&a, &folder_options) || !check_numbers(&a) || !check_idle(&a)) return EXIT_BAD_INPUT;
     a.options.cfg = (float)a.cfg;
-    warn_about_steps(&a);
+    a.options.eta = isnan(a.eta) ? NULL : &a.eta;
+    a.options.s_noise = isnan(a.s_noise) ? NULL : &a.s_noise;
+    warn_about_steps("--feature-steps", a.options.feature_steps, a.options.steps);
+    warn_about_steps("--attention-steps", a.options.attention_steps, a.options.steps);
+    warn_about_steps("--diff-steps", a.options.diff_steps, a.options.steps);
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
     return generate(&a, &folder_options);

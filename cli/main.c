@@ -11,8 +11,9 @@ static const struct command {
     { "generate", command_generate, "sample images, and write what happens inside the U-Net" },
     { "render", command_render, "draw a [C, H, W] float32 .npy array as a canvas" },
     { "inspect", command_inspect, "a model's family, blocks, shapes and tensors" },
-    { "parse", command_parse, "what a layer spec or a step spec means" },
+    { "parse", command_parse, "what a layer spec, a step spec or a prompt means" },
     { "tokens", command_tokens, "a prompt's tokens" },
+    { "report", command_report, "one self-contained page of what a run wrote" },
 };
 
 static int print_help(void) {

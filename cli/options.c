@@ -22,8 +22,10 @@ static bool read_integer(const char *text, const cli_option *option) {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    bool fits = *text && !*end && !errno && value >= INT32_MIN && value <= INT32_MAX;
-    if (fits) *(int32_t *)option->value = (int32_t)value;
+    bool wide = option->kind == OPTION_LONG;
+    bool fits = *text && !*end && !errno && (wide || (value >= INT32_MIN && value <= INT32_MAX));
+    if (fits && wide) *(int64_t *)option->value = (int64_t)value;
+    else if (fits) *(int32_t *)option->value = (int32_t)value;
     else fail_usage("%s: expected a whole number, found '%s'", option->name, text);
     return fits;
 }
@@ -50,7 +52,8 @@ static bool read_seed(const char *text, const cli_option *option) {
 static bool read_value(const char *text, const cli_option *option) {
     switch (option->kind) {
     case OPTION_TEXT: *(const char **)option->value = text; return true;
-    case OPTION_INTEGER: return read_integer(text, option);
+    case OPTION_INTEGER:
+    case OPTION_LONG: return read_integer(text, option);
     case OPTION_NUMBER: return read_number(text, option);
     case OPTION_SEED: return read_seed(text, option);
     case OPTION_FLAG: break;

@@ -1,4 +1,4 @@
-/* unetdump parse layers|steps TEXT [--json] [--steps N] [-m MODEL] */
+/* unetdump parse layers|steps|prompt TEXT [--json] [--steps N] [--negative] [-m MODEL] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,12 +45,13 @@ static int parse_steps(const char *text, int32_t total, bool json) {
 }
 
 int command_parse(int argc, char **argv) {
-    bool json = false, help = false;
+    bool json = false, negative = false, help = false;
     int32_t steps = 20;
     model_arguments arguments = { 0 };
     const cli_option options[] = {
-        { "--json", NULL, OPTION_FLAG, &json, "for programs: a JSON list" },
+        { "--json", NULL, OPTION_FLAG, &json, "for programs" },
         { "--steps", NULL, OPTION_INTEGER, &steps, "how many steps there are (20)" },
+        { "--negative", NULL, OPTION_FLAG, &negative, "the prompt is a negative one, in which AND is text" },
         { "--model", "-m", OPTION_TEXT, &arguments.path, "the model whose blocks are meant (SD 1's 25)" },
         { "--help", "-h", OPTION_FLAG, &help, "this text" },
     };
@@ -58,17 +59,19 @@ int command_parse(int argc, char **argv) {
     int count = parse_options(argc, argv, options, sizeof options / sizeof *options, rest, 2);
     if (count < 0) return EXIT_BAD_INPUT;
     if (help) {
-        puts("usage: unetdump parse layers|steps TEXT [options]");
+        puts("usage: unetdump parse layers|steps|prompt TEXT [options]");
         print_options(options, sizeof options / sizeof *options);
         return finish_output(EXIT_DONE);
     }
-    if (count < 2) return fail_usage("parse needs what to parse (layers or steps) and a text");
+    if (count < 2) return fail_usage("parse needs what to parse (layers, steps or prompt) and a text");
     if (strcmp(rest[0], "steps") == 0) return parse_steps(rest[1], steps, json);
-    if (strcmp(rest[0], "layers")) return fail_usage("parse: expected layers or steps, found '%s'", rest[0]);
+    bool prompt = strcmp(rest[0], "prompt") == 0;
+    if (!prompt && strcmp(rest[0], "layers")) return fail_usage("parse: expected layers, steps or prompt, found '%s'", rest[0]);
+    if (prompt && (steps < 1 || steps > 1000)) return fail_usage("--steps: expected a number from 1 to 1000, found %d", (int)steps);
     int status = EXIT_DONE;
     udump_model *model = arguments.path ? load_model(&arguments, &status) : NULL;
     if (arguments.path && !model) return status;
-    status = parse_layers(rest[1], model, json);
+    status = prompt ? parse_prompt(rest[1], model, steps, negative, json) : parse_layers(rest[1], model, json);
     udump_model_release(model);
     return status;
 }

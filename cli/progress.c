@@ -3,9 +3,20 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* What the run will write, before it does. */
+static void print_budget(const progress_bar *bar, const udump_run_info *run) {
+    int64_t files = run->picture_count, images = run->batch_size;
+    if (bar->dump == UDUMP_DUMP_NPY) files += run->tensor_count;
+    if (bar->dump == UDUMP_DUMP_BIN) files += run->tensor_tile_count;
+    if (bar->dump == UDUMP_DUMP_SAFETENSORS) files += images;
+    printf("%lld files, up to %.1f MB\n", (long long)files, (double)(run->picture_bytes + run->tensor_bytes) * 1e-6);
+    fflush(stdout);
+}
+
 static udump_flow on_begin(void *user, const udump_run_info *run) {
-    const udump_sink *inner = ((progress_bar *)user)->inner;
-    return inner->begin(inner->user, run);
+    const progress_bar *bar = user;
+    if (!bar->quiet) print_budget(bar, run);
+    return bar->inner->begin(bar->inner->user, run);
 }
 
 static udump_flow on_canvas(void *user, const udump_canvas *canvas) {
@@ -18,9 +29,20 @@ static udump_flow on_tensor(void *user, const udump_place *place, const udump_vi
     return inner->tensor(inner->user, place, tensor);
 }
 
-static udump_flow on_image(void *user, int32_t image, const udump_picture *picture, const char *infotext) {
+static udump_flow on_part(
+    void *user, const udump_place *place, const udump_view *whole, int32_t axis, int64_t first, const udump_view *part) {
     const udump_sink *inner = ((progress_bar *)user)->inner;
-    return inner->image(inner->user, image, picture, infotext);
+    return inner->part(inner->user, place, whole, axis, first, part);
+}
+
+static udump_flow on_diff(void *user, const udump_place *place, const udump_diff_norms *norms) {
+    const udump_sink *inner = ((progress_bar *)user)->inner;
+    return inner->diff(inner->user, place, norms);
+}
+
+static udump_flow on_image(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
+    const udump_sink *inner = ((progress_bar *)user)->inner;
+    return inner->image(inner->user, image, variant, picture, infotext);
 }
 
 static udump_flow on_progress(void *user, const udump_progress *p) {
@@ -35,9 +57,12 @@ static udump_flow on_progress(void *user, const udump_progress *p) {
     return UDUMP_CONTINUE;
 }
 
-udump_sink progress_wrap(progress_bar *bar, udump_folder *folder, bool quiet) {
-    *bar = (progress_bar){ folder, udump_folder_sink(folder), !quiet && isatty(STDERR_FILENO) };
-    return (udump_sink){ sizeof(udump_sink), bar, on_begin, on_canvas, on_tensor, on_image, bar->shown ? on_progress : NULL };
+udump_sink progress_wrap(progress_bar *bar, udump_folder *folder, udump_dump dump, bool quiet) {
+    const udump_sink *inner = udump_folder_sink(folder);
+    *bar = (progress_bar){ folder, inner, dump, quiet, !quiet && isatty(STDERR_FILENO) };
+    return (udump_sink){ .struct_bytes = sizeof(udump_sink), .user = bar, .begin = on_begin, .canvas = on_canvas,
+        .tensor = inner->tensor ? on_tensor : NULL, .part = inner->part ? on_part : NULL, .diff = on_diff, .image = on_image,
+        .progress = bar->shown ? on_progress : NULL };
 }
 
 void progress_end(progress_bar *bar) {

@@ -4,7 +4,7 @@
  *   1. status and errors          every function's return value, and its detail
  *   2. models                     load a checkpoint, ask what it holds
  *   3. generating                 one call: a prompt in, an image and its insides out
- *   4. folders                    the ready-made sink that writes PNG, npy and a manifest
+ *   4. folders                    the ready-made sink that writes pictures, tensors and a manifest; the report of a run
  *   5. rendering                  any [C, H, W] tensor as a tiled, coloured picture
  *   6. notation and tokens        what a layer spec, a step spec or a prompt means
  *   7. contexts and tables        your own conditioning, another one for every block
@@ -240,57 +240,117 @@ typedef struct udump_style {
 } udump_style;
 UDUMP_API void udump_style_init(udump_style *style);
 
+/* What of a block's attention. Sources: Vaswani et al. 2017; the kinds of cross-attention are the webui extension's. */
+typedef enum udump_attention_kinds {
+    UDUMP_ATTEND_K = 1,       /* cross: K */
+    UDUMP_ATTEND_QK = 2,      /* cross: softmax(Q K^T / sqrt(d)) */
+    UDUMP_ATTEND_VQK = 4,     /* cross: the attention's output before its output projection */
+    UDUMP_ATTEND_SELF = 8,    /* self: where chosen positions look, attention received, entropy, three principal components */
+    UDUMP_ATTEND_SELF_MAP = 16 /* self: the whole map, in parts, never as a picture: h * w times as large as a feature map's tile */
+} udump_attention_kinds;
+
 typedef struct udump_generate_options {
     size_t struct_bytes;
-    const char *prompt;          /* NULL: "" */
+    const char *prompt;          /* may hold layer prompts: "a (~: IN00-OUT11: cute; M00: excellent :~) girl"; NULL: "" */
     const char *negative_prompt; /* NULL: "" */
     int32_t width_px, height_px; /* multiples of 8, 8..16384; 0: 512 */
     int32_t steps;               /* 1..1000; 0: 20 */
-    const char *sampler; /* "Euler", "Euler a", "DPM++ 2M", "DDIM", and with a schedule joined: "DPM++ 2M Karras"; NULL: "Euler a" */
-    const char *schedule;        /* "Automatic", "Uniform", "Karras"; NULL: "Automatic" */
+    /* The webui's names and k-diffusion's: "Euler", "Euler a", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE",
+     * "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DDIM", "PLMS", "UniPC", "LCM"; with a schedule joined: "DPM++ 2M Karras".
+     * NULL: "Euler a" */
+    const char *sampler;
+    /* "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta";
+     * NULL: "Automatic" */
+    const char *schedule;
+    const double *eta;     /* how random the ancestral samplers, the SDE samplers and DDIM are, 0..1; NULL: 1, but for DDIM 0 */
+    const double *s_noise; /* what their fresh noise is multiplied by, 0 or more; NULL: 1 */
+    int64_t ensd;          /* "eta noise seed delta": added to the seed of the noise after the initial latent, but for the SDE samplers */
     float cfg;                   /* 0: 7.0; 1 runs without the negative prompt */
     uint64_t seed;
     int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
     udump_rng rng;
+    int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last */
     const udump_view *noise; /* [batch, 4, height/8, width/8] of unit variance, instead of the rng's; NULL: none */
 
-    /* Features: the outputs of blocks. NULL: none; "": all */
-    const char *features;      /* layer spec: "IN00,M00-OUT11(+2)" */
-    const char *feature_steps; /* step spec: "1,5,10-20(+5)"; NULL: all */
-    udump_side side;
+    /* What to look at. Layer specs: NULL is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: NULL is all, else "1,5,10-20(+5)". */
+    const char *features; /* the outputs of blocks */
+    const char *feature_steps;
+    const char *attention; /* attention maps; blocks without attention are skipped */
+    const char *attention_steps;
+    uint32_t attention_kinds;     /* udump_attention_kinds, or'ed; 0: UDUMP_ATTEND_QK */
+    const char *attention_words;  /* words of the prompt, white space between them: one map a word of what `attention` selects; NULL: none */
+    const int32_t *self_queries_px; /* [self_query_count, 2]: x, y in the image; of UDUMP_ATTEND_SELF: where the positions that cover these look */
+    int32_t self_query_count;       /* 0..64 */
+    const char *diff; /* the outputs of blocks with the prompts' layer prompts, minus those without. Every image then has a twin without */
+    const char *diff_steps;
+    udump_side side; /* whose rows are shown */
     udump_style style;
     int32_t no_canvas;    /* 1: no pictures, tensors only */
-    int32_t want_tensors; /* 1: the sink's tensor function is called */
+    int32_t want_tensors; /* 1: the sink's tensor and part functions are called */
 
     udump_cancel *cancel; /* NULL: none */
 } udump_generate_options;
 UDUMP_API void udump_generate_options_init(udump_generate_options *options);
 
+/* What was captured, and its tensor's shape. h, w: the block's; depth: see udump_place. */
+typedef enum udump_kind {
+    UDUMP_KIND_FEATURES = 0,      /* [channels, h, w] */
+    UDUMP_KIND_DIFF = 1,          /* [channels, h, w]: features with the layer prompts minus those without */
+    UDUMP_KIND_K = 2,             /* [heads, tokens, head_dim] */
+    UDUMP_KIND_QK = 3,            /* [heads, tokens, h, w]: where each token is seen; over tokens the sum is 1 */
+    UDUMP_KIND_VQK = 4,           /* [channels, h, w] */
+    UDUMP_KIND_WORDS = 5,         /* [words, h, w]: QK, the mean over heads, summed over a word's tokens */
+    UDUMP_KIND_SELF_QUERIES = 6,  /* [heads, queries, h, w]: where the chosen positions look */
+    UDUMP_KIND_SELF_RECEIVED = 7, /* [heads, h, w]: mean attention that a position receives; 1 / (h * w) on average */
+    UDUMP_KIND_SELF_ENTROPY = 8,  /* [heads, h, w]: of where a position looks, in nats: 0 .. ln(h * w) */
+    UDUMP_KIND_SELF_PCA = 9,      /* [3, h, w]: scores of the positions' rows of the map (mean over heads) on its first 3 principal components;
+                                     each component's largest score in magnitude is positive */
+    UDUMP_KIND_SELF_MAP = 10,     /* [heads, h * w, h * w]: from position, to position; in parts */
+    UDUMP_KIND_HEAT = 11,         /* [words, H/8, W/8]: WORDS resized (bicubic, a = -0.75, cut at 0), the mean over blocks and steps
+                                     whose prompt has the word (Tang et al. 2022, DAAM); once an image */
+    UDUMP_KIND_OVERLAY = 12       /* a picture only: one word's heat over the image */
+} udump_kind;
+
+/* Of an image in a run with a diff: the twins. Without, every image is ENABLED. */
+typedef enum udump_variant {
+    UDUMP_VARIANT_ENABLED = 0, /* with the layer prompts */
+    UDUMP_VARIANT_ERASED = 1   /* without */
+} udump_variant;
+
 /* Where something was captured. */
 typedef struct udump_place {
-    int32_t image;      /* in the batch, from 0 */
-    const char *block;  /* "OUT11" */
-    int32_t block_index;
+    udump_kind kind;
+    int32_t image;      /* in the batch, from 0; -1 in a hook */
+    udump_variant variant;
+    const char *block;  /* "OUT11"; "" for HEAT and OVERLAY */
+    int32_t block_index; /* -1 for HEAT and OVERLAY, whose steps are 0 */
+    int32_t depth;      /* of the transformer layer in the block, from 0; 0 for what is not attention */
     int32_t step;       /* ordinal of the U-Net evaluation, from 1 */
     int32_t sampler_step; /* from 1 */
     double sigma, timestep;
-    udump_side side;    /* COND or UNCOND */
+    udump_side side;    /* COND or UNCOND; BOTH in a hook */
+    int32_t context;    /* cross-attention: index into udump_run_info's contexts; else -1 */
+    const char *word;   /* of an OVERLAY; else NULL */
 } udump_place;
 
-typedef enum udump_canvas_kind {
-    UDUMP_CANVAS_FEATURES = 0,
-    UDUMP_CANVAS_AVERAGE = 1
-} udump_canvas_kind;
-
-/* One picture of tiles. */
+/* One picture of tiles. Tiles stand in the grid of the webui extension, but: QK, WORDS, HEAT and SELF_QUERIES have a column for each
+ * token, word or query and a row for each head; K has one column, a row for each head, and tiles tokens wide and head_dim high. */
 typedef struct udump_canvas {
     udump_picture picture;
     udump_place place;
-    udump_canvas_kind kind;
+    int32_t average;       /* 1: the style's average over channels (over heads, for attention: one row) instead of all tiles */
     int32_t columns, rows; /* the grid */
     int32_t tile_width_px, tile_height_px;
     const char *infotext; /* the image's "parameters" text */
 } udump_canvas;
+
+/* How far a block's output moved: b with the layer prompts, a without. */
+typedef struct udump_diff_norms {
+    double l2;          /* |b - a| */
+    double relative_l2; /* |b - a| / |a| */
+    double max;         /* most |b - a| of one value */
+    double cosine;      /* a . b / (|a| |b|) */
+} udump_diff_norms;
 
 typedef struct udump_progress {
     int32_t step, steps;       /* sampler steps finished, and all */
@@ -298,7 +358,31 @@ typedef struct udump_progress {
     double seconds_per_step;   /* of the steps so far, median */
 } udump_progress;
 
-/* What a run is, told before its first step. Strings are valid only during the call. */
+/* A token's column in attention maps. */
+typedef struct udump_column {
+    int32_t id;        /* CLIP's */
+    char text[64];     /* the token's own text; "<start>", "<end>" (padding too) */
+    int32_t word;      /* which word of the prompt, from 0: tokens of one word share it; -1 for start and end */
+    float weight;
+} udump_column;
+
+/* A context of a run. */
+typedef struct udump_run_context {
+    const char *text;            /* NULL: made from a tensor, without labels */
+    int32_t tokens;
+    const udump_column *columns; /* [tokens], or NULL */
+} udump_run_context;
+
+/* What a block attends to in one row of the batch. */
+typedef struct udump_run_prompt {
+    const char *block;
+    udump_side side;
+    udump_variant variant;
+    int32_t context; /* index into the run's contexts */
+    int32_t until;   /* the last sampler step for which it holds */
+} udump_run_prompt;
+
+/* What a run is, told before its first step. Everything it points to is valid only during the call. */
 typedef struct udump_run_info {
     const char *prompt, *negative_prompt;
     const char *sampler, *schedule; /* resolved: "DPM++ 2M", "Karras"; DDIM has its own, "DDIM" */
@@ -310,6 +394,19 @@ typedef struct udump_run_info {
     float cfg;
     int32_t width_px, height_px, steps, batch_size;
     int32_t evaluations; /* of the U-Net for each image */
+    int32_t variants;    /* 2 with a diff: every image comes twice; else 1 */
+    const udump_run_context *contexts; /* [context_count]: all that any block attends to */
+    int32_t context_count;
+    const udump_run_prompt *prompts; /* [prompt_count]: of the first image, by stretch of steps, side, variant and block, as far as they are run */
+    int32_t prompt_count;
+    const char *const *words; /* [word_count]: attention_words */
+    int32_t word_count;
+    const char *const *skipped; /* [skipped_count]: blocks that `attention` names and that have none */
+    int32_t skipped_count;
+    /* What the sink will get, images included. Bytes are those of the values: pictures take less as PNG. */
+    int64_t picture_count, picture_bytes;
+    int64_t tensor_count, tensor_bytes; /* as fp32; 0 unless want_tensors */
+    int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
 } udump_run_info;
 
 /* Receives results in the order they are made. Any member may be NULL. A function that takes its time holds sampling back; nothing
@@ -319,14 +416,17 @@ typedef struct udump_sink {
     void *user;
     udump_flow (*begin)(void *user, const udump_run_info *run);
     udump_flow (*canvas)(void *user, const udump_canvas *canvas);
-    udump_flow (*tensor)(
-        void *user, const udump_place *place, const udump_view *tensor); /* [channels, h, w], in the run's precision, any strides */
-    udump_flow (*image)(void *user, int32_t image, const udump_picture *picture, const char *infotext);
+    udump_flow (*tensor)(void *user, const udump_place *place, const udump_view *tensor); /* shape: udump_kind; any dtype and strides */
+    /* A tensor too large to be whole: its next rows along dimension `axis`, from row `first` on. whole: shape only, data is NULL. */
+    udump_flow (*part)(void *user, const udump_place *place, const udump_view *whole, int32_t axis, int64_t first, const udump_view *part);
+    udump_flow (*diff)(void *user, const udump_place *place, const udump_diff_norms *norms);
+    udump_flow (*image)(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext);
     udump_flow (*progress)(void *user, const udump_progress *progress);
 } udump_sink;
 
 /* Samples batch_size images and hands the sink everything asked for. Capturing never changes the image.
- * Errors: ARGUMENT, SYNTAX (specs, colours, prompt), UNSUPPORTED (prompt longer than 75 tokens), MEMORY, CANCELLED, DEVICE. */
+ * Errors: ARGUMENT, SYNTAX (specs, colours, prompt; a prompt's with line and column), UNSUPPORTED (prompt longer than 75 tokens), MEMORY,
+ * CANCELLED, DEVICE. */
 UDUMP_API udump_status udump_generate(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error);
 
@@ -336,19 +436,27 @@ typedef struct udump_folder udump_folder;
 
 typedef enum udump_dump {
     UDUMP_DUMP_NONE = 0,
-    UDUMP_DUMP_NPY = 1
+    UDUMP_DUMP_NPY = 1,
+    UDUMP_DUMP_BIN = 2,        /* the webui extension's: one raw file a channel; of attention only QK */
+    UDUMP_DUMP_SAFETENSORS = 3 /* one file an image, all metadata in its header */
 } udump_dump;
 
 typedef struct udump_folder_options {
     size_t struct_bytes;
     udump_dump dump;         /* what the tensors are written as; NONE: not written */
     int32_t writer_threads;  /* 0: 1 */
+    int32_t force;           /* 1: begin even if the disk has less room than the run may write */
 } udump_folder_options;
 UDUMP_API void udump_folder_options_init(udump_folder_options *options);
 
-/* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, and
- * manifest.json. Files appear whole or not at all. Names: 000.png, 000-unet-OUT11-020.png, 000-unet-OUT11-020-average.png,
- * 000-unet-OUT11-020.npy; `-uncond` follows the step for the negative prompt's rows. Errors: FILE, MEMORY. */
+/* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, diff.csv,
+ * tokens.json and manifest.json. Files appear whole or not at all. Names (image, source, block, step; then, where it applies, -uncond,
+ * -erased, the kind, -d2 for a block's third transformer layer, -average):
+ *   000.png  000-erased.png  000-unet-OUT11-020.png  000-unet-OUT11-020-average.png  000-unet-OUT11-020.npy  000-diff-OUT11-020.png
+ *   000-attn-OUT11-020-qk.png  -k  -vqk  -words  -self-queries  -self-received  -self-entropy  -self-pca  -self-map
+ *   000-heat.png  000-heat-red.png (the word's overlay)
+ *   000.safetensors; features/, attention/ and diff/000-OUT11-020-0000-1700000000.bin (channel, or head * tokens + token; seconds)
+ * Errors: FILE (also from the sink's begin: the disk has too little room), MEMORY. */
 UDUMP_API udump_status udump_folder_open(const char *path, const udump_folder_options *options, udump_folder **folder, udump_error *error);
 /* The folder's sink; lives as long as the folder. */
 UDUMP_API const udump_sink *udump_folder_sink(udump_folder *folder);
@@ -357,6 +465,10 @@ UDUMP_API void udump_folder_count(udump_folder *folder, int64_t *written, int64_
 /* Waits for the writers, then writes manifest.json if keep is not 0. With keep 0 (the run failed) the manifest is not written.
  * Frees the folder in any case. Returns the first error of any writer. Accepts NULL. */
 UDUMP_API udump_status udump_folder_close(udump_folder *folder, int32_t keep, udump_error *error);
+
+/* Writes path/report.html from what a finished run left in the folder: one page that needs nothing else, neither a server nor the
+ * folder's other files. Errors: FILE, FORMAT (no manifest of ours), MEMORY. */
+UDUMP_API udump_status udump_report_write(const char *path, udump_error *error);
 
 /* ---------------------------------------------------------------- 5. rendering */
 
@@ -401,6 +513,39 @@ UDUMP_API const char *udump_block_name(const udump_model *model, int32_t index);
  * the spec that lie wholly past total; a range that only ends there is cut. Errors: SYNTAX, with the position. */
 UDUMP_API udump_status udump_steps_parse(const char *spec, int32_t total, uint8_t *selected, int32_t *beyond, udump_error *error);
 
+/* A prompt, taken apart: layer prompts first, then each block's schedule. model NULL means SD 1's 25 blocks. */
+typedef struct udump_prompt udump_prompt;
+/* steps: of the run that the schedule is for, 1..1000. Errors: SYNTAX (with offset, line, column and what was expected), ARGUMENT (not UTF-8,
+ * steps), MEMORY. */
+UDUMP_API udump_status udump_prompt_parse(
+    const udump_model *model, const char *text, int32_t steps, int32_t negative, udump_prompt **prompt, udump_error *error);
+UDUMP_API void udump_prompt_free(udump_prompt *prompt); /* accepts NULL */
+/* The block's own prompt, layer prompts resolved; NULL past the last block. This and what follows live as long as the prompt. */
+UDUMP_API const char *udump_prompt_block(const udump_prompt *prompt, int32_t block);
+/* The prompt without its layer prompts. */
+UDUMP_API const char *udump_prompt_erased(const udump_prompt *prompt);
+
+/* A run of text of one weight. "BREAK" with weight -1 starts a new chunk. */
+typedef struct udump_prompt_piece {
+    const char *text;
+    double weight;
+} udump_prompt_piece;
+/* One side of an AND; a prompt without AND has one part of weight 1. */
+typedef struct udump_prompt_part {
+    const char *text;
+    float weight;
+    const udump_prompt_piece *pieces; /* [piece_count] */
+    int32_t piece_count;
+} udump_prompt_part;
+/* What a block's prompt is until a step, that one included. */
+typedef struct udump_prompt_entry {
+    int32_t until;
+    const udump_prompt_part *parts; /* [part_count] */
+    int32_t part_count;
+} udump_prompt_entry;
+/* A block's schedule, [*count], in order of steps; NULL past the last block. */
+UDUMP_API const udump_prompt_entry *udump_prompt_schedule(const udump_prompt *prompt, int32_t block, int32_t *count);
+
 typedef struct udump_token {
     int32_t id;
     char text[64];  /* the token's own text; a word's end is not marked; cut at 63 bytes on a character's border */
@@ -408,30 +553,39 @@ typedef struct udump_token {
     int32_t chunk;
     int32_t column; /* in attention maps: 77 x chunk + 1 + position */
 } udump_token;
-/* CLIP's tokens of one fixed prompt, without start, end and padding. *count is what was needed, however small capacity is;
- * tokens may be NULL when capacity is 0. Thread-safe. Errors: ARGUMENT (text is not UTF-8), MEMORY. */
+/* CLIP's tokens of one fixed prompt with the webui's emphasis and BREAK, without start, end and padding. *count is what was needed, however
+ * small capacity is; tokens may be NULL when capacity is 0. Thread-safe. Errors: ARGUMENT (not UTF-8, layer prompts, prompt editing), SYNTAX,
+ * UNSUPPORTED (AND, too long), MEMORY. */
 UDUMP_API udump_status udump_tokens(const char *text, udump_token *tokens, int32_t capacity, int32_t *count, udump_error *error);
 
 /* ---------------------------------------------------------------- 7. contexts and tables */
 
 /* One encoded prompt, [tokens, context_dim]. Immutable, reference-counted, shared by threads. */
 typedef struct udump_context udump_context;
-/* A plain prompt of at most 75 tokens, encoded on the session's device. Errors: UNSUPPORTED (longer, or with the webui's syntax: with the
- * position), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
+/* A prompt with the webui's emphasis and BREAK, of any length: 77 tokens for each 75 of its own; a schedule as at step 1. Encoded on the
+ * session's device. Errors: SYNTAX, UNSUPPORTED (AND, layer prompts), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
 /* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
 UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);
+/* The text it was encoded from, and its tokens, [tokens]; NULL for a context made from a tensor. They live as long as the context. */
+UDUMP_API const char *udump_context_text(const udump_context *context);
+UDUMP_API const udump_column *udump_context_columns(const udump_context *context);
 /* The context's values: fp32, [tokens, context_dim]; lives as long as the context. */
 UDUMP_API void udump_context_get_view(const udump_context *context, udump_view *view);
 /* Contexts are reference-counted; tables hold one reference for each entry. Thread-safe. Release accepts NULL. */
 UDUMP_API void udump_context_retain(udump_context *context);
 UDUMP_API void udump_context_release(udump_context *context);
 
-/* For every block and every row of the batch, the context it attends to. Rows: the prompt's rows of all images first, then the
- * negative prompt's (none if cfg is 1). */
+/* For every block and every row of the batch, the context it attends to. Rows: the prompt's rows of all images, in a run with a diff
+ * followed by those of their erased twins; then the negative prompt's rows in the same order (none if cfg is 1). */
 typedef struct udump_table udump_table;
 /* Every entry starts as NULL. Errors: ARGUMENT (rows not in 1..2048), MEMORY. */
 UDUMP_API udump_status udump_table_create(udump_model *model, int32_t rows, udump_table **table, udump_error *error);
+/* From prompts with layer prompts, for a run of options' batch_size, cfg and diff: every distinct text is encoded once, on the session's
+ * device. Of prompts that change over the steps, as they are at step 1. Errors: SYNTAX (a layer prompt; with line and column), as
+ * udump_context_encode; ARGUMENT (a diff without layer prompts). */
+UDUMP_API udump_status udump_table_encode(
+    udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error);
 /* Sets one entry, or with block or row -1 all blocks or all rows. The table holds a reference. Errors: ARGUMENT. */
 UDUMP_API udump_status udump_table_set(udump_table *table, int32_t block, int32_t row, udump_context *context, udump_error *error);
 /* The entry, still the table's; NULL if unset or out of range. */
@@ -447,7 +601,7 @@ UDUMP_API void udump_table_free(udump_table *table);
  * dtype is the run's precision. rows are as in a table. Returning UDUMP_STOP ends the run. */
 typedef udump_flow (*udump_hook_fn)(void *user, const udump_place *place, const udump_view *view);
 /* Calls hook after block (-1: every block) of every evaluation; NULL removes it. Lasts until changed. place->image is -1 and
- * place->side UDUMP_SIDE_BOTH: the view holds all rows. Errors: ARGUMENT. */
+ * place->side UDUMP_SIDE_BOTH: the view holds all rows, in the order of a table's. Errors: ARGUMENT. */
 UDUMP_API udump_status udump_session_set_hook(udump_session *session, int32_t block, udump_hook_fn hook, void *user, udump_error *error);
 
 /* The same run as udump_generate, a sampler step at a time. Between steps the latent may be read and written.
@@ -459,7 +613,7 @@ UDUMP_API udump_status udump_begin(
 /* Runs the next sampler step. *remaining (may be NULL) is the number of steps left after it. After a failure only udump_end is left.
  * Errors: STATE past the last step or outside of a run, CANCELLED, MEMORY, DEVICE. */
 UDUMP_API udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error);
-/* The latent as it is, [batch, h/8, w/8, 4], fp32, writable until the next call. Errors: STATE outside of a run. */
+/* The latent as it is, [batch, h/8, w/8, 4], fp32 (with a diff the erased twins follow: [2 * batch, ...]), writable until the next call. Errors: STATE outside of a run. */
 UDUMP_API udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error);
 /* With decode not 0, decodes the latent and hands the images to the sink. Ends the run in any case. Errors: STATE outside of a run,
  * CANCELLED, DEVICE. */

@@ -7,7 +7,7 @@
  * Layout: activations are channels-last: [n, h, w, c] and [batch, tokens, c] are the same bytes. Only packed weights are opaque.
  * Errors: operations return nothing; a failure is recorded with udump_exec_fail and sticks.
  * Dry pass: with exec->dry set there is no memory behind tensors. Only operations that keep plans or need scratch are called then
- * (conv2d, linear, linear_geglu, attention, attention_cross); they make their plans and reserve scratch, and touch no data. */
+ * (conv2d, linear, linear_geglu, attention, attention_cross, attention_maps and its neighbours); they make their plans and reserve scratch, and touch no data. */
 #ifndef UDUMP_BACKEND_BACKEND_H
 #define UDUMP_BACKEND_BACKEND_H
 
@@ -66,6 +66,22 @@ typedef struct udump_tile_range {
     float lo, hi;
     int32_t finite; /* 0: the tile has a NaN or an infinity */
 } udump_tile_range;
+
+/* One row of a batch's attention, to be looked at: Q and K anywhere the device can read. Head h's columns begin at h * d. */
+typedef struct udump_attended {
+    const void *q, *k; /* [queries, heads * d], [keys, heads * d] */
+    udump_dtype dtype;
+    int64_t q_stride, k_stride; /* elements from one token to the next */
+    int32_t heads, d, queries, keys;
+} udump_attended;
+
+/* How two tensors differ, and what of them that is relative to. Sums in double. */
+typedef struct udump_difference {
+    double l2;             /* |a - b| */
+    double a_l2, b_l2;     /* |a|, |b| */
+    double dot;            /* a . b */
+    double max;            /* most |a_i - b_i| */
+} udump_difference;
 
 /* Where tiles go in a picture: row by row, one black pixel between tiles. */
 typedef struct udump_grid {
@@ -131,7 +147,24 @@ typedef struct udump_backend {
     void (*upload)(udump_exec *x, udump_tensor out, const float *host);
     void (*download)(udump_exec *x, float *host, udump_tensor in);
 
-    /* Looking. Results are in host memory when `synchronize` returns; on the CPU at once. */
+    /* Looking at attention: P = softmax(Q K^T / sqrt(d)) over the keys, of each head; fp32. These too are called in a dry pass, to
+     * reserve scratch. P is never whole in memory but where the result is P itself. */
+    /* Every key's map: P transposed. */
+    void (*attention_maps)(udump_exec *x, const udump_attended *a, float *maps /* [heads, keys, queries] */);
+    /* P's rows of the chosen queries. */
+    void (*attention_rows)(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen /* [count] */,
+        float *rows /* [heads, count, keys] */);
+    /* received: the mean of P over its queries; entropy: of each query's row, in nats. */
+    void (*attention_summary)(
+        udump_exec *x, const udump_attended *a, float *received /* [heads, keys] */, float *entropy /* [heads, queries] */);
+    /* With M the mean of P over the heads: y = M v and z = M^T y, in one pass. */
+    void (*attention_covariance)(udump_exec *x, const udump_attended *a, int32_t count, const float *v /* [keys, count] */,
+        float *y /* [queries, count] */, float *z /* [keys, count] */);
+
+    /* out = a - b, or its absolute value; all of one shape, out F32, a and b of any dtype. Fills difference. */
+    void (*subtract)(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
+
+    /* Tiles. Results are in host memory when `synchronize` returns; on the CPU at once. */
     void (*tile_reduce)(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges /* [count] */);
     void (*tile_average)(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average /* [h, w] */);
     void (*tile_colour)(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, const udump_style_program *style,

@@ -4,8 +4,24 @@
 
 #include "backend/backend.h"
 
-/* Called where model code names a tap: `tensor` is the output of block `block`, [rows, h, w, c], and may be rewritten. */
-typedef void (*udump_tap_fn)(void *user, udump_exec *x, int32_t block, udump_tensor tensor);
+typedef enum udump_tap_kind {
+    UDUMP_TAP_BLOCK,
+    UDUMP_TAP_CROSS, /* after cross-attention */
+    UDUMP_TAP_SELF   /* after self-attention */
+} udump_tap_kind;
+
+/* What model code shows at a tap. */
+typedef struct udump_tapped {
+    udump_tap_kind kind;
+    int32_t index;      /* BLOCK: the block; else the attention layer */
+    udump_tensor out;   /* [rows, h, w, c]: the block's output, which may be rewritten; the attention's before its output projection */
+    int32_t heads;      /* 0 at a block, as what follows */
+    udump_tensor q;     /* CROSS: Q, [rows, h, w, c]; SELF: Q, K and V, [rows, h, w, 3 * c] */
+    const udump_kv *kv; /* CROSS */
+} udump_tapped;
+
+/* Called where model code names a tap; in a dry pass too, to reserve what it needs. */
+typedef void (*udump_tap_fn)(void *user, udump_exec *x, const udump_tapped *tapped);
 
 struct udump_exec {
     const udump_backend *backend;

@@ -149,3 +149,7 @@ void udump_upload(udump_exec *x, udump_tensor out, const float *host) {
 void udump_download(udump_exec *x, float *host, udump_tensor in) {
     if (!udump_exec_stopped(x) && !x->dry) x->backend->download(x, host, in);
 }
+
+void udump_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference) {
+    if (!udump_exec_stopped(x) && !x->dry) x->backend->subtract(x, out, a, b, absolute, difference);
+}

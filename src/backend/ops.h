@@ -40,12 +40,15 @@ udump_tensor udump_timestep_embedding(udump_exec *x, int32_t count, int32_t c, c
 void udump_into_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_into_linear_combination(udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients);
 void udump_into_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale);
+/* out F32; a and b of any dtype; all of one shape. Nothing is written in a dry pass. */
+void udump_subtract(
+    udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
 void udump_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_download(udump_exec *x, float *host, udump_tensor in);
 
 /* Names a tap: one branch when nobody looks. */
-static inline void udump_tap(udump_exec *x, int32_t block, udump_tensor tensor) {
-    if (x->tap && !x->dry && !udump_exec_stopped(x)) x->tap(x->tap_user, x, block, tensor);
+static inline void udump_tap(udump_exec *x, const udump_tapped *tapped) {
+    if (x->tap && !udump_exec_stopped(x)) x->tap(x->tap_user, x, tapped);
 }
 
 #endif

@@ -1,68 +1,62 @@
 #include "capture/conditioning.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/status.h"
 
-/* Where a context's tokens begin, giving it a place if it has none. seen[i] is the context that begins at begins[i]. */
-static int32_t place_context(udump_conditioning *c, udump_context *context, udump_context **seen, int32_t *begins, int32_t *seen_count) {
-    for (int32_t i = 0; i < *seen_count; i++)
-        if (seen[i] == context) return begins[i];
-    seen[*seen_count] = context;
-    begins[*seen_count] = c->tokens;
+/* The context's index among the distinct ones. */
+static int32_t place_context(udump_conditioning *c, udump_context *context) {
+    for (int32_t i = 0; i < c->context_count; i++)
+        if (c->contexts[i] == context) return i;
+    udump_context_retain(context);
+    c->contexts[c->context_count] = context;
+    c->begins[c->context_count] = c->tokens;
     c->tokens += context->tokens;
-    return begins[(*seen_count)++];
+    return c->context_count++;
 }
 
-static udump_status copy_values(
-    udump_conditioning *c, udump_context *const *seen, const int32_t *begins, int32_t seen_count, udump_error *error) {
-    size_t dim = (size_t)c->dim, bytes = (size_t)c->tokens * dim * sizeof *c->values;
-    c->values = malloc(bytes);
-    if (!c->values) return udump_fail_memory(error, "contexts", bytes);
-    for (int32_t i = 0; i < seen_count; i++)
-        memcpy(c->values + (size_t)begins[i] * dim, seen[i]->values, (size_t)seen[i]->tokens * dim * sizeof *c->values);
+static udump_status place_all(udump_conditioning *c, const udump_table *table, int32_t at, udump_error *error) {
+    for (int32_t i = 0; i < c->blocks * c->rows; i++, at++) {
+        udump_context *context = table->entries[i];
+        if (!context)
+            return udump_fail(
+                error, UDUMP_ERROR_ARGUMENT, "table", "block %d, row %d has no context", (int)(i / c->rows), (int)(i % c->rows));
+        c->which[at] = place_context(c, context);
+        c->first[at] = c->begins[c->which[at]];
+        c->count[at] = context->tokens;
+    }
     return UDUMP_OK;
 }
 
-static udump_status place_all(udump_conditioning *c, const udump_table *table, udump_error *error) {
-    int32_t entries = table->blocks * table->rows, seen_count = 0;
-    udump_context **seen = malloc((size_t)entries * sizeof(*seen));
-    int32_t *begins = malloc((size_t)entries * sizeof *begins);
-    udump_status status = seen && begins ? UDUMP_OK : udump_fail_memory(error, "contexts", (size_t)entries * sizeof(*seen));
-    for (int32_t i = 0; !status && i < entries; i++) {
-        udump_context *context = table->entries[i];
-        if (!context) {
-            status = udump_fail(
-                error, UDUMP_ERROR_ARGUMENT, "table", "block %d, row %d has no context", (int)(i / table->rows), (int)(i % table->rows));
-            break;
-        }
-        c->first[i] = place_context(c, context, seen, begins, &seen_count);
-        c->count[i] = context->tokens;
-    }
-    if (!status) status = copy_values(c, seen, begins, seen_count, error);
-    free(seen);
-    free(begins);
-    return status;
-}
-
-udump_status udump_conditioning_create(udump_conditioning *c, const udump_table *table, udump_error *error) {
-    const udump_unet *unet = &table->model->unet;
-    size_t entries = (size_t)table->blocks * (size_t)table->rows, layers = (size_t)unet->attention_count;
-    *c = (udump_conditioning){ .rows = table->rows, .dim = unet->context_dim };
+udump_status udump_conditioning_create(
+    udump_conditioning *c, int32_t table_count, udump_table *const *tables, const int32_t *until, udump_error *error) {
+    const udump_unet *unet = &tables[0]->model->unet;
+    *c = (udump_conditioning){ .blocks = tables[0]->blocks, .rows = tables[0]->rows, .dim = unet->context_dim, .table_count = table_count };
+    size_t own = (size_t)c->blocks * (size_t)c->rows, entries = own * (size_t)table_count, layers = (size_t)unet->attention_count;
+    c->contexts = malloc(entries * sizeof(*c->contexts));
+    c->begins = malloc(entries * sizeof *c->begins);
+    c->until = malloc((size_t)table_count * sizeof *c->until);
+    c->which = malloc(entries * sizeof *c->which);
     c->first = malloc(entries * sizeof *c->first);
     c->count = malloc(entries * sizeof *c->count);
     c->kvs = calloc(layers, sizeof *c->kvs);
     c->tensors = calloc(layers, sizeof *c->tensors);
-    udump_status status = c->first && c->count && c->kvs && c->tensors
-        ? place_all(c, table, error)
-        : udump_fail_memory(error, "contexts", 2 * entries * sizeof *c->first);
+    bool there = c->contexts && c->begins && c->until && c->which && c->first && c->count && c->kvs && c->tensors;
+    udump_status status = there ? UDUMP_OK : udump_fail_memory(error, "contexts", entries * sizeof(*c->contexts));
+    for (int32_t i = 0; !status && i < table_count; i++) {
+        c->until[i] = until[i];
+        status = place_all(c, tables[i], i * (int32_t)own, error);
+    }
     if (status) udump_conditioning_free(c);
     return status;
 }
 
 void udump_conditioning_free(udump_conditioning *c) {
-    free(c->values);
+    for (int32_t i = 0; i < c->context_count; i++) udump_context_release(c->contexts[i]);
+    free(c->contexts);
+    free(c->begins);
+    free(c->until);
+    free(c->which);
     free(c->first);
     free(c->count);
     free(c->kvs);
@@ -72,10 +66,30 @@ void udump_conditioning_free(udump_conditioning *c) {
 
 void udump_conditioning_project(udump_conditioning *c, udump_exec *x, const udump_unet *unet) {
     udump_tensor contexts = udump_tensor_new(x, x->compute, 1, c->tokens, 1, c->dim);
-    udump_upload(x, contexts, c->values);
+    for (int32_t i = 0; i < c->context_count; i++) {
+        udump_tensor own = contexts;
+        own.offset_bytes += (size_t)c->begins[i] * (size_t)c->dim * udump_dtype_bytes(contexts.dtype);
+        own.h = c->contexts[i]->tokens;
+        udump_upload(x, own, c->contexts[i]->values);
+    }
     udump_unet_project_contexts(x, unet, contexts, c->tensors);
+    udump_conditioning_select(c, unet, 1);
+}
+
+int32_t udump_conditioning_table(const udump_conditioning *c, int32_t step) {
+    int32_t table = 0;
+    while (table + 1 < c->table_count && c->until[table] < step) table++;
+    return table;
+}
+
+int32_t udump_conditioning_entry(const udump_conditioning *c, int32_t table, int32_t block, int32_t row) {
+    return (table * c->blocks + block) * c->rows + row;
+}
+
+void udump_conditioning_select(udump_conditioning *c, const udump_unet *unet, int32_t step) {
+    int32_t table = udump_conditioning_table(c, step);
     for (int32_t a = 0; a < unet->attention_count; a++) {
-        int32_t block = unet->attention_blocks[a];
-        c->kvs[a] = (udump_kv){ c->tensors[a], c->first + block * c->rows, c->count + block * c->rows };
+        int32_t at = udump_conditioning_entry(c, table, unet->attention_blocks[a], 0);
+        c->kvs[a] = (udump_kv){ c->tensors[a], c->first + at, c->count + at };
     }
 }

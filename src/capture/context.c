@@ -1,22 +1,28 @@
 #include "capture/context.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/status.h"
 
 enum { TOKENS_MOST = 1 << 20 };
 
-udump_status udump_context_create(int32_t tokens, int32_t dim, udump_context **result, udump_error *error) {
-    size_t bytes = (size_t)tokens * (size_t)dim * sizeof(float);
+udump_status udump_context_create(
+    int32_t tokens, int32_t dim, const char *text, const udump_column *columns, udump_context **result, udump_error *error) {
+    size_t bytes = (size_t)tokens * (size_t)dim * sizeof(float), columns_bytes = (size_t)tokens * sizeof *columns;
     udump_context *context = calloc(1, sizeof *context);
-    if (context) context->values = malloc(bytes);
-    if (!context || !context->values) {
-        free(context);
-        return udump_fail_memory(error, "context", bytes);
-    }
+    if (!context) return udump_fail_memory(error, "context", sizeof *context);
     atomic_init(&context->references, 1);
     context->tokens = tokens;
     context->dim = dim;
+    context->values = malloc(bytes);
+    context->text = text ? strdup(text) : NULL;
+    context->columns = columns ? malloc(columns_bytes) : NULL;
+    if (!context->values || !context->text != !text || !context->columns != !columns) {
+        udump_context_release(context);
+        return udump_fail_memory(error, "context", bytes + columns_bytes);
+    }
+    if (columns) memcpy(context->columns, columns, columns_bytes);
     *result = context;
     return UDUMP_OK;
 }
@@ -30,10 +36,13 @@ udump_status udump_context_from_tensor(udump_model *model, const udump_view *ten
         udump_shape_format(expected, sizeof expected, 2, (int64_t[]){ UDUMP_CLIP_POSITIONS, model->unet.context_dim });
         return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "context", "tensor has the wrong shape", expected, found);
     }
-    udump_status status = udump_context_create((int32_t)tensor->shape[0], model->unet.context_dim, result, error);
+    udump_status status = udump_context_create((int32_t)tensor->shape[0], model->unet.context_dim, NULL, NULL, result, error);
     if (!status) udump_view_read_f32(tensor, (*result)->values);
     return status;
 }
+
+const char *udump_context_text(const udump_context *context) { return context->text; }
+const udump_column *udump_context_columns(const udump_context *context) { return context->columns; }
 
 void udump_context_get_view(const udump_context *context, udump_view *view) {
     *view = udump_view_make(context->values, UDUMP_F32, 2, (int64_t[]){ context->tokens, context->dim });
@@ -44,5 +53,7 @@ void udump_context_retain(udump_context *context) { atomic_fetch_add_explicit(&c
 void udump_context_release(udump_context *context) {
     if (!context || atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) > 1) return;
     free(context->values);
+    free(context->text);
+    free(context->columns);
     free(context);
 }

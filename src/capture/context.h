@@ -9,7 +9,9 @@
 struct udump_context {
     atomic_int references;
     int32_t tokens, dim;
-    float *values; /* [tokens, dim] */
+    float *values;         /* [tokens, dim] */
+    char *text;            /* NULL, as columns, where it was made from a tensor */
+    udump_column *columns; /* [tokens] */
 };
 
 struct udump_table {
@@ -18,7 +20,8 @@ struct udump_table {
     udump_context **entries; /* [blocks, rows] */
 };
 
-/* A context whose values are still to be filled in. */
-udump_status udump_context_create(int32_t tokens, int32_t dim, udump_context **context, udump_error *error);
+/* A context whose values are still to be filled in. text and columns ([tokens]) are copied; both may be NULL. Errors: MEMORY. */
+udump_status udump_context_create(
+    int32_t tokens, int32_t dim, const char *text, const udump_column *columns, udump_context **context, udump_error *error);
 
 #endif

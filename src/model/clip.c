@@ -55,9 +55,9 @@ void udump_clip_load(udump_loader *l, udump_clip *clip) {
     clip->final_norm = udump_load_norm(l, "text_encoder/final_layer_norm", clip->width, 0, 1e-5f);
 }
 
-udump_tensor udump_clip_forward(udump_exec *x, const udump_clip *clip, int32_t n, const int32_t *ids) {
+udump_tensor udump_clip_forward(udump_exec *x, const udump_clip *clip, int32_t n, const int32_t *ids, int32_t skip) {
     udump_tensor h = udump_embed_tokens(x, n, clip->positions, clip->width, clip->tokens, clip->places, ids); /* [n, 77, 1, width] */
-    for (int32_t i = 0; i < clip->layer_count; i++) {
+    for (int32_t i = 0; i < clip->layer_count - skip; i++) {
         const udump_clip_layer *layer = &clip->layers[i];
         size_t mark = udump_arena_mark(x);
         udump_tensor qkv = udump_apply_linear(x, udump_layer_norm(x, h, &layer->norm1), &layer->qkv, UDUMP_ACTIVATION_NONE);

@@ -20,7 +20,7 @@ typedef struct udump_clip {
 } udump_clip;
 
 void udump_clip_load(udump_loader *l, udump_clip *clip);
-/* ids: [n, positions], host. Returns [n, positions, 1, width]: the last hidden state after the final norm. */
-udump_tensor udump_clip_forward(udump_exec *x, const udump_clip *clip, int32_t n, const int32_t *ids);
+/* ids: [n, positions], host. Returns [n, positions, 1, width]: the hidden state after all layers but the last `skip`, after the final norm. */
+udump_tensor udump_clip_forward(udump_exec *x, const udump_clip *clip, int32_t n, const int32_t *ids, int32_t skip);
 
 #endif

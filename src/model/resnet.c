@@ -14,14 +14,18 @@ udump_resnet udump_resnet_load(udump_loader *l, const char *name, int32_t time_d
     return resnet;
 }
 
-void udump_resnet_forward(udump_exec *x, const udump_resnet *resnet, udump_tensor out, udump_tensor in, const udump_tensor *time) {
+void udump_resnet_forward(
+    udump_exec *x, const udump_resnet *resnet, udump_tensor out, udump_tensor in, const udump_tensor *time, bool in_is_free) {
     size_t mark = udump_arena_mark(x);
-    udump_tensor h = udump_tensor_new(x, x->compute, in.n, in.h, in.w, resnet->out);
+    bool shortcut = resnet->shortcut.packed != NULL;
+    if (shortcut) udump_into_linear(x, out, in, &resnet->shortcut, NULL);
+    udump_tensor h = udump_tensor_new(x, x->compute, in.n, in.h, in.w, resnet->out), normed = in;
     size_t mark_h = udump_arena_mark(x);
-    udump_into_conv2d(x, h, udump_group_norm(x, in, &resnet->norm1, true, NULL), &resnet->conv1, NULL);
+    if (shortcut && in_is_free) udump_into_group_norm(x, in, &resnet->norm1, true, NULL);
+    else normed = udump_group_norm(x, in, &resnet->norm1, true, NULL);
+    udump_into_conv2d(x, h, normed, &resnet->conv1, NULL);
     udump_arena_release(x, mark_h);
     udump_into_group_norm(x, h, &resnet->norm2, true, time); /* norm(h + time) */
-    if (resnet->shortcut.packed) udump_into_linear(x, out, in, &resnet->shortcut, NULL);
-    udump_into_conv2d(x, out, h, &resnet->conv2, resnet->shortcut.packed ? &out : &in);
+    udump_into_conv2d(x, out, h, &resnet->conv2, shortcut ? &out : &in);
     udump_arena_release(x, mark);
 }

@@ -37,14 +37,19 @@ void udump_transformer_load(udump_loader *l, udump_transformer *transformer, con
 }
 
 /* h is rewritten in place, one residual branch after the other; every branch's temporaries are released before the next. */
-static void layer_forward(udump_exec *x, const udump_transformer_layer *layer, udump_tensor h, int32_t heads, const udump_kv *kv) {
+static void layer_forward(
+    udump_exec *x, const udump_transformer_layer *layer, udump_tensor h, int32_t heads, int32_t attention, const udump_kv *kv) {
     size_t mark = udump_arena_mark(x);
     udump_tensor qkv = udump_apply_linear(x, udump_layer_norm(x, h, &layer->norm1), &layer->qkv, UDUMP_ACTIVATION_NONE);
-    udump_into_linear(x, h, udump_attention(x, qkv, heads, false), &layer->self_out, &h);
+    udump_tensor seen = udump_attention(x, qkv, heads, false);
+    udump_tap(x, &(udump_tapped){ .kind = UDUMP_TAP_SELF, .index = attention, .out = seen, .heads = heads, .q = qkv });
+    udump_into_linear(x, h, seen, &layer->self_out, &h);
     udump_arena_release(x, mark);
 
     udump_tensor q = udump_apply_linear(x, udump_layer_norm(x, h, &layer->norm2), &layer->q, UDUMP_ACTIVATION_NONE);
-    udump_into_linear(x, h, udump_attention_cross(x, q, kv, heads), &layer->cross_out, &h);
+    seen = udump_attention_cross(x, q, kv, heads);
+    udump_tap(x, &(udump_tapped){ .kind = UDUMP_TAP_CROSS, .index = attention, .out = seen, .heads = heads, .q = q, .kv = kv });
+    udump_into_linear(x, h, seen, &layer->cross_out, &h);
     udump_arena_release(x, mark);
 
     udump_tensor inner = udump_linear_geglu(x, udump_layer_norm(x, h, &layer->norm3), &layer->geglu);
@@ -57,8 +62,10 @@ void udump_transformer_forward(
     size_t mark = udump_arena_mark(x);
     udump_tensor h = udump_apply_linear(
         x, udump_group_norm(x, in, &transformer->norm, false, NULL), &transformer->proj_in, UDUMP_ACTIVATION_NONE);
-    for (int32_t i = 0; i < transformer->depth; i++)
-        layer_forward(x, &transformer->layers[i], h, transformer->heads, &kvs[transformer->first_attention + i]);
+    for (int32_t i = 0; i < transformer->depth; i++) {
+        int32_t attention = transformer->first_attention + i;
+        layer_forward(x, &transformer->layers[i], h, transformer->heads, attention, &kvs[attention]);
+    }
     udump_into_linear(x, out, h, &transformer->proj_out, &in);
     udump_arena_release(x, mark);
 }

@@ -6,13 +6,18 @@ struct walk {
     const udump_unet *unet;
     const udump_unet_inputs *inputs;
     int32_t block, resnet;
+    bool up; /* past the middle */
     udump_tensor skips[UDUMP_BLOCKS_MOST];
     int32_t skip_count;
 };
 
 static void resnet(struct walk *walk, const udump_resnet *resnet, udump_tensor out, udump_tensor in) {
     udump_tensor time = udump_tensor_rows(walk->inputs->times[walk->resnet++], walk->inputs->evaluation, 1);
-    udump_resnet_forward(walk->x, resnet, out, in, &time);
+    udump_resnet_forward(walk->x, resnet, out, in, &time, walk->up); /* down, inputs are skips; up, copies */
+}
+
+static void tap_block(struct walk *walk, udump_tensor out) {
+    udump_tap(walk->x, &(udump_tapped){ .kind = UDUMP_TAP_BLOCK, .index = walk->block++, .out = out });
 }
 
 /* A residual block, then a transformer where the level has them. */
@@ -37,17 +42,17 @@ static udump_tensor walk_down(struct walk *walk, udump_tensor latent) {
     const udump_unet *unet = walk->unet;
     udump_tensor h = push_skip(walk, latent, latent.h, latent.w, unet->base_channels);
     udump_into_conv2d(walk->x, h, latent, &unet->conv_in, NULL);
-    udump_tap(walk->x, walk->block++, h);
+    tap_block(walk, h);
     for (const udump_unet_level *level = unet->down; level < unet->down + unet->level_count; level++) {
         for (int32_t i = 0; i < level->layers; i++) {
             udump_tensor out = push_skip(walk, h, h.h, h.w, level->resnets[i].out);
             layer(walk, level, i, out, h);
-            udump_tap(walk->x, walk->block++, h = out);
+            tap_block(walk, h = out);
         }
         if (!level->has_sampler) continue;
         udump_tensor out = push_skip(walk, h, (h.h + 1) / 2, (h.w + 1) / 2, h.c);
         udump_into_conv2d(walk->x, out, h, &level->sampler, NULL);
-        udump_tap(walk->x, walk->block++, h = out);
+        tap_block(walk, h = out);
     }
     return h;
 }
@@ -62,7 +67,7 @@ static udump_tensor walk_middle(struct walk *walk, udump_tensor in) {
     udump_transformer_forward(x, &walk->unet->mid_transformer, seen, first, walk->inputs->kvs);
     resnet(walk, &walk->unet->mid_last, out, seen);
     udump_arena_release(x, mark);
-    udump_tap(x, walk->block++, out);
+    tap_block(walk, out);
     return out;
 }
 
@@ -86,13 +91,14 @@ static udump_tensor up_block(struct walk *walk, const udump_unet_level *level, i
         layer(walk, level, index, out, both);
     }
     udump_arena_release(x, mark);
-    udump_tap(x, walk->block++, out);
+    tap_block(walk, out);
     return out;
 }
 
 void udump_unet_forward(udump_exec *x, const udump_unet *unet, udump_tensor out, udump_tensor latent, const udump_unet_inputs *inputs) {
     struct walk walk = { .x = x, .unet = unet, .inputs = inputs };
     udump_tensor h = walk_middle(&walk, walk_down(&walk, latent));
+    walk.up = true;
     for (const udump_unet_level *level = unet->up; level < unet->up + unet->level_count; level++)
         for (int32_t i = 0; i < level->layers; i++) h = up_block(&walk, level, i, h);
     size_t mark = udump_arena_mark(x);

@@ -51,7 +51,7 @@ void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count
 /* contexts: [1, tokens, 1, context_dim]. kvs[attention_count]: K and V of every cross-attention. */
 void udump_unet_project_contexts(udump_exec *x, const udump_unet *unet, udump_tensor contexts, udump_tensor *kvs);
 
-/* out, latent: [rows, h, w, latent_channels]. Taps every block. */
+/* out, latent: [rows, h, w, latent_channels]. Taps every attention and every block. */
 void udump_unet_forward(udump_exec *x, const udump_unet *unet, udump_tensor out, udump_tensor latent, const udump_unet_inputs *inputs);
 
 #endif

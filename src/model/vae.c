@@ -77,7 +77,7 @@ static void chain_step(struct chain *chain, udump_tensor next) {
 
 static void chain_resnet(struct chain *chain, const udump_resnet *resnet) {
     udump_tensor next = chain_next(chain, chain->h.h, chain->h.w, resnet->out);
-    udump_resnet_forward(chain->x, resnet, next, chain->h, NULL);
+    udump_resnet_forward(chain->x, resnet, next, chain->h, NULL, true);
     chain_step(chain, next);
 }
 

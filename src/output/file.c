@@ -50,8 +50,7 @@ static int write_and_close(int fd, const uint8_t *data, size_t size) {
     return code;
 }
 
-/* Opens a new file in path's folder under a name that nothing has yet; *temporary is the caller's to free. */
-static int open_beside(const char *path, char **temporary) {
+int udump_file_open_beside(const char *path, char **temporary) {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     *temporary = NULL;
@@ -61,7 +60,7 @@ static int open_beside(const char *path, char **temporary) {
             errno = ENOMEM;
             return -1;
         }
-        int fd = open_retrying(*temporary, O_WRONLY | O_CREAT | O_EXCL);
+        int fd = open_retrying(*temporary, O_RDWR | O_CREAT | O_EXCL);
         if (fd >= 0) return fd;
         int code = errno;
         free(*temporary);
@@ -74,7 +73,7 @@ static int open_beside(const char *path, char **temporary) {
 
 static udump_status save_beside(const char *path, const void *data, size_t size, udump_error *error) {
     char *temporary;
-    int fd = open_beside(path, &temporary);
+    int fd = udump_file_open_beside(path, &temporary);
     if (fd < 0) return udump_file_fail(error, path, "created", errno);
     int code = write_and_close(fd, data, size);
     if (!code && rename(temporary, path)) code = errno;
@@ -121,7 +120,7 @@ static int make_one_folder(const char *path) {
 static udump_status probe_folder(const char *folder, udump_error *error) {
     char *name = udump_file_join(folder, "probe"), *temporary;
     if (!name) return udump_fail_memory(error, folder, strlen(folder));
-    int fd = open_beside(name, &temporary), code = errno;
+    int fd = udump_file_open_beside(name, &temporary), code = errno;
     free(name);
     if (fd < 0) return udump_file_fail(error, folder, "written to", code);
     close(fd);

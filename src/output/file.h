@@ -18,6 +18,10 @@ udump_status udump_file_save(const char *path, const void *data, size_t size, ud
 /* Creates folder and its parents where they do not exist, and makes sure that files can be created there. Errors: FILE, MEMORY. */
 udump_status udump_file_make_folder(const char *folder, udump_error *error);
 
+/* Opens a new file in path's folder, under a hidden name that nothing has yet; *temporary, on the heap, is that name.
+ * -1 with errno set, and *temporary NULL, on failure. */
+int udump_file_open_beside(const char *path, char **temporary);
+
 /* Removes the file if there is one. Errors: FILE. */
 udump_status udump_file_remove(const char *path, udump_error *error);
 

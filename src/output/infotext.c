@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "output/characters.h"
+#include "output/name.h"
 
 /* As Python prints the shortest decimal that reads back as value: 7.0, 7.5, 1e+16. The digits are taken from the C library and the
  * point is set here, since the library's own follows the locale. */
@@ -72,7 +73,13 @@ static void print_all(FILE *out, const udump_infotext *info) {
     fprintf(out, ", Seed: %" PRIu64 ", Size: %" PRId32 "x%" PRId32, info->seed, info->width_px, info->height_px);
     print_key(out, "Model hash", info->model_hash);
     print_key(out, "Model", info->model);
+    if (info->clip_skip > 1) fprintf(out, ", Clip skip: %" PRId32, info->clip_skip);
+    if (info->ensd) fprintf(out, ", ENSD: %" PRId64, info->ensd);
     print_key(out, "RNG", info->rng);
+    if (info->eta) {
+        fputs(", Eta: ", out);
+        print_number(out, (float)*info->eta);
+    }
     print_key(out, "Version", info->version);
 }
 
@@ -87,23 +94,45 @@ static void strip(char *text) {
     text[end - begin] = '\0';
 }
 
+/* Closes out, whose text is at *text; NULL if anything failed. */
+static char *finish(FILE *out, char **text) {
+    bool failed = ferror(out) != 0;
+    failed |= fclose(out) != 0;
+    char *repaired = failed ? NULL : udump_characters_repair(*text);
+    free(*text);
+    return repaired;
+}
+
 char *udump_infotext_format(const udump_infotext *info) {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out) return NULL;
     print_all(out, info);
-    bool failed = ferror(out) != 0;
-    failed |= fclose(out) != 0;
-    char *repaired = failed ? NULL : udump_characters_repair(text);
-    free(text);
-    if (repaired) strip(repaired);
-    return repaired;
+    char *finished = finish(out, &text);
+    if (finished) strip(finished);
+    return finished;
 }
 
-char *udump_infotext_for_canvas(const char *infotext, const char *block, int32_t step) {
+static void print_canvas(FILE *out, const udump_place *place, bool average) {
+    bool attention = place->kind != UDUMP_KIND_FEATURES && place->kind != UDUMP_KIND_DIFF;
+    if (place->block && *place->block) fprintf(out, "Layer Name: %s, Feature Steps: %" PRId32, place->block, place->step);
+    if (attention) fprintf(out, "%sAttention: %s", place->block && *place->block ? ", " : "", udump_kind_name(place->kind));
+    if (place->kind == UDUMP_KIND_DIFF) print_key(out, "Diff", "enabled - erased");
+    print_key(out, "Word", place->word);
+    if (place->side == UDUMP_SIDE_UNCOND) print_key(out, "Side", udump_side_name(place->side));
+    if (place->variant == UDUMP_VARIANT_ERASED) print_key(out, "Layer Prompts", udump_variant_name(place->variant));
+    if (place->depth) fprintf(out, ", Transformer Layer: %" PRId32, place->depth);
+    bool over_heads = attention && place->kind != UDUMP_KIND_VQK;
+    if (average && place->kind != UDUMP_KIND_FEATURES) print_key(out, "Average", over_heads ? "heads" : "channels");
+}
+
+char *udump_infotext_for_canvas(const char *infotext, const udump_place *place, int32_t average) {
     char *text = NULL;
-    bool first = !infotext || !*infotext;
-    int length = asprintf(&text, "%s%sLayer Name: %s, Feature Steps: %" PRId32, first ? "" : infotext, first ? "" : "\n", block, step);
-    return length < 0 ? NULL : text;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    if (infotext && *infotext) fprintf(out, "%s\n", infotext);
+    print_canvas(out, place, average);
+    return finish(out, &text);
 }

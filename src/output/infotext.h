@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "unetdump.h"
+
 /* Strings are UTF-8; bytes that are not become U+FFFD. NULL and "" leave a key out. */
 typedef struct udump_infotext {
     const char *prompt, *negative_prompt;
@@ -16,14 +18,19 @@ typedef struct udump_infotext {
     int32_t width_px, height_px;
     const char *model_hash; /* the first 10 hex digits of the file's SHA-256 */
     const char *model;
+    int32_t clip_skip;   /* 0 and 1 leave the key out */
+    int64_t ensd;        /* 0 leaves the key out */
     const char *rng;     /* "CPU"; NULL for the webui's default, the GPU's */
+    const double *eta;   /* NULL leaves the key out */
     const char *version; /* of the program */
 } udump_infotext;
 
 /* On the heap; NULL without memory. Thread-safe, and the same in every locale. */
 char *udump_infotext_format(const udump_infotext *info);
 
-/* infotext (may be NULL) with the line that a canvas adds: "Layer Name: OUT11, Feature Steps: 20". On the heap; NULL without memory. */
-char *udump_infotext_for_canvas(const char *infotext, const char *block, int32_t step);
+/* infotext (may be NULL) with the line that a canvas adds. Features: "Layer Name: OUT11, Feature Steps: 20", the webui extension's. What
+ * else a picture is follows where it applies: Attention (the kind), Diff, Word, Side, Layer Prompts (erased), Transformer Layer (from 0),
+ * Average (heads, channels). Pictures of no block begin there. On the heap; NULL without memory. */
+char *udump_infotext_for_canvas(const char *infotext, const udump_place *place, int32_t average);
 
 #endif

@@ -19,7 +19,7 @@ struct udump_writers {
     pthread_cond_t work, room; /* a job was queued, or closing; a job is done */
     struct node *first, **last;
     size_t held_bytes, most_bytes; /* of jobs queued or being written */
-    int64_t held_jobs, most_jobs, written;
+    int64_t held_jobs, most_jobs, held_files, written;
     bool closing;
     udump_error error; /* of the first job that failed; status UDUMP_OK until then */
     int thread_count;
@@ -28,10 +28,12 @@ struct udump_writers {
 
 static void job_release(const udump_write_job *job) {
     free(job->path);
-    free(job->data);
+    if (job->release) job->release(job->data);
+    else free(job->data);
 }
 
 static udump_status job_run(const udump_write_job *job, udump_error *error) {
+    if (job->write) return job->write(job->data, job->path, error);
     if (!job->encode) return udump_file_save(job->path, job->data, job->data_size, error);
     udump_bytes content;
     udump_status status = job->encode(job->data, &content, error);
@@ -62,12 +64,14 @@ static void *writer_main(void *arg) {
         udump_error error = { .status = UDUMP_OK };
         udump_status status = job_run(&node->job, &error);
         size_t size = node->job.data_size;
+        int64_t files = node->job.files;
         job_release(&node->job);
         free(node);
         pthread_mutex_lock(&writers->lock);
         writers->held_bytes -= size;
         writers->held_jobs--;
-        if (!status) writers->written++;
+        writers->held_files -= files;
+        if (!status) writers->written += files;
         else if (!writers->error.status) writers->error = error;
         pthread_cond_broadcast(&writers->room);
     }
@@ -130,6 +134,7 @@ udump_status udump_writers_submit(udump_writers *writers, const udump_write_job 
     } else {
         writers->held_bytes += job->data_size;
         writers->held_jobs++;
+        writers->held_files += job->files;
         *writers->last = node;
         writers->last = &node->next;
         pthread_cond_signal(&writers->work);
@@ -138,10 +143,18 @@ udump_status udump_writers_submit(udump_writers *writers, const udump_write_job 
     return status;
 }
 
+udump_status udump_writers_submit_to(
+    udump_writers *writers, const char *folder, const char *name, udump_write_job *job, udump_error *error) {
+    job->path = udump_file_join(folder, name);
+    if (job->path) return udump_writers_submit(writers, job, error);
+    job_release(job);
+    return udump_fail_memory(error, folder, strlen(folder));
+}
+
 void udump_writers_count(udump_writers *writers, int64_t *written, int64_t *waiting) {
     pthread_mutex_lock(&writers->lock);
     if (written) *written = writers->written;
-    if (waiting) *waiting = writers->held_jobs;
+    if (waiting) *waiting = writers->held_files;
     pthread_mutex_unlock(&writers->lock);
 }
 

@@ -1,54 +1,227 @@
-/* Prompts to contexts, contexts to a table. */
+/* Prompts to contexts, contexts to tables. */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/status.h"
 #include "pipeline/session.h"
-#include "text/prompt.h"
+#include "text/chunks.h"
 
-/* The last hidden state of one chunk, on the session's device; sizes the arena first. */
-static udump_status encode_ids(udump_session *session, const int32_t *ids, udump_context *context, udump_error *error) {
+/* The webui's "Original" emphasis: multiply each token's encoding by its weight, then bring the chunk's mean back to what it was. A mean
+ * that is 0 but for rounding (a final norm without bias makes it so) says nothing: then the products stay as they are. */
+static void emphasise(float *values, const float *weights, size_t tokens, size_t dim) {
+    double before = 0, after = 0, magnitude = 0;
+    bool plain = true;
+    for (size_t t = 0; t < tokens; t++) plain &= weights[t] == 1.0f;
+    if (plain) return;
+    for (size_t i = 0; i < tokens * dim; i++) {
+        before += (double)values[i];
+        magnitude += fabs((double)values[i]);
+        values[i] *= weights[i / dim];
+        after += (double)values[i];
+    }
+    if (fabs(before) <= 1e-6 * magnitude || after == 0) return;
+    for (size_t i = 0; i < tokens * dim; i++) values[i] *= (float)(before / after);
+}
+
+/* The last hidden states of all chunks, one after the other, on the session's device; sizes the arena first. */
+static udump_status encode_chunks(
+    udump_session *session, const udump_chunks *chunks, int32_t skip, udump_context *context, udump_error *error) {
     udump_exec *x = &session->x;
+    size_t dim = (size_t)context->dim;
     udump_exec_begin_dry(x);
-    udump_clip_forward(x, &session->model->clip, 1, ids);
+    udump_clip_forward(x, &session->model->clip, chunks->count, chunks->ids, skip);
     udump_status status = udump_exec_end_dry(x, error);
     if (status) return status;
-    udump_download(x, context->values, udump_clip_forward(x, &session->model->clip, 1, ids));
+    udump_download(x, context->values, udump_clip_forward(x, &session->model->clip, chunks->count, chunks->ids, skip));
+    for (int32_t i = 0; i < chunks->count; i++)
+        emphasise(context->values + (size_t)i * UDUMP_CLIP_POSITIONS * dim, chunks->weights + i * UDUMP_CLIP_POSITIONS, UDUMP_CLIP_POSITIONS, dim);
     return udump_exec_status(x, error);
 }
 
-udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
-    if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
-    if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "context", "a run is going on in this session");
-    int32_t ids[UDUMP_CLIP_POSITIONS];
+static udump_status encode_part(
+    udump_session *session, const udump_prompt_part *part, int32_t skip, udump_context **result, udump_error *error) {
+    udump_chunks chunks;
     udump_context *context = NULL;
-    udump_status status = udump_prompt_encode_ids(prompt, ids, NULL, error);
-    if (!status) status = udump_context_create(UDUMP_CLIP_POSITIONS, session->model->clip.width, &context, error);
+    udump_status status = udump_chunks_make(part->pieces, part->piece_count, &chunks, error);
+    if (status) return status;
+    status = udump_context_create(chunks.count * UDUMP_CLIP_POSITIONS, session->model->clip.width, part->text, chunks.columns, &context, error);
+    session->x.tap = NULL;
     session->x.cancel = NULL;
-    if (!status) status = encode_ids(session, ids, context, error);
+    if (!status) status = encode_chunks(session, &chunks, skip, context, error);
+    udump_chunks_free(&chunks);
     if (status) udump_context_release(context);
     else *result = context;
     return status;
 }
 
-/* The same, with errors that tell which of the two prompts it was. */
-static udump_status encode_negative(udump_session *session, const char *prompt, udump_context **context, udump_error *error) {
-    udump_status status = udump_context_encode(session, prompt, context, error);
-    if (status && error && strcmp(error->where, "prompt") == 0) snprintf(error->where, sizeof error->where, "negative prompt");
+/* Contexts by their text: every distinct one is encoded once. */
+struct cache {
+    udump_session *session;
+    int32_t skip; /* of the text encoder's last layers */
+    udump_context **contexts;
+    int32_t count, capacity;
+};
+
+static void cache_free(struct cache *cache) {
+    for (int32_t i = 0; i < cache->count; i++) udump_context_release(cache->contexts[i]);
+    free(cache->contexts);
+}
+
+/* What holds at a sampler step; the context stays the cache's. */
+static udump_status cache_get(struct cache *cache, const udump_prompt_entry *entry, udump_context **result, udump_error *error) {
+    const udump_prompt_part *part = &entry->parts[0];
+    if (entry->part_count > 1 || part->weight != 1.0f)
+        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "joining prompts with AND is not supported yet");
+    for (int32_t i = 0; i < cache->count; i++)
+        if (strcmp(udump_context_text(cache->contexts[i]), part->text) == 0) return *result = cache->contexts[i], UDUMP_OK;
+    if (cache->count == cache->capacity) {
+        int32_t capacity = cache->capacity ? 2 * cache->capacity : 32;
+        udump_context **grown = realloc(cache->contexts, (size_t)capacity * sizeof(*grown));
+        if (!grown) return udump_fail_memory(error, "contexts", (size_t)capacity * sizeof(*grown));
+        cache->contexts = grown;
+        cache->capacity = capacity;
+    }
+    udump_status status = encode_part(cache->session, part, cache->skip, result, error);
+    if (!status) cache->contexts[cache->count++] = *result;
     return status;
 }
 
-udump_status udump_encode_table(udump_session *session, const char *prompt, const char *negative_prompt, int32_t batch, int32_t rows,
-    udump_table **result, udump_error *error) {
-    udump_context *cond = NULL, *uncond = NULL;
-    udump_table *table = NULL;
-    udump_status status = udump_table_create(session->model, rows, &table, error);
-    if (!status) status = udump_context_encode(session, prompt, &cond, error);
-    if (!status && rows > batch) status = encode_negative(session, negative_prompt, &uncond, error);
-    for (int32_t row = 0; !status && row < rows; row++) status = udump_table_set(table, -1, row, row < batch ? cond : uncond, error);
-    udump_context_release(cond);
-    udump_context_release(uncond);
-    if (status) udump_table_free(table);
-    else *result = table;
+/* The prompts of a run: [side][variant]; those that are not run are NULL. */
+struct prompts {
+    udump_prompt *of[2][2];
+};
+
+static void prompts_free(struct prompts *prompts) {
+    for (int i = 0; i < 4; i++) udump_prompt_free(prompts->of[i / 2][i % 2]);
+}
+
+/* Whether some block's prompt is another than without layer prompts. */
+static bool has_layers(const udump_prompt *prompt) {
+    const char *text;
+    for (int32_t block = 0; prompt && (text = udump_prompt_block(prompt, block)); block++)
+        if (strcmp(text, udump_prompt_erased(prompt)) != 0) return true;
+    return false;
+}
+
+static udump_status parse_side(
+    udump_session *session, const char *text, int32_t side, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
+    udump_prompt **of = prompts->of[side];
+    udump_status status = udump_prompt_parse(session->model, text, sizes->steps, side == 1, &of[0], error);
+    if (!status && sizes->variants > 1)
+        status = udump_prompt_parse(session->model, udump_prompt_erased(of[0]), sizes->steps, side == 1, &of[1], error);
+    if (status && error && side == 1) snprintf(error->where, sizeof error->where, "negative prompt");
     return status;
+}
+
+static udump_status parse_prompts(
+    udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
+    udump_status status = parse_side(session, o->prompt ? o->prompt : "", 0, sizes, prompts, error);
+    if (!status && sizes->sides > 1) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
+    if (!status && sizes->variants > 1 && !has_layers(prompts->of[0][0]) && !has_layers(prompts->of[1][0]))
+        status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");
+    return status;
+}
+
+/* The entry of the schedule that holds at step. */
+static const udump_prompt_entry *entry_at(const udump_prompt *prompt, int32_t block, int32_t step) {
+    int32_t count, i = 0;
+    const udump_prompt_entry *entries = udump_prompt_schedule(prompt, block, &count);
+    while (i + 1 < count && entries[i].until < step) i++;
+    return &entries[i];
+}
+
+/* The last step for which what holds at `step` holds in all prompts and blocks. */
+static int32_t unchanged_until(const struct prompts *prompts, int32_t blocks, int32_t step, int32_t steps) {
+    int32_t until = steps;
+    for (int i = 0; i < 4; i++)
+        for (int32_t block = 0; prompts->of[i / 2][i % 2] && block < blocks; block++) {
+            int32_t own = entry_at(prompts->of[i / 2][i % 2], block, step)->until;
+            if (own >= step && own < until) until = own;
+        }
+    return until;
+}
+
+static udump_status fill_table(struct cache *cache, const struct prompts *prompts, const udump_sizes *sizes, int32_t step,
+    udump_table *table, udump_error *error) {
+    udump_status status = UDUMP_OK;
+    for (int32_t block = 0; block < table->blocks; block++)
+        for (int32_t row = 0; !status && row < table->rows; row++) {
+            int32_t side = row / (sizes->images * sizes->variants), variant = row / sizes->images % sizes->variants;
+            udump_context *context;
+            status = cache_get(cache, entry_at(prompts->of[side][variant], block, step), &context, error);
+            if (!status) status = udump_table_set(table, block, row, context, error);
+            if (status && error && side == 1 && strcmp(error->where, "prompt") == 0)
+                snprintf(error->where, sizeof error->where, "negative prompt");
+        }
+    return status;
+}
+
+void udump_tables_free(udump_tables *tables) {
+    for (int32_t i = 0; i < tables->count; i++) udump_table_free(tables->tables[i]);
+    free(tables->tables);
+    free(tables->until);
+    *tables = (udump_tables){ 0 };
+}
+
+static udump_status add_table(udump_tables *tables, udump_model *model, int32_t rows, int32_t until, udump_error *error) {
+    udump_table **grown = realloc(tables->tables, (size_t)(tables->count + 1) * sizeof(*grown));
+    if (grown) tables->tables = grown;
+    int32_t *ends = realloc(tables->until, (size_t)(tables->count + 1) * sizeof *ends);
+    if (ends) tables->until = ends;
+    if (!grown || !ends) return udump_fail_memory(error, "table", (size_t)(tables->count + 1) * sizeof(*grown));
+    tables->until[tables->count] = until;
+    udump_status status = udump_table_create(model, rows, &tables->tables[tables->count], error);
+    if (!status) tables->count++;
+    return status;
+}
+
+udump_status udump_tables_encode(
+    udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, udump_tables *tables, udump_error *error) {
+    struct cache cache = { .session = session, .skip = o->clip_skip ? o->clip_skip - 1 : 0 };
+    struct prompts prompts = { 0 };
+    int32_t rows = sizes->images * sizes->variants * sizes->sides, blocks = session->model->unet.block_count;
+    *tables = (udump_tables){ 0 };
+    udump_status status = parse_prompts(session, o, sizes, &prompts, error);
+    for (int32_t step = 1, until; !status && step <= sizes->steps; step = until + 1) {
+        until = unchanged_until(&prompts, blocks, step, sizes->steps);
+        status = add_table(tables, session->model, rows, until, error);
+        if (!status) status = fill_table(&cache, &prompts, sizes, step, tables->tables[tables->count - 1], error);
+    }
+    prompts_free(&prompts);
+    cache_free(&cache);
+    if (status) udump_tables_free(tables);
+    return status;
+}
+
+/* ---- the public functions */
+
+udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
+    if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
+    if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "context", "a run is going on in this session");
+    udump_prompt *parsed = NULL;
+    struct cache cache = { .session = session };
+    udump_status status = udump_prompt_parse(session->model, prompt, 1, 0, &parsed, error);
+    if (!status && has_layers(parsed))
+        status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
+    if (!status) status = cache_get(&cache, entry_at(parsed, 0, 1), result, error);
+    if (!status) udump_context_retain(*result);
+    cache_free(&cache);
+    udump_prompt_free(parsed);
+    return status;
+}
+
+udump_status udump_table_encode(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
+    if (!session || !options || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
+    if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "table", "a run is going on in this session");
+    udump_sizes sizes;
+    udump_tables tables;
+    udump_status status = udump_sizes_resolve(options, &sizes, error);
+    if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
+    if (status) return status;
+    *table = tables.tables[0];
+    tables.tables[0] = NULL;
+    udump_tables_free(&tables);
+    return UDUMP_OK;
 }

@@ -1,82 +1,121 @@
 #include "pipeline/look.h"
 
-#include "base/status.h"
+#include <stdlib.h>
+#include <string.h>
 
-udump_status udump_look_create(
-    udump_look *look, const udump_model *model, const udump_generate_options *o, int32_t evaluations, int32_t batch, udump_error *error) {
+#include "base/status.h"
+#include "pipeline/show.h"
+
+enum { ALL_KINDS = 2 * UDUMP_ATTEND_SELF_MAP - 1, OF_SELF = UDUMP_ATTEND_SELF | UDUMP_ATTEND_SELF_MAP };
+
+static udump_status copy_queries(udump_look *look, const udump_generate_options *o, udump_error *error) {
+    if (o->self_query_count < 0 || o->self_query_count > UDUMP_QUERIES_MOST || (o->self_query_count && !o->self_queries_px))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "self queries", "%d positions: 0 to %d are possible", (int)o->self_query_count, UDUMP_QUERIES_MOST);
+    if (!o->self_query_count) return UDUMP_OK;
+    size_t bytes = (size_t)o->self_query_count * 2 * sizeof *look->queries_px;
+    for (int32_t i = 0; i < o->self_query_count; i++) {
+        int32_t px = o->self_queries_px[2 * i], py = o->self_queries_px[2 * i + 1];
+        if (px < 0 || px >= look->width_px || py < 0 || py >= look->height_px)
+            return udump_fail(error, UDUMP_ERROR_ARGUMENT, "self queries", "%d,%d is outside of the image, %dx%d", (int)px, (int)py,
+                (int)look->width_px, (int)look->height_px);
+    }
+    look->queries_px = malloc(bytes);
+    if (!look->queries_px) return udump_fail_memory(error, "self queries", bytes);
+    memcpy(look->queries_px, o->self_queries_px, bytes);
+    look->query_count = o->self_query_count;
+    return UDUMP_OK;
+}
+
+/* Options that would do nothing are mistakes. */
+static udump_status check_attention(udump_look *look, const udump_generate_options *o, udump_error *error) {
+    if (!o->attention && (o->attention_steps || o->attention_kinds || o->attention_words || o->self_query_count))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention", "kinds, steps, words or queries of attention, but no blocks");
+    if (o->attention_kinds > ALL_KINDS)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention kinds", "unknown bits: %#x", (unsigned)o->attention_kinds);
+    look->kinds = o->attention_kinds ? o->attention_kinds : o->attention_words ? 0 : UDUMP_ATTEND_QK;
+    if (o->self_query_count && !(look->kinds & UDUMP_ATTEND_SELF))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "self queries", "positions to look from, but self-attention is not asked for");
+    return UDUMP_OK;
+}
+
+udump_status udump_look_create(udump_look *look, const udump_model *model, const udump_generate_options *o, udump_error *error) {
+    int32_t evaluations = look->sampling->evaluation_count;
+    look->unet = &model->unet;
+    look->side = o->side;
     look->average = o->style.average;
     look->canvases = !o->no_canvas;
     look->tensors = o->want_tensors;
-    look->batch = batch;
     udump_status status = udump_style_compile(&o->style, &look->style, error);
-    if (!status) status = udump_selection_create(&look->selection, model, o->features, o->feature_steps, evaluations, o->side, error);
+    if (!status) status = check_attention(look, o, error);
+    if (!status) status = udump_selection_create(&look->features, model, o->features, o->feature_steps, evaluations, error);
+    if (!status) status = udump_selection_create(&look->attention, model, o->attention, o->attention_steps, evaluations, error);
+    if (!status) status = udump_selection_create(&look->diff, model, o->diff, o->diff_steps, evaluations, error);
+    if (!status) status = udump_words_parse(o->attention_words, &look->words, error);
+    if (!status) status = copy_queries(look, o, error);
+    if (!status && look->words.count)
+        status = udump_heat_create(
+            &look->heat, look, look->height_px / UDUMP_PIXELS_PER_LATENT, look->width_px / UDUMP_PIXELS_PER_LATENT, error);
     return status;
 }
 
 void udump_look_free(udump_look *look) {
-    udump_selection_free(&look->selection);
+    udump_selection_free(&look->features);
+    udump_selection_free(&look->attention);
+    udump_selection_free(&look->diff);
+    udump_words_free(&look->words);
+    udump_heat_free(&look->heat);
+    free(look->queries_px);
+    free(look->worded);
     udump_render_buffer_free(&look->buffer);
 }
 
-/* One row of the batch: average first, then the canvas, then the values. */
-struct row {
-    udump_look *look;
-    udump_exec *x;
-    udump_place place;
-    udump_tiles tiles; /* channels of an [h, w, c] activation */
-    const udump_sink *sink;
-    const char *infotext;
-};
+bool udump_look_wants(const udump_look *look) { return look->features.any || look->attention.any || look->diff.any; }
 
-static void obey(udump_exec *x, udump_flow flow) {
-    if (flow == UDUMP_STOP) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "stopped by a callback");
-}
-
-static void show_canvas(const struct row *row, udump_canvas_kind kind) {
-    if (udump_exec_stopped(row->x)) return;
-    udump_image image = { 0 };
-    udump_look *look = row->look;
-    udump_status status = kind == UDUMP_CANVAS_AVERAGE
-        ? udump_render_average(row->x, &row->tiles, look->average, &look->style, &look->buffer, &image, &row->x->error)
-        : udump_render_tiles(row->x, &row->tiles, &look->style, &look->buffer, &image, &row->x->error);
-    if (status) {
-        row->x->status = status;
-        return;
+/* Notes where the word stands in a block's prompt. False where nowhere. */
+static bool find_word(udump_look *look, int32_t word, uint8_t *marks) {
+    const udump_conditioning *c = look->conditioning;
+    int32_t entries = c->blocks * c->rows;
+    bool anywhere = false;
+    for (int32_t i = 0; i < c->context_count; i++) {
+        if (!udump_words_mark(&look->words, word, c->contexts[i], marks)) continue;
+        anywhere = true;
+        for (int32_t at = 0; at < c->table_count * entries; at++) look->worded[at % entries] |= (uint64_t)(c->which[at] == i) << word;
     }
-    udump_canvas canvas = { image.picture, row->place, kind, image.columns, image.rows, image.tile_width_px, image.tile_height_px,
-        row->infotext };
-    obey(row->x, row->sink->canvas(row->sink->user, &canvas));
+    return anywhere;
 }
 
-static void show_tensor(const struct row *row) {
-    if (udump_exec_stopped(row->x)) return;
-    const udump_tiles *t = &row->tiles;
-    udump_view view = { .data = (void *)t->data,
-        .dtype = t->dtype,
-        .rank = 3,
-        .shape = { t->count, t->h, t->w },
-        .stride = { t->stride_tile, t->stride_y, t->stride_x } };
-    obey(row->x, row->sink->tensor(row->sink->user, &row->place, &view));
+udump_status udump_look_find_words(udump_look *look, udump_error *error) {
+    const udump_conditioning *c = look->conditioning;
+    if (!look->words.count) return UDUMP_OK;
+    uint8_t *marks = malloc((size_t)c->tokens);
+    look->worded = calloc((size_t)c->blocks * (size_t)c->rows, sizeof *look->worded);
+    udump_status status = marks && look->worded ? UDUMP_OK : udump_fail_memory(error, "attention words", (size_t)c->tokens);
+    for (int32_t word = 0; !status && word < look->words.count; word++)
+        if (!find_word(look, word, marks))
+            status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention words", "'%s' is no word of the prompt", look->words.names[word]);
+    free(marks);
+    return status;
 }
 
-static void show_row(const struct row *row) {
-    bool canvases = row->look->canvases && row->sink->canvas;
-    if (canvases && row->look->average != UDUMP_AVERAGE_NONE) show_canvas(row, UDUMP_CANVAS_AVERAGE);
-    if (canvases) show_canvas(row, UDUMP_CANVAS_FEATURES);
-    if (row->look->tensors && row->sink->tensor) show_tensor(row);
+static int32_t block_of(const udump_look *look, const udump_tapped *tapped) {
+    return tapped->kind == UDUMP_TAP_BLOCK ? tapped->index : look->unet->attention_blocks[tapped->index];
 }
 
-void udump_look_at(
-    udump_look *look, udump_exec *x, const udump_place *place, udump_tensor tensor, const udump_sink *sink, char *const *infotexts) {
-    if (!udump_selection_has(&look->selection, place->block_index, place->step)) return;
-    for (int32_t i = 0; i < tensor.n; i++) {
-        udump_side side = i < look->batch ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND;
-        if (look->selection.side != UDUMP_SIDE_BOTH && look->selection.side != side) continue;
-        struct row row = { .look = look, .x = x, .place = *place, .sink = sink, .infotext = infotexts[i % look->batch] };
-        row.place.image = i % look->batch;
-        row.place.side = side;
-        row.tiles = (udump_tiles){ udump_tensor_data(x, udump_tensor_rows(tensor, i, 1)), tensor.dtype, tensor.c, tensor.h, tensor.w, 1,
-            (int64_t)tensor.w * tensor.c, tensor.c };
-        show_row(&row);
-    }
+/* Which of the block's transformer layers: its attention layers are numbered in a row. */
+static int32_t depth_of(const udump_look *look, const udump_tapped *tapped) {
+    int32_t depth = 0;
+    if (tapped->kind == UDUMP_TAP_BLOCK) return 0;
+    while (depth < tapped->index && look->unet->attention_blocks[tapped->index - depth - 1] == look->unet->attention_blocks[tapped->index])
+        depth++;
+    return depth;
+}
+
+void udump_look_at(udump_look *look, udump_exec *x, const udump_tapped *tapped, const udump_evaluation *now) {
+    if (x->dry && now->index > 0) return; /* counted already */
+    int32_t block = block_of(look, tapped);
+    udump_place tap = { .block = look->unet->blocks[block].name, .block_index = block, .depth = depth_of(look, tapped),
+        .step = now->index + 1, .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .context = -1 };
+    if (tapped->kind == UDUMP_TAP_BLOCK) udump_look_at_block(look, x, tapped, &tap);
+    if (tapped->kind == UDUMP_TAP_CROSS && (look->kinds & ~(uint32_t)OF_SELF || look->words.count)) udump_look_at_cross(look, x, tapped, &tap);
+    if (tapped->kind == UDUMP_TAP_SELF && look->kinds & OF_SELF) udump_look_at_self(look, x, tapped, &tap);
 }

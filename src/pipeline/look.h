@@ -1,27 +1,64 @@
-/* From a tapped tensor to what the sink gets: pictures and tensors of the wanted rows. */
+/* From what model code shows at a tap to what the sink gets: pictures, tensors and differences of the wanted rows.
+ * In the dry pass the same code reserves scratch in the arena and counts what will come. */
 #ifndef UDUMP_PIPELINE_LOOK_H
 #define UDUMP_PIPELINE_LOOK_H
 
+#include "capture/conditioning.h"
 #include "capture/selection.h"
+#include "capture/words.h"
 #include "render/render.h"
+#include "sample/sampler.h"
+
+enum { UDUMP_QUERIES_MOST = 64 };
+
+/* What the sink will get. */
+typedef struct udump_look_totals {
+    int64_t pictures, picture_bytes, tensors, tensor_bytes, tensor_tiles;
+} udump_look_totals;
+
+/* The words' heat: what the WORDS of blocks and steps add up to. */
+typedef struct udump_heat {
+    int32_t h, w;    /* the latent's */
+    float *sums;     /* [rows, words, h, w] */
+    int32_t *counts; /* [rows, words] */
+    float *resized;  /* [h, w] */
+} udump_heat;
 
 typedef struct udump_look {
-    udump_selection selection;
-    udump_style_program style;
+    const udump_unet *unet;
+    const udump_conditioning *conditioning;
+    const udump_sampling *sampling;
+    const udump_sink *sink;
+    char *const *infotexts;               /* [variants, images] */
+    int32_t images, variants, sides;      /* the batch's rows are [sides, variants, images] */
+    int32_t width_px, height_px;
+    udump_selection features, attention, diff;
+    uint32_t kinds; /* of attention */
+    udump_side side;
     udump_average average;
     bool canvases, tensors;
-    int32_t batch;
+    udump_style_program style;
+    udump_words words;
+    uint64_t *worded; /* [blocks, rows]: a bit for each word: whether a context that the row ever attends to there has it */
+    udump_heat heat;
+    int32_t *queries_px; /* [query_count, 2] */
+    int32_t query_count;
     udump_render_buffer buffer;
+    udump_look_totals totals;
 } udump_look;
 
-/* Errors: SYNTAX, ARGUMENT, MEMORY. */
-udump_status udump_look_create(udump_look *look, const udump_model *model, const udump_generate_options *options, int32_t evaluations,
-    int32_t batch, udump_error *error);
+/* What a run tells of itself: images, variants, sides, sizes, conditioning, sampling, sink and infotexts are set before. Errors: SYNTAX, ARGUMENT, MEMORY. */
+udump_status udump_look_create(udump_look *look, const udump_model *model, const udump_generate_options *options, udump_error *error);
 void udump_look_free(udump_look *look);
+/* After the conditioning is there: finds the words in its contexts. Errors: ARGUMENT (a word that none of them has), MEMORY. */
+udump_status udump_look_find_words(udump_look *look, udump_error *error);
+/* Whether any tap is wanted. */
+bool udump_look_wants(const udump_look *look);
 
-/* Hands the sink what is wanted of a block's output, [rows, h, w, c]. place: without image and side. Failures, and a sink that says
- * stop, stick in x. infotexts: [batch]. */
-void udump_look_at(
-    udump_look *look, udump_exec *x, const udump_place *place, udump_tensor tensor, const udump_sink *sink, char *const *infotexts);
+/* Looks at what is tapped now. Failures, and a sink that says stop, stick in x. */
+void udump_look_at(udump_look *look, udump_exec *x, const udump_tapped *tapped, const udump_evaluation *now);
+/* After the last step, with the decoded picture of the latent [variants, images]: the words' heat and its overlays. In the dry pass
+ * picture is NULL. */
+void udump_look_finish(udump_look *look, udump_exec *x, int32_t latent, const udump_picture *picture);
 
 #endif

@@ -23,29 +23,33 @@ static udump_status check_side(const char *name, int32_t px, udump_error *error)
     return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, name, "not a size for a picture", "a multiple of 8 from 8 to 16384", found);
 }
 
-static udump_status check_sizes(const udump_generate_options *o, udump_run *run, udump_error *error) {
-    run->width_px = o->width_px ? o->width_px : 512;
-    run->height_px = o->height_px ? o->height_px : 512;
-    run->batch = o->batch_size ? o->batch_size : 1;
-    run->cfg = o->cfg == 0 ? 7.0f : o->cfg;
-    udump_status status = check_side("width", run->width_px, error);
-    if (!status) status = check_side("height", run->height_px, error);
+udump_status udump_sizes_resolve(const udump_generate_options *o, udump_sizes *sizes, udump_error *error) {
+    *sizes = (udump_sizes){ .width_px = o->width_px ? o->width_px : 512,
+        .height_px = o->height_px ? o->height_px : 512,
+        .images = o->batch_size ? o->batch_size : 1,
+        .variants = o->diff ? 2 : 1,
+        .steps = o->steps ? o->steps : 20,
+        .cfg = o->cfg == 0 ? 7.0f : o->cfg };
+    udump_status status = check_side("width", sizes->width_px, error);
+    if (!status) status = check_side("height", sizes->height_px, error);
     if (status) return status;
-    if (run->batch < 1 || run->batch > BATCH_MOST)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d images: 1 to %d are possible", (int)run->batch, BATCH_MOST);
-    if (!isfinite(run->cfg)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "cfg", "not a finite number");
+    if (sizes->images < 1 || sizes->images > BATCH_MOST)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d images: 1 to %d are possible", (int)sizes->images, BATCH_MOST);
+    if (!isfinite(sizes->cfg)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "cfg", "not a finite number");
     if ((unsigned)o->rng > UDUMP_RNG_CPU || (unsigned)o->side > UDUMP_SIDE_BOTH)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "options", "an unknown rng or side");
-    run->latent_h = run->height_px / UDUMP_PIXELS_PER_LATENT;
-    run->latent_w = run->width_px / UDUMP_PIXELS_PER_LATENT;
-    run->rows = run->cfg == 1.0f ? run->batch : 2 * run->batch;
-    if (o->features && o->side != UDUMP_SIDE_COND && run->rows == run->batch)
+    sizes->latent_h = sizes->height_px / UDUMP_PIXELS_PER_LATENT;
+    sizes->latent_w = sizes->width_px / UDUMP_PIXELS_PER_LATENT;
+    sizes->sides = sizes->cfg == 1.0f ? 1 : 2;
+    sizes->latents = sizes->variants * sizes->images;
+    sizes->rows = sizes->sides * sizes->latents;
+    if ((o->features || o->attention || o->diff) && o->side != UDUMP_SIDE_COND && sizes->sides == 1)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "with cfg 1 the negative prompt is not run: there is no uncond side");
     return UDUMP_OK;
 }
 
 static udump_status copy_noise(const udump_view *noise, udump_run *run, int32_t channels, udump_error *error) {
-    int64_t shape[4] = { run->batch, channels, run->latent_h, run->latent_w };
+    int64_t shape[4] = { run->sizes.images, channels, run->sizes.latent_h, run->sizes.latent_w };
     bool fits = udump_view_valid(noise) && noise->rank == 4;
     for (int i = 0; fits && i < 4; i++) fits = noise->shape[i] == shape[i];
     if (!fits) {
@@ -69,45 +73,74 @@ static udump_status plan_sampling(udump_session *session, const udump_generate_o
     return udump_sampling_init(&run->sampling,
         &(udump_sampling_options){ .choice = run->choice,
             .levels = &session->levels,
-            .steps = o->steps ? o->steps : 20,
-            .batch = run->batch,
-            .h = run->latent_h,
-            .w = run->latent_w,
+            .steps = run->sizes.steps,
+            .batch = run->sizes.latents,
+            .images = run->sizes.images,
+            .h = run->sizes.latent_h,
+            .w = run->sizes.latent_w,
             .c = session->model->unet.latent_channels,
             .rng = o->rng,
+            .eta = o->eta,
+            .s_noise = o->s_noise,
+            .ensd = o->ensd,
             .seed = o->seed },
         error);
 }
 
-/* Every image of a batch has its own text: the seed differs. */
-static udump_status make_infotexts(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
-    run->infotexts = calloc((size_t)run->batch, sizeof(*run->infotexts));
-    for (int32_t i = 0; run->infotexts && i < run->batch; i++) {
-        run->infotexts[i] = udump_infotext_format(&(udump_infotext){ .prompt = run->prompt,
-            .negative_prompt = run->negative_prompt,
-            .steps = o->steps ? o->steps : 20,
+/* Every image of a batch has its own text: the seed differs. The twins of a diff have the prompts that they were made with. */
+static udump_status make_infotexts(
+    const udump_model *model, const udump_generate_options *o, const udump_prompt *prompts[2], udump_run *run, udump_error *error) {
+    run->infotexts = calloc((size_t)run->sizes.latents, sizeof(*run->infotexts));
+    for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) {
+        bool erased = i >= run->sizes.images;
+        run->infotexts[i] = udump_infotext_format(&(udump_infotext){
+            .prompt = erased ? udump_prompt_erased(prompts[0]) : run->prompt,
+            .negative_prompt = erased ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
+            .steps = run->sizes.steps,
             .sampler = run->choice.sampler->name,
             .schedule = udump_schedule_name(run->choice.chosen),
-            .cfg = run->cfg,
-            .seed = run->seed + (uint64_t)i,
-            .width_px = run->width_px,
-            .height_px = run->height_px,
+            .cfg = run->sizes.cfg,
+            .seed = run->seed + (uint64_t)(i % run->sizes.images),
+            .width_px = run->sizes.width_px,
+            .height_px = run->sizes.height_px,
             .model = model->name,
+            .clip_skip = o->clip_skip,
+            .ensd = o->ensd,
             .rng = o->rng == UDUMP_RNG_CPU ? "CPU" : NULL,
+            .eta = o->eta,
             .version = udump_version() });
         if (!run->infotexts[i]) return udump_fail_memory(error, "infotext", 0);
     }
-    return run->infotexts ? UDUMP_OK : udump_fail_memory(error, "infotext", (size_t)run->batch * sizeof(*run->infotexts));
+    return run->infotexts ? UDUMP_OK : udump_fail_memory(error, "infotext", (size_t)run->sizes.latents * sizeof(*run->infotexts));
+}
+
+/* The prompts are parsed for what their twins' texts are; with a table of the caller's they are only text. */
+static udump_status write_infotexts(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
+    udump_prompt *prompts[2] = { NULL, NULL };
+    udump_status status = UDUMP_OK;
+    if (run->sizes.variants > 1) status = udump_prompt_parse(model, run->prompt, 1, 0, &prompts[0], error);
+    if (!status && run->sizes.variants > 1) status = udump_prompt_parse(model, run->negative_prompt, 1, 1, &prompts[1], error);
+    if (!status) status = make_infotexts(model, o, (const udump_prompt *[2]){ prompts[0], prompts[1] }, run, error);
+    udump_prompt_free(prompts[0]);
+    udump_prompt_free(prompts[1]);
+    return status;
 }
 
 static udump_status allocate(const udump_model *model, udump_run *run, udump_error *error) {
-    size_t values = (size_t)run->width_px * (size_t)run->height_px * 3;
+    size_t values = (size_t)run->sizes.width_px * (size_t)run->sizes.height_px * 3;
     run->times = calloc((size_t)model->unet.resnet_count, sizeof *run->times);
     run->step_seconds = calloc((size_t)run->sampling.steps, sizeof *run->step_seconds);
     run->decoded = malloc(values * sizeof *run->decoded);
     run->pixels = malloc(values);
     if (run->times && run->step_seconds && run->decoded && run->pixels) return UDUMP_OK;
     return udump_fail_memory(error, "picture", values * (sizeof *run->decoded + 1));
+}
+
+static udump_status begin_look(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
+    const udump_sizes *sizes = &run->sizes;
+    run->look = (udump_look){ .conditioning = &run->conditioning, .sampling = &run->sampling, .sink = &run->sink, .infotexts = run->infotexts, .images = sizes->images,
+        .variants = sizes->variants, .sides = sizes->sides, .width_px = sizes->width_px, .height_px = sizes->height_px };
+    return udump_look_create(&run->look, model, o, error);
 }
 
 udump_status udump_run_create(
@@ -120,17 +153,20 @@ udump_status udump_run_create(
     run->negative_prompt = strdup(o->negative_prompt ? o->negative_prompt : "");
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
-    udump_status status = check_sizes(o, run, error);
+    udump_status status = udump_sizes_resolve(o, &run->sizes, error);
+    if (!status && (o->clip_skip < 0 || o->clip_skip > session->model->clip.layer_count))
+        status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,
+            (int)session->model->clip.layer_count);
     if (!status && o->noise) status = copy_noise(o->noise, run, session->model->unet.latent_channels, error);
     if (!status) status = plan_sampling(session, o, run, error);
-    if (!status) status = udump_look_create(&run->look, session->model, o, run->sampling.evaluation_count, run->batch, error);
-    if (!status) status = make_infotexts(session->model, o, run, error);
+    if (!status) status = write_infotexts(session->model, o, run, error);
+    if (!status) status = begin_look(session->model, o, run, error);
     if (!status) status = allocate(session->model, run, error);
     return status;
 }
 
 void udump_run_free(udump_run *run) {
-    for (int32_t i = 0; run->infotexts && i < run->batch; i++) free(run->infotexts[i]);
+    for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) free(run->infotexts[i]);
     free(run->infotexts);
     free(run->prompt);
     free(run->negative_prompt);

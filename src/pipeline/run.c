@@ -16,23 +16,24 @@ static double now_seconds(void) {
 /* What a callback that says stop leads to. */
 static udump_status stopped(udump_error *error) { return udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback"); }
 
-static udump_place place_now(const udump_session *session, int32_t block) {
+static void call_hook(udump_session *session, const udump_tapped *tapped) {
     const udump_evaluation *now = session->run.now;
-    return (udump_place){ .image = -1, .block = session->model->unet.blocks[block].name, .block_index = block, .step = now->index + 1,
-        .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .side = UDUMP_SIDE_BOTH };
+    const udump_hook *hook = &session->hooks[tapped->index];
+    udump_tensor out = tapped->out;
+    udump_view view
+        = udump_view_make(udump_tensor_data(&session->x, out), out.dtype, 4, (int64_t[]){ out.n, out.h, out.w, out.c });
+    udump_place place = { .image = -1, .block = session->model->unet.blocks[tapped->index].name, .block_index = tapped->index,
+        .step = now->index + 1, .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .side = UDUMP_SIDE_BOTH,
+        .context = -1 };
+    if (hook->call(hook->user, &place, &view) == UDUMP_STOP)
+        udump_exec_fail(&session->x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
 }
 
 /* First whoever may change the tensor, then whoever looks at it. */
-static void on_tap(void *user, udump_exec *x, int32_t block, udump_tensor tensor) {
+static void on_tap(void *user, udump_exec *x, const udump_tapped *tapped) {
     udump_session *session = user;
-    udump_place place = place_now(session, block);
-    const udump_hook *hook = &session->hooks[block];
-    if (hook->call) {
-        udump_view view = udump_view_make(
-            udump_tensor_data(x, tensor), tensor.dtype, 4, (int64_t[]){ tensor.n, tensor.h, tensor.w, tensor.c });
-        if (hook->call(hook->user, &place, &view) == UDUMP_STOP) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
-    }
-    if (!udump_exec_stopped(x)) udump_look_at(&session->run.look, x, &place, tensor, &session->run.sink, session->run.infotexts);
+    if (!x->dry && tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call) call_hook(session, tapped);
+    if (!udump_exec_stopped(x)) udump_look_at(&session->run.look, x, tapped, session->run.now);
 }
 
 /* v (Salimans and Ho 2022) to eps, with the scaled latent the U-Net saw: eps = (v + sigma * scaled) / sqrt(sigma^2 + 1). */
@@ -49,12 +50,13 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
     udump_run *run = &session->run;
     udump_exec *x = &session->x;
     run->now = evaluation;
+    udump_conditioning_select(&run->conditioning, &session->model->unet, evaluation->step + 1);
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
-    for (int32_t row = 0; row < run->rows; row += run->batch)
-        udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->batch), run->scaled);
+    for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
+        udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
     udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in,
         &(udump_unet_inputs){ run->conditioning.kvs, run->times, evaluation->index });
-    if (run->rows > run->batch) udump_into_cfg_combine(x, run->eps, run->unet_out, run->cfg);
+    if (run->sizes.sides > 1) udump_into_cfg_combine(x, run->eps, run->unet_out, run->sizes.cfg);
     else udump_into_convert(x, run->eps, run->unet_out);
     convert_prediction(session, evaluation);
     return run->eps;
@@ -77,23 +79,23 @@ static void embed_times(udump_session *session) {
 static void lay_out(udump_session *session) {
     udump_run *run = &session->run;
     udump_exec *x = &session->x;
-    int32_t h = run->latent_h, w = run->latent_w, c = session->model->unet.latent_channels;
+    int32_t h = run->sizes.latent_h, w = run->sizes.latent_w, c = session->model->unet.latent_channels;
     udump_sampling_reserve(&run->sampling, x);
-    run->scaled = udump_tensor_new(x, UDUMP_F32, run->batch, h, w, c);
-    run->eps = udump_tensor_new(x, UDUMP_F32, run->batch, h, w, c);
-    run->unet_in = udump_tensor_new(x, x->compute, run->rows, h, w, c);
-    run->unet_out = udump_tensor_new(x, x->compute, run->rows, h, w, c);
+    run->scaled = udump_tensor_new(x, UDUMP_F32, run->sizes.latents, h, w, c);
+    run->eps = udump_tensor_new(x, UDUMP_F32, run->sizes.latents, h, w, c);
+    run->unet_in = udump_tensor_new(x, x->compute, run->sizes.rows, h, w, c);
+    run->unet_out = udump_tensor_new(x, x->compute, run->sizes.rows, h, w, c);
     embed_times(session);
     udump_conditioning_project(&run->conditioning, x, &session->model->unet);
     run->mark = udump_arena_mark(x);
 }
 
-static void decode_image(udump_session *session, int32_t image) {
+static void decode_image(udump_session *session, int32_t at) {
     udump_run *run = &session->run;
     udump_exec *x = &session->x;
-    udump_tensor latent = udump_tensor_rows(run->sampling.latent, image, 1);
+    udump_tensor latent = udump_tensor_rows(run->sampling.latent, at, 1);
     size_t mark = udump_arena_mark(x);
-    udump_tensor picture = udump_tensor_new(x, x->compute, 1, run->height_px, run->width_px, 3);
+    udump_tensor picture = udump_tensor_new(x, x->compute, 1, run->sizes.height_px, run->sizes.width_px, 3);
     udump_tensor unscaled = udump_tensor_new(x, UDUMP_F32, 1, latent.h, latent.w, latent.c),
                  in = udump_tensor_new(x, x->compute, 1, latent.h, latent.w, latent.c);
     udump_into_linear_combination(x, unscaled, 1, &latent, &(float){ (float)(1 / session->model->vae.scaling_factor) });
@@ -113,6 +115,7 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     udump_sampling_start(&run->sampling, run->noise);
     udump_status status = udump_sampling_step(&run->sampling, 0, &denoiser, error);
     decode_image(session, 0);
+    for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
     if (status) return status;
@@ -121,43 +124,35 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     return udump_exec_status(x, error);
 }
 
-static udump_status announce(udump_session *session, udump_error *error) {
-    udump_run *run = &session->run;
-    if (!run->sink.begin) return UDUMP_OK;
-    udump_model_info model;
-    udump_model_get_info(session->model, &model);
-    udump_run_info info = { .prompt = run->prompt,
-        .negative_prompt = run->negative_prompt,
-        .sampler = run->choice.sampler->name,
-        .schedule = run->choice.sampler->own_timesteps ? run->choice.sampler->name : udump_schedule_name(run->choice.schedule),
-        .rng = run->rng_name,
-        .model = session->model->name,
-        .model_hash = "",
-        .device = model.device,
-        .precision = model.precision,
-        .infotext = run->infotexts[0],
-        .seed = run->seed,
-        .cfg = run->cfg,
-        .width_px = run->width_px,
-        .height_px = run->height_px,
-        .steps = run->sampling.steps,
-        .batch_size = run->batch,
-        .evaluations = run->sampling.evaluation_count };
-    return run->sink.begin(run->sink.user, &info) == UDUMP_STOP ? stopped(error) : UDUMP_OK;
+static udump_status check_table(const udump_session *session, const udump_table *table, udump_error *error) {
+    int32_t rows = session->run.sizes.rows;
+    if (table->model != session->model) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "it belongs to another model");
+    if (table->rows == rows) return UDUMP_OK;
+    return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "it has %d rows: this run has %d", (int)table->rows, (int)rows);
 }
 
-static udump_status take_table(udump_session *session, const udump_table *given, udump_error *error) {
+/* The caller's table, or those of the prompts. */
+static udump_status take_tables(
+    udump_session *session, const udump_generate_options *options, const udump_table *given, udump_error *error) {
     udump_run *run = &session->run;
-    udump_table *made = NULL;
-    if (given && (given->model != session->model || given->rows != run->rows))
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table",
-            given->model != session->model ? "it belongs to another model" : "it has %d rows: this run has %d", (int)given->rows,
-            (int)run->rows);
-    udump_status status = given ? UDUMP_OK
-                                : udump_encode_table(session, run->prompt, run->negative_prompt, run->batch, run->rows, &made, error);
-    if (!status) status = udump_conditioning_create(&run->conditioning, given ? given : made, error);
-    udump_table_free(made);
-    return status;
+    udump_tables made = { 0 };
+    udump_table *one = (udump_table *)given;
+    udump_status status = given
+        ? check_table(session, given, error)
+        : udump_tables_encode(session, options, &run->sizes, &made, error);
+    if (!status)
+        status = given ? udump_conditioning_create(&run->conditioning, 1, &one, &run->sizes.steps, error)
+                       : udump_conditioning_create(&run->conditioning, made.count, made.tables, made.until, error);
+    udump_tables_free(&made);
+    return status ? status : udump_look_find_words(&run->look, error);
+}
+
+/* The tap is there from the dry pass on: what is looked at needs scratch. */
+static void set_tap(udump_session *session) {
+    bool wanted = udump_look_wants(&session->run.look);
+    for (int32_t b = 0; b < session->model->unet.block_count; b++) wanted |= session->hooks[b].call != NULL;
+    session->x.tap = wanted ? on_tap : NULL;
+    session->x.tap_user = session;
 }
 
 udump_status udump_begin(
@@ -166,19 +161,15 @@ udump_status udump_begin(
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
     udump_run *run = &session->run;
     udump_status status = udump_run_create(session, options, sink, run, error);
-    session->x.tap = NULL;
-    if (!status) status = take_table(session, table, error);
+    if (!status) status = take_tables(session, options, table, error);
+    set_tap(session);
     session->x.cancel = options->cancel;
     if (!status) status = prepare(session, error);
-    if (!status) status = announce(session, error);
+    if (!status) status = udump_run_announce(session, error);
     if (status) {
         udump_run_free(run);
         return status;
     }
-    bool looked_at = run->look.selection.any;
-    for (int32_t b = 0; b < session->model->unet.block_count; b++) looked_at |= session->hooks[b].call != NULL;
-    session->x.tap = looked_at ? on_tap : NULL;
-    session->x.tap_user = session;
     run->active = true;
     run->begin_seconds = now_seconds();
     return UDUMP_OK;
@@ -226,18 +217,27 @@ static void quantize(const float *decoded, uint8_t *pixels, size_t count) {
     }
 }
 
-static udump_status decode_all(udump_session *session, udump_error *error) {
+static udump_status show_image(udump_session *session, int32_t latent, udump_error *error) {
     udump_run *run = &session->run;
-    for (int32_t image = 0; image < run->batch; image++) {
-        decode_image(session, image);
-        udump_status status = udump_exec_status(&session->x, error);
-        if (status) return status;
-        if (!run->sink.image) continue;
-        quantize(run->decoded, run->pixels, (size_t)run->width_px * (size_t)run->height_px * 3);
-        udump_picture picture = { run->pixels, run->width_px, run->height_px, 3, (size_t)run->width_px * 3 };
-        if (run->sink.image(run->sink.user, image, &picture, run->infotexts[image]) == UDUMP_STOP) return stopped(error);
+    const udump_sizes *sizes = &run->sizes;
+    quantize(run->decoded, run->pixels, (size_t)sizes->width_px * (size_t)sizes->height_px * 3);
+    udump_picture picture = { run->pixels, sizes->width_px, sizes->height_px, 3, (size_t)sizes->width_px * 3 };
+    udump_variant variant = latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
+    if (run->sink.image
+        && run->sink.image(run->sink.user, latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
+        return stopped(error);
+    udump_look_finish(&run->look, &session->x, latent, &picture);
+    return udump_exec_status(&session->x, error);
+}
+
+static udump_status decode_all(udump_session *session, udump_error *error) {
+    udump_status status = UDUMP_OK;
+    for (int32_t latent = 0; !status && latent < session->run.sizes.latents; latent++) {
+        decode_image(session, latent);
+        status = udump_exec_status(&session->x, error);
+        if (!status) status = show_image(session, latent, error);
     }
-    return UDUMP_OK;
+    return status;
 }
 
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {

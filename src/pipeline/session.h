@@ -11,17 +11,26 @@ typedef struct udump_hook {
     void *user;
 } udump_hook;
 
+/* The sizes that options come to. The U-Net's batch has the rows [sides, variants, images]: cond first, then uncond unless cfg is 1. */
+typedef struct udump_sizes {
+    int32_t width_px, height_px, latent_h, latent_w;
+    int32_t images, variants, sides; /* variants: 2 with a diff; sides: 1 without uncond */
+    int32_t latents, rows;           /* variants * images; sides * latents */
+    int32_t steps;                   /* as asked for; a sampler may take others */
+    float cfg;
+} udump_sizes;
+/* Errors: ARGUMENT. */
+udump_status udump_sizes_resolve(const udump_generate_options *options, udump_sizes *sizes, udump_error *error);
+
 /* What begin resolved the options to, and what the steps need. Everything is the run's own. */
 typedef struct udump_run {
     bool active;
-    int32_t width_px, height_px, batch, rows; /* rows: of the U-Net's batch, cond first, then uncond unless cfg is 1 */
-    int32_t latent_h, latent_w;
-    float cfg;
+    udump_sizes sizes;
     uint64_t seed;
     char *prompt, *negative_prompt;
     const char *rng_name; /* "nv", "cpu", "given" */
     udump_sampler_choice choice;
-    float *noise; /* [batch, 4, h, w], or NULL */
+    float *noise; /* [images, 4, h, w], or NULL */
 
     udump_sink sink;
     udump_sampling sampling;
@@ -30,10 +39,10 @@ typedef struct udump_run {
     udump_tensor *times;            /* [resnet_count] */
     const udump_evaluation *now;    /* the evaluation that is running */
     udump_tensor unet_in, unet_out; /* [rows, h, w, 4] */
-    udump_tensor scaled, eps;       /* F32, [batch, h, w, 4] */
+    udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */
     size_t mark;                    /* the arena above everything that stays */
 
-    char **infotexts;      /* [batch] */
+    char **infotexts;      /* [latents] */
     float *decoded;        /* host, [height, width, 3] */
     uint8_t *pixels;       /* [height, width, 3] */
     double *step_seconds;  /* [steps] */
@@ -48,9 +57,18 @@ struct udump_session {
     udump_run run;
 };
 
-/* Contexts of the prompts, and the table for rows rows: cond for the first batch rows, uncond for the rest. */
-udump_status udump_encode_table(udump_session *session, const char *prompt, const char *negative_prompt, int32_t batch, int32_t rows,
-    udump_table **table, udump_error *error);
+/* The tables of a run, one for each stretch of steps in which no prompt changes. */
+typedef struct udump_tables {
+    int32_t count;
+    udump_table **tables; /* [count] */
+    int32_t *until;       /* [count]: the last sampler step of each, from 1 */
+} udump_tables;
+/* From the prompts; every distinct text is encoded once. Errors: as udump_table_encode. */
+udump_status udump_tables_encode(
+    udump_session *session, const udump_generate_options *options, const udump_sizes *sizes, udump_tables *tables, udump_error *error);
+void udump_tables_free(udump_tables *tables);
+/* Tells the sink what the run is. Errors: CANCELLED (it said stop), MEMORY. */
+udump_status udump_run_announce(udump_session *session, udump_error *error);
 
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
 udump_status udump_run_create(

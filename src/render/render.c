@@ -58,31 +58,59 @@ static udump_image image_of(const udump_grid *grid, const uint8_t *pixels) {
     return image;
 }
 
-udump_status udump_render_tiles(udump_exec *x, const udump_tiles *tiles, const udump_style_program *style, udump_render_buffer *buffer,
-    udump_image *canvas, udump_error *error) {
-    udump_grid grid;
-    udump_status status = udump_grid_make(tiles->w, tiles->h, tiles->count, udump_style_channels(style), &grid, error);
-    if (!status) status = grow_pixels(buffer, &grid, error);
-    if (!status && udump_style_needs_ranges(style)) status = grow_ranges(buffer, tiles->count, error);
+udump_status udump_render_plan(
+    const udump_tiles *tiles, int32_t columns, const udump_style_program *style, udump_grid *grid, udump_error *error) {
+    int32_t channels = udump_style_channels(style);
+    return columns ? udump_grid_make_columns(tiles->w, tiles->h, tiles->count, columns, channels, grid, error)
+                   : udump_grid_make(tiles->w, tiles->h, tiles->count, channels, grid, error);
+}
+
+udump_status udump_render_tiles(udump_exec *x, const udump_tiles *tiles, const udump_grid *grid, const udump_style_program *style,
+    udump_render_buffer *buffer, udump_image *canvas, udump_error *error) {
+    bool ranges = udump_style_needs_ranges(style);
+    udump_status status = grow_pixels(buffer, grid, error);
+    if (!status && ranges) status = grow_ranges(buffer, tiles->count, error);
     if (status) return status;
-    if (udump_style_needs_ranges(style)) x->backend->tile_reduce(x, tiles, buffer->ranges);
-    x->backend->tile_colour(x, tiles, udump_style_needs_ranges(style) ? buffer->ranges : NULL, style, &grid, buffer->pixels);
-    *canvas = image_of(&grid, buffer->pixels);
+    if (ranges) x->backend->tile_reduce(x, tiles, buffer->ranges);
+    x->backend->tile_colour(x, tiles, ranges ? buffer->ranges : NULL, style, grid, buffer->pixels);
+    *canvas = image_of(grid, buffer->pixels);
     return UDUMP_OK;
 }
 
-udump_status udump_render_average(udump_exec *x, const udump_tiles *tiles, udump_average kind, const udump_style_program *style,
-    udump_render_buffer *buffer, udump_image *canvas, udump_error *error) {
-    udump_grid grid;
-    udump_status status = udump_grid_make(tiles->w, tiles->h, 1, udump_style_channels(style), &grid, error);
-    if (!status && tiles->count < 1) status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "canvas", "nothing to show: no tiles");
-    if (!status) status = grow_average(buffer, tiles->h, tiles->w, error);
+udump_status udump_render_average(
+    udump_exec *x, udump_tiles *tiles, int32_t count, udump_average kind, udump_render_buffer *buffer, udump_error *error) {
+    if (tiles->count < 1 || tiles->count % count)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "canvas", "%d tiles to average into %d", (int)tiles->count, (int)count);
+    udump_status status = grow_average(buffer, count * tiles->h, tiles->w, error);
     if (status) return status;
-    x->backend->tile_average(x, tiles, kind, buffer->average);
-    udump_tiles one = {
-        .data = buffer->average, .dtype = UDUMP_F32, .count = 1, .h = tiles->h, .w = tiles->w, .stride_y = tiles->w, .stride_x = 1
-    };
-    return udump_render_tiles(x, &one, style, buffer, canvas, error);
+    udump_tiles tall = *tiles; /* `count` tiles, one above the other, are one */
+    tall.count /= count;
+    tall.h *= count;
+    tall.stride_tile *= count;
+    x->backend->tile_average(x, &tall, kind, buffer->average);
+    *tiles = (udump_tiles){ .data = buffer->average, .dtype = UDUMP_F32, .count = count, .h = tiles->h, .w = tiles->w,
+        .stride_tile = (int64_t)tiles->h * tiles->w, .stride_y = tiles->w, .stride_x = 1 };
+    return UDUMP_OK;
+}
+
+udump_status udump_render_rgb(
+    udump_exec *x, const udump_tiles *tiles, udump_render_buffer *buffer, udump_image *canvas, udump_error *error) {
+    const udump_grid grid = { 1, 1, tiles->w, tiles->h, 3 };
+    udump_status status = grow_pixels(buffer, &grid, error);
+    if (!status) status = grow_ranges(buffer, 3, error);
+    if (status) return status;
+    x->backend->tile_reduce(x, tiles, buffer->ranges);
+    for (int32_t c = 0; c < 3; c++) {
+        const float *values = (const float *)tiles->data + c * tiles->stride_tile;
+        float lo = buffer->ranges[c].lo, span = buffer->ranges[c].hi - lo;
+        for (int32_t y = 0; y < tiles->h; y++)
+            for (int32_t i = 0; i < tiles->w; i++) {
+                float v = span > 0 ? (values[y * tiles->stride_y + i * tiles->stride_x] - lo) / span * 256 : 0;
+                buffer->pixels[((size_t)y * (size_t)tiles->w + (size_t)i) * 3 + (size_t)c] = v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0;
+            }
+    }
+    *canvas = image_of(&grid, buffer->pixels);
+    return UDUMP_OK;
 }
 
 udump_status udump_tiles_of_view(const udump_view *view, udump_tiles *tiles, udump_error *error) {
@@ -120,6 +148,16 @@ static int32_t threads_for(const udump_tiles *tiles) {
     return values / 262144 < cores ? (int32_t)(values / 262144) + 1 : cores;
 }
 
+/* Into pixels of its own. */
+static udump_status render_view(udump_exec *x, const udump_tiles *tiles, const udump_style_program *style, udump_render_buffer *buffer,
+    udump_image *image, udump_error *error) {
+    udump_grid grid;
+    udump_status status = udump_render_plan(tiles, 0, style, &grid, error);
+    if (!status) status = udump_render_tiles(x, tiles, &grid, style, buffer, image, error);
+    if (!status) take_pixels(image, buffer);
+    return status;
+}
+
 udump_status udump_render(
     const udump_view *tensor, const udump_style *style, udump_image *canvas, udump_image *average, udump_error *error) {
     udump_tiles tiles;
@@ -133,10 +171,9 @@ udump_status udump_render(
     if (!status) status = udump_style_compile(style, program, error);
     if (!status) {
         udump_exec x = { .backend = udump_backend_reference(), .threads = threads_for(&tiles) };
-        status = udump_render_tiles(&x, &tiles, program, &buffer, &pictures[0], error);
-        take_pixels(&pictures[0], &buffer);
-        if (!status && average && kind) status = udump_render_average(&x, &tiles, kind, program, &buffer, &pictures[1], error);
-        take_pixels(&pictures[1], &buffer);
+        status = render_view(&x, &tiles, program, &buffer, &pictures[0], error);
+        if (!status && average && kind) status = udump_render_average(&x, &tiles, 1, kind, &buffer, error);
+        if (!status && average && kind) status = render_view(&x, &tiles, program, &buffer, &pictures[1], error);
     }
     udump_render_buffer_free(&buffer);
     free(program);

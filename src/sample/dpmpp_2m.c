@@ -10,7 +10,7 @@
 static void step(udump_sampling *s, int32_t index, const udump_denoiser *denoiser) {
     double sigma = s->sigmas[index], next = s->sigmas[index + 1], ratio = next / sigma;
     udump_tensor denoised = s->history[index % 2], before = s->history[(index + 1) % 2];
-    udump_tensor eps = denoiser->predict_eps(denoiser->user, s->latent, &s->evaluations[index]);
+    udump_tensor eps = udump_sampling_predict(s, index, 0, s->latent, denoiser);
     udump_sampling_combine(s, denoised, 2, (udump_tensor[]){ s->latent, eps }, (double[]){ 1, -sigma });
 
     bool second_order = index > 0 && next > 0;

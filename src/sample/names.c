@@ -6,8 +6,10 @@
 #include "sample/sampler.h"
 
 /* In the webui's order; the first is the default. */
-static const udump_sampler *const SAMPLERS[] = { &udump_sampler_euler_a, &udump_sampler_euler, &udump_sampler_dpmpp_2m,
-    &udump_sampler_ddim };
+static const udump_sampler *const SAMPLERS[] = { &udump_sampler_euler_a, &udump_sampler_euler, &udump_sampler_lms, &udump_sampler_heun,
+    &udump_sampler_dpm2, &udump_sampler_dpm2_a, &udump_sampler_dpmpp_2s_a, &udump_sampler_dpmpp_2m, &udump_sampler_dpmpp_sde,
+    &udump_sampler_dpmpp_2m_sde, &udump_sampler_dpmpp_2m_sde_heun, &udump_sampler_dpmpp_3m_sde, &udump_sampler_ddim, &udump_sampler_plms,
+    &udump_sampler_unipc, &udump_sampler_lcm };
 enum { SAMPLER_COUNT = sizeof SAMPLERS / sizeof *SAMPLERS };
 
 static char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? (char)(letter - 'A' + 'a') : letter; }
@@ -24,22 +26,31 @@ static bool equal(const char *text, const char *name) {
     return rest && !*rest;
 }
 
+/* The webui calls the schedules "SGM Uniform", "sgm_uniform" and "SGMUniform". */
+static bool is_schedule(const char *text, const char *name) {
+    for (; *name; name++) {
+        if (*name == ' ' && (*text == ' ' || *text == '_')) text++;
+        else if (*name != ' ' && lower(*text++) != lower(*name)) return false;
+    }
+    return !*text;
+}
+
 static bool find_schedule(const char *text, udump_schedule_kind *kind) {
     for (int i = 0; i < UDUMP_SCHEDULE_COUNT; i++)
-        if (equal(text, udump_schedule_name((udump_schedule_kind)i))) {
+        if (is_schedule(text, udump_schedule_name((udump_schedule_kind)i))) {
             *kind = (udump_schedule_kind)i;
             return true;
         }
     return false;
 }
 
-/* The end of a joined name: "" (kind stays), " Karras", "_karras", or "_ka", the webui's old alias. */
+/* The end of a joined name: "" (kind stays), " Karras", "_karras", or the webui's old aliases' "_ka" and "_exp". */
 static bool match_end(const char *end, udump_schedule_kind *kind) {
     if (!*end) return true;
     if (*end != ' ' && *end != '_') return false;
     if (find_schedule(end + 1, kind)) return true;
-    if (!equal(end, "_ka")) return false;
-    *kind = UDUMP_SCHEDULE_KARRAS;
+    if (!equal(end, "_ka") && !equal(end, "_exp")) return false;
+    *kind = equal(end, "_ka") ? UDUMP_SCHEDULE_KARRAS : UDUMP_SCHEDULE_EXPONENTIAL;
     return true;
 }
 

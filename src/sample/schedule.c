@@ -17,6 +17,14 @@ static udump_status check_levels(int32_t count, double beta_start, double beta_e
     return UDUMP_OK;
 }
 
+static udump_status allocate(udump_noise_levels *levels, int32_t count, udump_error *error) {
+    size_t n = (size_t)count;
+    *levels = (udump_noise_levels){ count, malloc(n * sizeof(float)), malloc(n * sizeof(double)), malloc(n * sizeof(double)) };
+    if (levels->alphas_cumprod && levels->sigmas && levels->log_sigmas) return UDUMP_OK;
+    udump_noise_levels_free(levels);
+    return udump_fail_memory(error, "noise levels", n * (sizeof(float) + 2 * sizeof(double)));
+}
+
 /* False if a product reaches 1 or 0 in float32, or two neighbours are equal: nothing could be interpolated between them. */
 static bool fill_levels(udump_noise_levels *levels, double beta_start, double beta_end) {
     double first = sqrt(beta_start), step = (sqrt(beta_end) - first) / (levels->count - 1), product = 1;
@@ -37,13 +45,8 @@ udump_status udump_noise_levels_make(udump_noise_levels *levels, int32_t count, 
     *levels = (udump_noise_levels){ 0 };
     udump_status status = check_levels(count, beta_start, beta_end, error);
     if (status) return status;
-    size_t n = (size_t)count;
-    *levels = (udump_noise_levels){ count, malloc(n * sizeof(float)), malloc(n * sizeof(double)), malloc(n * sizeof(double)) };
-    if (!levels->alphas_cumprod || !levels->sigmas || !levels->log_sigmas) {
-        udump_noise_levels_free(levels);
-        return udump_fail_memory(error, "noise levels", n * (sizeof(float) + 2 * sizeof(double)));
-    }
-    if (fill_levels(levels, beta_start, beta_end)) return UDUMP_OK;
+    status = allocate(levels, count, error);
+    if (status || fill_levels(levels, beta_start, beta_end)) return status;
     udump_noise_levels_free(levels);
     return udump_fail(error, UDUMP_ERROR_ARGUMENT, "noise levels",
         "betas from %g to %g leave %d noise levels that float32 cannot tell apart", beta_start, beta_end, (int)count);
@@ -54,6 +57,18 @@ void udump_noise_levels_free(udump_noise_levels *levels) {
     free(levels->sigmas);
     free(levels->log_sigmas);
     *levels = (udump_noise_levels){ 0 };
+}
+
+udump_status udump_noise_levels_thin(
+    const udump_noise_levels *levels, int32_t count, int32_t stride, udump_noise_levels *few, udump_error *error) {
+    udump_status status = allocate(few, count, error);
+    for (int32_t i = 0; !status && i < count; i++) {
+        int32_t at = levels->count - 1 - (count - 1 - i) * stride;
+        few->alphas_cumprod[i] = levels->alphas_cumprod[at];
+        few->sigmas[i] = levels->sigmas[at];
+        few->log_sigmas[i] = levels->log_sigmas[at];
+    }
+    return status;
 }
 
 double udump_sigma_to_timestep(const udump_noise_levels *levels, double sigma) {
@@ -68,36 +83,18 @@ double udump_sigma_to_timestep(const udump_noise_levels *levels, double sigma) {
     return low + fmin(fmax(weight, 0), 1);
 }
 
-double udump_timestep_to_sigma(const udump_noise_levels *levels, double timestep) {
-    double inside = fmin(fmax(timestep, 0), levels->count - 1);
-    int32_t low = (int32_t)inside, high = low + 1 < levels->count ? low + 1 : low;
-    double weight = inside - low;
-    return exp((1 - weight) * levels->log_sigmas[low] + weight * levels->log_sigmas[high]);
+float udump_level_sigma(const udump_noise_levels *levels, int32_t level) {
+    float alpha = levels->alphas_cumprod[level];
+    return sqrtf((1 - alpha) / alpha);
 }
 
-const char *udump_schedule_name(udump_schedule_kind kind) {
-    static const char *const names[UDUMP_SCHEDULE_COUNT] = { "Automatic", "Uniform", "Karras" };
-    return names[kind];
+float udump_level_log_sigma(const udump_noise_levels *levels, int32_t level) {
+    return (float)log((double)udump_level_sigma(levels, level));
 }
 
-static double karras_sigma(const udump_noise_levels *levels, double ramp) {
-    static const double rho = 7;
-    double largest = pow(levels->sigmas[levels->count - 1], 1 / rho), smallest = pow(levels->sigmas[0], 1 / rho);
-    return pow(largest + ramp * (smallest - largest), rho);
-}
-
-void udump_schedule_sigmas(const udump_noise_levels *levels, udump_schedule_kind kind, int32_t steps, double *sigmas) {
-    for (int32_t i = 0; i < steps; i++) {
-        double ramp = steps > 1 ? (double)i / (steps - 1) : 0; /* 0 at the largest sigma, 1 at the smallest */
-        if (kind == UDUMP_SCHEDULE_KARRAS) sigmas[i] = karras_sigma(levels, ramp);
-        else sigmas[i] = udump_timestep_to_sigma(levels, (levels->count - 1) * (1 - ramp));
-    }
-    sigmas[steps] = 0;
-}
-
-int32_t udump_schedule_ddim(const udump_noise_levels *levels, int32_t steps, int32_t *timesteps) {
-    int32_t stride = levels->count / steps, length = 0;
-    for (int32_t t = 0; t < levels->count; t += stride, length++)
-        if (timesteps) timesteps[length] = t + 1 < levels->count ? t + 1 : levels->count - 1;
-    return length;
+float udump_timestep_to_sigma(const udump_noise_levels *levels, float timestep) {
+    int32_t low = (int32_t)timestep, high = (int32_t)ceilf(timestep);
+    float weight = timestep - (float)low;
+    float from_low = (1 - weight) * udump_level_log_sigma(levels, low), from_high = weight * udump_level_log_sigma(levels, high);
+    return (float)exp((double)(from_low + from_high));
 }

@@ -149,3 +149,8 @@ void udump_token_text(int32_t id, char out[UDUMP_TOKEN_TEXT]) {
     }
     out[written] = 0;
 }
+
+bool udump_token_ends_word(int32_t id) {
+    while (id >= UDUMP_CLIP_FIRST_MERGE && id < UDUMP_CLIP_START) id = udump_clip_merges[id - UDUMP_CLIP_FIRST_MERGE][1];
+    return id >= UDUMP_CLIP_WORD_END;
+}

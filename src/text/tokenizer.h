@@ -8,6 +8,7 @@
 
 #include "unetdump.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,5 +28,8 @@ size_t udump_token_bytes(int32_t id, char out[UDUMP_TOKEN_TEXT]);
 
 /* The same as UTF-8: what is not UTF-8 by itself becomes U+FFFD, and what would not fit is cut on a character's border. */
 void udump_token_text(int32_t id, char out[UDUMP_TOKEN_TEXT]);
+
+/* Whether a token is the last of its word; start and end are words of their own. */
+bool udump_token_ends_word(int32_t id);
 
 #endif

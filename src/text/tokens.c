@@ -1,24 +1,57 @@
-/* udump_tokens: the public view of a text's tokens. */
+/* udump_tokens: the public view of one prompt's tokens. */
 #include "base/status.h"
-#include "text/prompt.h"
-#include "text/tokenizer.h"
+#include "text/chunks.h"
+#include "text/emphasis.h"
+#include "text/layer_prompt.h"
+#include "text/prompt_and.h"
+#include "text/prompt_schedule.h"
 
-#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+static udump_status refuse(const char *what, udump_error *error) {
+    return udump_fail(error, UDUMP_ERROR_ARGUMENT, "prompt", "%s make more than one prompt: see udump_prompt_parse", what);
+}
+
+/* One fixed prompt: without layer prompts, AND and what changes over the steps. */
+static udump_status check(const char *text, udump_error *error) {
+    udump_layer_prompts layers;
+    udump_scheduled_text *entries;
+    int32_t count;
+    udump_status status = udump_layer_prompts_parse(&udump_sd1_blocks, text, &layers, error);
+    if (status) return status;
+    bool plain = strcmp(layers.erased, text) == 0;
+    udump_layer_prompts_free(&layers);
+    if (!plain) return refuse("layer prompts", error);
+    if ((status = udump_prompt_refuse_and(text, error)) || (status = udump_prompt_schedule_parse(text, 2, &entries, &count, error))) return status;
+    plain = count == 1 && strcmp(entries[0].text, text) == 0;
+    udump_prompt_schedule_free(entries, count);
+    return plain ? UDUMP_OK : refuse("prompt editing and alternation", error);
+}
 
 udump_status udump_tokens(const char *text, udump_token *tokens, int32_t capacity, int32_t *count, udump_error *error) {
     if (!text || !count) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "tokens", "%s is NULL", text ? "count" : "text");
     if (capacity < 0 || (capacity > 0 && !tokens))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "tokens", "no room for %d tokens", (int)capacity);
-    int32_t *ids = NULL, needed = 0;
-    udump_status status = udump_tokenize(text, &ids, &needed, error);
+    udump_prompt_piece *pieces = NULL;
+    int32_t piece_count = 0;
+    udump_chunks chunks = { 0 };
+    udump_status status = check(text, error);
+    if (!status) status = udump_emphasis_parse(text, &pieces, &piece_count, error);
+    if (!status) status = udump_chunks_make(pieces, piece_count, &chunks, error);
+    udump_emphasis_free(pieces, piece_count);
     if (status) return status;
-    for (int32_t i = 0; i < needed && i < capacity; i++) {
-        udump_token *token = &tokens[i];
-        *token = (udump_token){ .id = ids[i], .weight = 1.0f, .chunk = i / UDUMP_CHUNK_PLACES };
-        token->column = UDUMP_CHUNK_TOKENS * token->chunk + 1 + i % UDUMP_CHUNK_PLACES;
-        udump_token_text(ids[i], token->text);
+    *count = 0;
+    for (int32_t at = 0; at < chunks.count * UDUMP_CHUNK_TOKENS; at++) {
+        const udump_column *column = &chunks.columns[at];
+        if (column->word < 0) continue; /* start, end, padding */
+        if (*count < capacity) {
+            udump_token *token = &tokens[*count];
+            *token = (udump_token){ .id = column->id, .weight = column->weight, .chunk = at / UDUMP_CHUNK_TOKENS, .column = at };
+            memcpy(token->text, column->text, sizeof token->text);
+        }
+        ++*count;
     }
-    free(ids);
-    *count = needed;
+    udump_chunks_free(&chunks);
     return UDUMP_OK;
 }

@@ -42,3 +42,5 @@ bool udump_is_space(int32_t code) {
     utf8proc_category_t category = utf8proc_category(code);
     return code == 0x85 || (category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_ZP);
 }
+
+bool udump_is_word(int32_t code) { return code == '_' || udump_is_letter(code) || udump_is_number(code); }

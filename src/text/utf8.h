@@ -18,5 +18,6 @@ udump_status udump_utf8_check(const char *text, size_t length, const char *where
 bool udump_is_letter(int32_t code); /* \p{L} */
 bool udump_is_number(int32_t code); /* \p{N} */
 bool udump_is_space(int32_t code);  /* White_Space, what \s matches */
+bool udump_is_word(int32_t code);   /* a letter, a number or _: what \w matches */
 
 #endif

@@ -45,7 +45,7 @@ for block in IN00 M00 OUT11; do
         for side in "" -uncond; do
             base=000-unet-$block-$step$side
             names="$names $base.png $base-average.png $base.npy"
-            text="\"block\":\"$block\",\"step\":${step#00}"
+            text="\"block\":\"$block\",\"depth\":0,\"step\":${step#00}"
             name_of_side=cond
             [ -z "$side" ] || name_of_side=uncond
             for file in "$base.png" "$base-average.png" "$base.npy"; do
@@ -82,7 +82,7 @@ equal "<f4 C $first, 8, 8" "$("$tool" npy-info full/000-unet-OUT11-003.npy)" "OU
 grid "$deepest"
 entry full 000-unet-M00-003-uncond.png "\"shape\":[$deepest,1,1]" "\"grid\":[$across,$down]" '"tile":[1,1]'
 equal "$((across * 2 - 1))x$((down * 2 - 1)) 3" "$("$tool" png full/000-unet-M00-003-uncond.png)" "M00's canvas"
-entry full 000-unet-IN00-001-average.png '"kind":"average"' '"grid":[1,1]' '"tile":[8,8]'
+entry full 000-unet-IN00-001-average.png '"kind":"features"' '"average":true' '"grid":[1,1]' '"tile":[8,8]'
 equal "8x8 3" "$("$tool" png full/000-unet-IN00-001-average.png)" "IN00's average"
 "$tool" npy-finite full/000-unet-OUT11-003.npy || fail "OUT11's array"
 

@@ -27,7 +27,7 @@ failed "file" generate -m "$demo" -p a -o file --width 8 --height 8 --steps 1 --
 failed "file/below" generate -m "$demo" -p a -o file/below --width 8 --height 8 --steps 1 --device reference
 equal text "$(cat file)" "the file in the way"
 mkdir -p blocked/000.png
-failed "000.png" generate -m "$demo" -p a -o blocked --width 8 --height 8 --steps 1 --device reference
+failed "000.png" generate -q -m "$demo" -p a -o blocked --width 8 --height 8 --steps 1 --device reference
 rmdir blocked/000.png || fail "something was put into the folder in the way"
 sound blocked
 refuses "folder" generate -m "$demo" -p a -o ""
@@ -45,7 +45,7 @@ expected=1 last="generate with a limit of 4 kB a file"
 (
     trap '' XFSZ
     ulimit -f 8
-    "$unetdump" generate -m "$demo" -p "$prompt" -o limited --width 128 --height 128 --steps 2 --features "M00,OUT11" --dump npy >"$said/out" 2>"$said/err"
+    "$unetdump" generate -q -m "$demo" -p "$prompt" -o limited --width 128 --height 128 --steps 2 --features "M00,OUT11" --dump npy >"$said/out" 2>"$said/err"
 )
 ended $?
 complains "limited/000.*(npy|png)"
@@ -56,13 +56,17 @@ if unshare -m sh -c "mkdir -p $folder/work/full && mount -t tmpfs -o size=64k no
     last="generate onto a full disk"
     unshare -m sh -c '
         mount -t tmpfs -o size=64k none full
-        "$1" generate -m "$2" -p a -o full/run --width 128 --height 128 --steps 4 --features "" --dump npy >"$3/out" 2>"$3/err"
+        "$1" generate -q -m "$2" -p a -o full/run --width 128 --height 128 --steps 4 --features "" --dump npy >"$3/refused" 2>&1
+        ls -A full/run >"$3/there"
+        "$1" generate -q -m "$2" -p a -o full/run --width 128 --height 128 --steps 4 --features "" --dump npy --force >"$3/out" 2>"$3/err"
         status=$?
         cp -r full/run copied
         exit $status' sh "$unetdump" "$demo" "$said"
     ended $?
     complains "full/run/000.*No space left"
     sound copied
+    grep -q "may write 201 files.*free\|may write 202 files.*free" "$said/refused" || fail "no budget in the refusal: $(cat "$said/refused")"
+    [ ! -s "$said/there" ] || fail "a refused run left: $(cat "$said/there")"
 else
     echo "skipped: a full disk needs the right to mount one"
 fi
@@ -85,7 +89,7 @@ fi
 # interrupted SIGNAL FOLDER
 interrupted() {
     expected=1 last="generate, and SIG$1"
-    env --default-signal="$1" "$unetdump" generate -m "$demo" -p "$prompt" -o "$2" --width 128 --height 128 --steps 1000 --features "" --dump npy \
+    env --default-signal="$1" "$unetdump" generate -q -m "$demo" -p "$prompt" -o "$2" --width 128 --height 128 --steps 1000 --features "" --dump npy \
         >"$said/out" 2>"$said/err" &
     process=$!
     tries=0

@@ -51,24 +51,42 @@ works generate -m "one, two: three" -p a -o quoted --width 8 --height 8 --steps 
 works generate -m "v1.5/" -p a -o point --width 8 --height 8 --steps 1 --device reference
 "$tool" png-text point/000.png | grep -qF ', Model: v1.5, Version' || fail "a folder's name has no suffix: $("$tool" png-text point/000.png)"
 
-# 75 tokens run, 76 do not yet.
+# Any length: a chunk more for each 75 tokens, in either prompt.
 ten="a a a a a a a a a a"
 seventy="$ten $ten $ten $ten $ten $ten $ten"
-drawn most "$seventy a a a a a"
-refused "75.*76|76.*75" "$seventy a a a a a a"
-refused "75" "a" -n "$seventy a a a a a a"
+drawn full "$seventy a a a a a"
+drawn longer "$seventy a a a a a cat"
+other_files full/000.png longer/000.png
+drawn uneven "a" -n "$seventy a a a a a a"
 
-# Syntax that later versions will read is refused where it begins, not taken as text.
-refused "column 3([^0-9]|$)" "a (red:1.2) circle"
-refused "column 3([^0-9]|$)" "a (red) circle"
-refused "column 3([^0-9]|$)" "a [red] circle"
-refused "column 3([^0-9]|$)" "a [red|blue] circle"
-refused "column 3([^0-9]|$)" "a [red:blue:0.5] circle"
-refused "column 3([^0-9]|$)" "a (~: IN00: cute :~) girl"
-refused "column 3([^0-9]|$)" "a BREAK circle"
-refused "column 3([^0-9]|$)" "a AND circle"
-refused "column 3([^0-9]|$)" "é (red) circle"
-refused "negative.*column 3([^0-9]|$)" "a circle" -n "a (red) circle"
+# The webui's syntax changes the picture where it should, and only there.
+drawn weighed "a (red:1.9) circle"
+other_files red/000.png weighed/000.png
+drawn literal 'a (red:1.0) circle'
+equal 0 "$("$tool" png-gap red/000.png literal/000.png)" "a weight of 1"
+drawn broken "a red BREAK circle"
+other_files red/000.png broken/000.png
+works generate -m "$demo" -p "a [red:blue:1] circle" -o edited --width 64 --height 64 --steps 2 --device reference
+works generate -m "$demo" -p "a red circle" -o unedited --width 64 --height 64 --steps 2 --device reference
+works generate -m "$demo" -p "a [red:blue:2] circle" -o late --width 64 --height 64 --steps 2 --device reference
+other_files edited/000.png unedited/000.png
+equal 0 "$("$tool" png-gap unedited/000.png late/000.png)" "an edit at the last step"
+works generate -m "$demo" -p "a [red|blue] circle" -o turns --width 64 --height 64 --steps 2 --device reference
+equal 0 "$("$tool" png-gap edited/000.png turns/000.png)" "taking turns for two steps, and an edit after the first"
+drawn layers "a (~: _: red :~) circle"
+drawn some "a (~: _: red; OUT03-OUT11: blue :~) circle"
+other_files layers/000.png some/000.png
+drawn one "a (~: IN00: blue; _: red :~) circle"
+equal 0 "$("$tool" png-gap layers/000.png one/000.png)" "a layer prompt for a block without attention"
 drawn word "a SAND BREAKER and a break"
+drawn text "a circle" -n "a AND circle"
+
+# What is not supported, or does not parse, is refused before anything is written.
+refused "column 3([^0-9]|$)" "a AND circle"
+refused "column 7([^0-9]|$)" "a (~: IN99: cute :~) girl"
+refused "negative.*column 3([^0-9]|$)" "a circle" -n "a (~: IN00: b"
+refused "no layer prompts" "a circle" --diff ""
+refused "'dog' is no word" "a cat" --attention "" --attention-words "cat dog"
+refused "outside" "a cat" --attention "" --attention-kind self --self-query 64,3
 
 finish

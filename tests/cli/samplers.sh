@@ -45,6 +45,29 @@ equal_pixels k_dpmpp_2m 2m-Automatic
 sampled lower --sampler "euler a" --scheduler karras
 equal_pixels lower a-Karras
 
+# The other samplers and schedules: each its own picture, and the same again.
+sampled heun --sampler Heun
+sampled lms --sampler LMS
+sampled dpm2 --sampler DPM2
+sampled dpm2a --sampler "DPM2 a"
+sampled 2sa --sampler "DPM++ 2S a"
+sampled sde --sampler "DPM++ SDE"
+sampled 2msde --sampler "DPM++ 2M SDE"
+sampled 2msdeheun --sampler "DPM++ 2M SDE Heun"
+sampled 3msde --sampler "DPM++ 3M SDE"
+sampled plms --sampler PLMS
+sampled unipc --sampler UniPC
+sampled lcm --sampler LCM
+differ heun lms dpm2 dpm2a 2sa sde 2msde 2msdeheun 3msde plms unipc lcm euler-Uniform a-Uniform 2m-Karras ddim-Uniform
+sampled 2msde-again --sampler k_dpmpp_2m_sde_exp
+equal_pixels 2msde-again 2msde
+grep -q '"schedule": "Exponential"' 2msde/manifest.json || fail "the manifest of an SDE sampler says Exponential"
+grep -q '"evaluations": 5' heun/manifest.json || fail "three steps of Heun have five evaluations"
+for schedule in "SGM Uniform" "KL Optimal" Simple DDIM Beta Exponential; do
+    sampled "euler-$schedule" --sampler Euler --scheduler "$schedule"
+done
+differ "euler-SGM Uniform" "euler-KL Optimal" euler-Simple euler-DDIM euler-Beta euler-Exponential euler-Uniform euler-Karras
+
 # Noise.
 sampled seed1 --seed 1
 sampled cpu --rng cpu

@@ -9,7 +9,7 @@ works tokens "" --json
 prints '{"tokens":[]}'
 works tokens "   " --json
 prints '{"tokens":[]}'
-works tokens 'say "a\b"' --json
+works tokens 'say "a\\b"' --json
 grep -qF '"text":"\""' "$said/out" || fail "a quotation mark is not escaped: $(cat "$said/out")"
 grep -qF '"text":"\\"' "$said/out" || fail "a backslash is not escaped: $(cat "$said/out")"
 
@@ -33,6 +33,14 @@ long="a a a a a a a a a a a a a a a"
 works tokens "$long $long $long $long $long cute" --json
 tail=$(tr '{' '\n' <"$said/out" | tail -2 | tr -d '\n')
 equal '"id":320,"text":"a","weight":1.0,"chunk":0,"column":75},"id":2242,"text":"cute","weight":1.0,"chunk":1,"column":78}]}' "$tail" "the 75th and 76th token"
+
+# The webui's syntax: weights, a new chunk, and what makes more than one prompt.
+works tokens "a (red:1.5) BREAK [ball]" --json
+prints '{"tokens":[{"id":320,"text":"a","weight":1.0,"chunk":0,"column":1},{"id":736,"text":"red","weight":1.5,"chunk":0,"column":2},{"id":1069,"text":"ball","weight":0.90909093618392944,"chunk":1,"column":78}]}'
+refuses "layer prompts" tokens "a (~: IN00: b :~)"
+refuses "AND" tokens "a AND b"
+refuses "alternation" tokens "[a|b]"
+refuses "editing" tokens "[a:b:0.5]"
 
 works tokens "a cute girl"
 equal 3 "$(wc -l <"$said/out" | tr -d ' ')" "lines"

@@ -1,4 +1,7 @@
-"""Makes tests/data/sample/{random,schedules,runs}.json: what torch, k-diffusion and the webui's DDIM compute.
+"""Makes tests/data/sample/{random,schedules,brownian,runs}.json: what torch, torchsde, k-diffusion and diffusers compute.
+
+What the webui alone has (its schedules beside k-diffusion's, its loops for DDIM, PLMS, UniPC and LCM) is written here from its
+definitions, and checked against diffusers where that has the same.
 
 Needs, from PyPI:
     torch==2.15.0 numpy==2.4.6 diffusers==0.42.1
@@ -9,13 +12,16 @@ Needs, from PyPI:
 """
 import importlib.util
 import json
+import math
 import pathlib
 import sys
 import types
 
 import numpy as np
+import scipy.stats
 import torch
-from diffusers import DDIMScheduler
+import torchsde._brownian.brownian_interval as torchsde_interval
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, UniPCMultistepScheduler
 
 
 def import_k_diffusion():
@@ -36,15 +42,28 @@ K = import_k_diffusion()
 STEPS = [3, 10, 20]
 BATCH, CHANNELS, HEIGHT, WIDTH = 2, 4, 2, 3
 SEED = 7
-SAMPLERS = {
-    "Euler": K.sampling.sample_euler,
-    "Euler a": K.sampling.sample_euler_ancestral,
-    "DPM++ 2M": K.sampling.sample_dpmpp_2m,
+S = K.sampling
+BROWNIAN, DISCARDS, ANCESTRAL = "Brownian noise", "discards a level", "ancestral"
+SAMPLERS = {  # k-diffusion's function, what more it is called with, the webui's flags, its automatic schedule
+    "Euler a": (S.sample_euler_ancestral, {}, [ANCESTRAL], "Uniform"),
+    "Euler": (S.sample_euler, {}, [], "Uniform"),
+    "LMS": (S.sample_lms, {}, [], "Uniform"),
+    "Heun": (S.sample_heun, {}, [], "Uniform"),
+    "DPM2": (S.sample_dpm_2, {}, [DISCARDS], "Karras"),
+    "DPM2 a": (S.sample_dpm_2_ancestral, {}, [ANCESTRAL, DISCARDS], "Karras"),
+    "DPM++ 2S a": (S.sample_dpmpp_2s_ancestral, {}, [ANCESTRAL], "Karras"),
+    "DPM++ 2M": (S.sample_dpmpp_2m, {}, [], "Karras"),
+    "DPM++ SDE": (S.sample_dpmpp_sde, {}, [BROWNIAN], "Karras"),
+    "DPM++ 2M SDE": (S.sample_dpmpp_2m_sde, {}, [BROWNIAN], "Exponential"),
+    "DPM++ 2M SDE Heun": (S.sample_dpmpp_2m_sde, {"solver_type": "heun"}, [BROWNIAN], "Exponential"),
+    "DPM++ 3M SDE": (S.sample_dpmpp_3m_sde, {}, [BROWNIAN, DISCARDS], "Exponential"),
+    "LCM": (None, {}, [ANCESTRAL], "Uniform"),
 }
+SCHEDULES = ["Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta"]
 
 
-def floats(tensor):
-    return [float(f"{value:.9g}") for value in np.asarray(tensor, dtype=np.float64).ravel()]
+def floats(tensor, digits=9):
+    return [float(f"{value:.{digits}g}") for value in np.asarray(tensor, dtype=np.float64).ravel()]
 
 
 # ---------------------------------------------------------------- noise
@@ -113,10 +132,66 @@ def k_model():
     return K.external.DiscreteEpsDDPMDenoiser(predicted_noise, alphas_cumprod(), quantize=False)
 
 
-def k_sigmas(model, schedule, steps):
+class LcmModel(K.external.DiscreteEpsDDPMDenoiser):
+    """LCM's 50 levels, every 20th from the last down; between them the nearest one's timestep."""
+
+    def __init__(self):
+        super().__init__(predicted_noise, alphas_cumprod()[19::20], quantize=True)
+        self.timesteps = []
+
+    def forward(self, x, sigma):
+        timestep = self.sigma_to_t(sigma) * 20 + 19
+        self.timesteps.append(int(timestep[0]))
+        scaled = timestep.double()[:, None, None, None] * 10
+        eps = predicted_noise(x / (sigma**2 + 1).sqrt()[:, None, None, None], timestep)
+        denoised = x - sigma[:, None, None, None] * eps
+        return (denoised * scaled / (scaled**2 + 0.25).sqrt() + x * 0.25 / (scaled**2 + 0.25)).to(x.dtype)
+
+
+def by_timesteps(model, timesteps):
+    """Levels at timesteps, and 0. (For LCM, timesteps count its own levels.)"""
+    return torch.stack([model.t_to_sigma(t) for t in timesteps] + [torch.tensor(0.0)])
+
+
+def webui_sigmas(model, name, n):
+    """The webui's schedules that k-diffusion lacks."""
+    smallest, largest, count = model.sigmas[0], model.sigmas[-1], len(model.sigmas)
+    end = torch.zeros(1)
+    if name == "SGM Uniform":
+        return by_timesteps(model, torch.linspace(count - 1, 0, n + 1)[:-1])
+    if name == "Normal":
+        return by_timesteps(model, torch.linspace(count - 1, 0, n))
+    if name == "KL Optimal":
+        part = torch.arange(n + 1) / n
+        return (part * smallest.atan() + (1 - part) * largest.atan()).tan()
+    if name == "Simple":
+        return torch.cat([model.sigmas[[count - 1 - int(i * (count / n)) for i in range(n)]], end])
+    if name == "DDIM":
+        return torch.cat([model.sigmas[1 :: max(count // n, 1)].flip(0), end])
+    assert name == "Beta"
+    quantiles = scipy.stats.beta.ppf(1 - np.linspace(0, 1, n), 0.6, 0.6)
+    low, high = smallest.item(), largest.item()
+    return torch.cat([torch.tensor([low + q * (high - low) for q in quantiles], dtype=torch.float32), end])
+
+
+def k_sigmas(model, schedule, steps, discards=False):
+    n = steps + discards
     if schedule == "Uniform":
-        return model.get_sigmas(steps)
-    return K.sampling.get_sigmas_karras(steps, model.sigmas[0].item(), model.sigmas[-1].item())
+        sigmas = by_timesteps(model, torch.linspace(len(model.sigmas) - 1, 0, n)) if isinstance(model, LcmModel) else model.get_sigmas(n)
+    elif schedule in ["Karras", "Exponential", "Polyexponential"]:
+        make = {"Karras": S.get_sigmas_karras, "Exponential": S.get_sigmas_exponential, "Polyexponential": S.get_sigmas_polyexponential}
+        sigmas = make[schedule](n, model.sigmas[0].item(), model.sigmas[-1].item())
+    else:
+        sigmas = webui_sigmas(model, schedule, n)
+    return torch.cat([sigmas[:-2], sigmas[-1:]]) if discards else sigmas
+
+
+def check_beta(steps):
+    """diffusers' schedule, between the same ends."""
+    scheduler = EulerDiscreteScheduler(1000, 0.00085, 0.012, "scaled_linear", use_beta_sigmas=True, timestep_spacing="linspace")
+    scheduler.set_timesteps(steps)
+    error = (scheduler.sigmas / k_sigmas(k_model(), "Beta", steps) - 1)[:-1].abs().max()
+    assert error < 1e-5, f"Beta with {steps} steps: off diffusers by {error}"
 
 
 def ddim_timesteps(steps):
@@ -128,8 +203,8 @@ def schedule_goldens():
     places = [0, 1, 2, 10, 100, 250, 500, 750, 998, 999]
     levels = {"places": places, "alphas_cumprod": floats(alphas_cumprod()[places]), "sigmas": floats(model.sigmas[places])}
     schedules = []
-    for name in ["Uniform", "Karras"]:
-        for steps in [1, 2] + STEPS:
+    for name in SCHEDULES:
+        for steps in [1, 2] + STEPS + [30]:
             sigmas = k_sigmas(model, name, steps)
             timesteps = model.sigma_to_t(sigmas[:-1])
             schedules.append({"name": name, "steps": steps, "sigmas": floats(sigmas), "timesteps": floats(timesteps)})
@@ -140,52 +215,204 @@ def schedule_goldens():
 # ---------------------------------------------------------------- whole runs
 
 
-def noise(draw):
+def noise(draw, delta=0):
     """One draw of the batch: image i from seed + i."""
-    images = [philox(SEED + i, draw, CHANNELS * HEIGHT * WIDTH).reshape(CHANNELS, HEIGHT, WIDTH) for i in range(BATCH)]
+    images = [philox(SEED + delta + i, draw, CHANNELS * HEIGHT * WIDTH).reshape(CHANNELS, HEIGHT, WIDTH) for i in range(BATCH)]
     return torch.tensor(np.stack(images))
 
 
-def k_run(name, schedule, steps):
-    model = k_model()
-    sigmas = k_sigmas(model, schedule, steps)
-    draws = iter(range(1, steps + 1))
-    extra = {"noise_sampler": lambda sigma, sigma_next: noise(next(draws))} if name == "Euler a" else {}
-    return SAMPLERS[name](model, noise(0) * sigmas[0], sigmas, disable=True, **extra)
+def torch_randn(size, dtype, device, seed):
+    return torch.randn(size, dtype=dtype, device=device, generator=torch.Generator(device).manual_seed(int(seed)))
 
 
-def ddim_run(steps):
-    """As the webui: timesteps from the list's end; its first entry is only stepped to. (1 step: evaluated, not left out.)"""
-    timesteps, alphas, x = ddim_timesteps(steps).tolist(), alphas_cumprod().double(), noise(0).double()
-    for index in range(len(timesteps) - 1, 0 if len(timesteps) > 1 else -1, -1):
-        alpha, previous = alphas[timesteps[index]], alphas[timesteps[index - 1] if index else 0]
-        eps = predicted_noise(x, torch.full([BATCH], timesteps[index]))
-        image = (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
-        x = previous.sqrt() * image + (1 - previous).sqrt() * eps
+def philox_randn(size, dtype, device, seed):
+    """What the webui puts in the place of torchsde's own draws."""
+    return torch.tensor(philox(int(seed), 0, math.prod(size)).reshape(size), dtype=dtype)
+
+
+class CorrectRounding:
+    """Within: torch's float32 log, exp, pow, sqrt, tan and atan are correctly rounded, as every build's are but for the last bit."""
+
+    NAMES = ["log", "exp", "__pow__", "sqrt", "tan", "atan"]
+
+    def __enter__(self):
+        self.kept = {name: getattr(torch.Tensor, name) for name in self.NAMES}
+        for name, function in self.kept.items():
+            setattr(torch.Tensor, name, self.rounded(function))
+
+    @staticmethod
+    def rounded(function):
+        return lambda x, *rest: function(x.double(), *rest).to(x.dtype) if x.is_floating_point() else function(x, *rest)
+
+    def __exit__(self, *_):
+        for name, function in self.kept.items():
+            setattr(torch.Tensor, name, function)
+
+
+class Recorder:
+    """k-diffusion's Brownian noise; keeps which stretches of the path are asked for, as float32."""
+
+    def __init__(self, x, sigmas):
+        self.sampler = S.BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), seed=[SEED + i for i in range(BATCH)])
+        self.times = []
+
+    def __call__(self, sigma, sigma_next):
+        self.times += [float(sigma), float(sigma_next)]
+        return self.sampler(sigma, sigma_next)
+
+
+def k_run(name, schedule, steps, eta=None, s_noise=None, ensd=0, images=BATCH):
+    """Where the last bit of torch's functions moves a time on the Brownian path, or decides between two of LCM's levels that are equally
+    near, the latent is that of correct rounding; torch's own goes beside it."""
+    latent, times = k_latent(name, schedule, steps, eta, s_noise, ensd)
+    run = {"sampler": name, "schedule": schedule, "steps": steps, "eta": eta, "s_noise": s_noise, "ensd": ensd}
+    run = {key: value for key, value in run.items() if value} | ({"eta": 0} if eta == 0 else {})
+    with CorrectRounding():
+        rounded, rounded_times = k_latent(name, schedule, steps, eta, s_noise, ensd)
+    if times != rounded_times:
+        run["as_built"] = floats(latent[:images], 7)
+        latent = rounded
+    return run | {"latent": floats(latent[:images], 7)}
+
+
+def k_latent(name, schedule, steps, eta, s_noise, ensd):
+    function, extra, flags, automatic = SAMPLERS[name]
+    model = LcmModel() if name == "LCM" else k_model()
+    sigmas = k_sigmas(model, automatic if schedule == "Automatic" else schedule, steps, DISCARDS in flags)
+    draws = iter(range(0 if ensd else 1, 10000))
+    x, options = noise(0) * sigmas[0], dict(extra)
+    if ANCESTRAL in flags:
+        options["noise_sampler"] = lambda sigma, sigma_next: noise(next(draws), ensd)
+    if BROWNIAN in flags:
+        options["noise_sampler"] = Recorder(x, sigmas)
+    options |= {"eta": eta} if eta is not None else {}
+    options |= {"s_noise": s_noise} if s_noise is not None else {}
+    latent = function(model, x, sigmas, disable=True, **options) if function else lcm_loop(model, x, sigmas, options["noise_sampler"])
+    if BROWNIAN in flags:
+        return latent, options["noise_sampler"].times
+    return latent, model.timesteps if name == "LCM" else []
+
+
+def lcm_loop(model, x, sigmas, sampler):
+    for sigma, after in zip(sigmas, sigmas[1:]):
+        x = model(x, sigma * torch.ones(BATCH))
+        if after > 0:
+            x = x + after * sampler(sigma, after)
     return x
 
 
-def check_ddim(steps):
-    """diffusers' DDIM, without its last step, is the same where steps divides 1000."""
-    scheduler = DDIMScheduler(1000, 0.00085, 0.012, "scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
-                              timestep_spacing="leading")
+def timestep_pairs(steps):
+    """As the webui: from the list's end; its first entry is only stepped to. (1 step: evaluated, not left out.)"""
+    timesteps = ddim_timesteps(steps).tolist()
+    return list(zip(timesteps[:0:-1], timesteps[-2::-1])) if len(timesteps) > 1 else [(timesteps[0], 0)]
+
+
+def ddim_step(x, eps, timestep, before, eta=0, random=0):
+    alpha, previous = (alphas_cumprod().double()[t] for t in (timestep, before))
+    spread = eta * ((1 - previous) / (1 - alpha)).sqrt() * (1 - alpha / previous).sqrt()
+    image = (x - (1 - alpha).sqrt() * eps) / alpha.sqrt()
+    return previous.sqrt() * image + (1 - previous - spread**2).sqrt() * eps + spread * random
+
+
+def eps_at(x, timestep):
+    return predicted_noise(x, torch.full([BATCH], float(timestep)))
+
+
+def ddim_run(steps, eta=0):
+    x = noise(0).double()
+    for draw, (timestep, before) in enumerate(timestep_pairs(steps), 1):
+        x = ddim_step(x, eps_at(x, timestep), timestep, before, eta, noise(draw).double())
+    return x
+
+
+def plms_run(steps):
+    x, past = noise(0).double(), []
+    for timestep, before in timestep_pairs(steps):
+        eps = eps_at(x, timestep)
+        past = [eps] + past[:3]
+        if len(past) == 1:
+            slope = (eps + eps_at(ddim_step(x, eps, timestep, before), before)) / 2
+        else:
+            weights = {2: [3 / 2, -1 / 2], 3: [23 / 12, -16 / 12, 5 / 12], 4: [55 / 24, -59 / 24, 37 / 24, -9 / 24]}[len(past)]
+            slope = sum(w * e for w, e in zip(weights, past))
+        x = ddim_step(x, slope, timestep, before)
+    return x
+
+
+def unipc_run(steps):
+    """diffusers' UniPC on the webui's timesteps: evenly spaced, not rounded, log alpha linear in between, the last not evaluated."""
+    scheduler = UniPCMultistepScheduler(1000, 0.00085, 0.012, "scaled_linear", solver_order=3, solver_type="bh1", predict_x0=True)
+    count = len(ddim_timesteps(steps))
+    scheduler.set_timesteps(count)
+    timesteps = np.linspace(999, 0, count + 1)
+    alphas = np.exp(np.interp(timesteps, np.arange(1000), np.log(alphas_cumprod().double().numpy())))
+    scheduler.sigmas = torch.tensor(((1 - alphas) / alphas) ** 0.5)
+    scheduler.timesteps = torch.arange(count)  # their own numbers: they are only looked up
+    x = noise(0).double()
+    for i in range(count):
+        x = scheduler.step(eps_at(x, timesteps[i]), scheduler.timesteps[i], x).prev_sample
+    return x
+
+
+def check_timesteps(steps):
+    """diffusers' DDIM and PLMS, without the last step, are the same where steps divides 1000."""
+    options = dict(beta_schedule="scaled_linear", set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading")
+    ddim = DDIMScheduler(1000, 0.00085, 0.012, clip_sample=False, **options)
+    plms = PNDMScheduler(1000, 0.00085, 0.012, skip_prk_steps=True, **options)
+    for scheduler, run in [(ddim, ddim_run), (plms, plms_run)]:
+        scheduler.set_timesteps(steps)
+        x = noise(0).double()
+        for t in scheduler.timesteps[:-1]:
+            x = scheduler.step(eps_at(x, int(t)), t, x).prev_sample
+        error = (x - run(steps)).abs().max() / x.abs().max()
+        assert error < 1e-5, f"{scheduler.__class__.__name__} with {steps} steps: off diffusers by {error}"
+    scheduler = ddim
     scheduler.set_timesteps(steps)
     x = noise(0).double()
-    for t in scheduler.timesteps[:-1]:
-        x = scheduler.step(predicted_noise(x, torch.full([BATCH], int(t))), t, x, eta=0.0).prev_sample
-    error = (x - ddim_run(steps)).abs().max() / x.abs().max()
-    assert error < 1e-5, f"DDIM with {steps} steps: off diffusers by {error}"
+    for draw, t in enumerate(scheduler.timesteps[:-1], 1):
+        x = scheduler.step(eps_at(x, int(t)), t, x, eta=0.7, variance_noise=noise(draw).double()).prev_sample
+    error = (x - ddim_run(steps, 0.7)).abs().max() / x.abs().max()
+    assert error < 1e-5, f"DDIM with eta and {steps} steps: off diffusers by {error}"
 
 
 def run_goldens():
-    runs = []
+    torchsde_interval._randn = philox_randn
+    runs = [k_run(name, schedule, 6, images=1) for name in SAMPLERS for schedule in SCHEDULES]
+    fails_with_one_step = ["DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"]
     for name in SAMPLERS:
-        for schedule in ["Uniform", "Karras"]:
-            for steps in STEPS:
-                runs.append({"sampler": name, "schedule": schedule, "steps": steps, "latent": floats(k_run(name, schedule, steps))})
-    for steps in [1] + STEPS + [30]:
-        runs.append({"sampler": "DDIM", "schedule": "Automatic", "steps": steps, "latent": floats(ddim_run(steps))})
+        runs += [k_run(name, "Automatic", steps) for steps in [1, 2] + STEPS if steps > 1 or name not in fails_with_one_step]
+    for name, (_, _, flags, _) in SAMPLERS.items():
+        if name != "LCM" and (ANCESTRAL in flags or BROWNIAN in flags):
+            runs += [k_run(name, "Automatic", 7, eta=eta, s_noise=0.9) for eta in [0, 0.4]]
+        if ANCESTRAL in flags:
+            runs.append(k_run(name, "Automatic", 5, ensd=31337))
+    for steps in [1, 2] + STEPS + [30]:
+        runs.append({"sampler": "DDIM", "schedule": "Automatic", "steps": steps, "latent": floats(ddim_run(steps), 7)})
+        runs.append({"sampler": "PLMS", "schedule": "Automatic", "steps": steps, "latent": floats(plms_run(steps), 7)})
+    for eta in [0.4, 1]:
+        runs.append({"sampler": "DDIM", "schedule": "Automatic", "steps": 10, "eta": eta, "latent": floats(ddim_run(10, eta), 7)})
+    for steps in STEPS + [5, 30]:
+        runs.append({"sampler": "UniPC", "schedule": "Automatic", "steps": steps, "latent": floats(unipc_run(steps), 7)})
     return {"seed": SEED, "shape": [BATCH, CHANNELS, HEIGHT, WIDTH], "runs": runs}
+
+
+def brownian_goldens():
+    """Stretches of paths as torchsde draws them from the CPU's generator, and from Philox."""
+    stretches = [[14.6146412, 8.5], [8.5, 4.25], [4.25, 4.2499], [0.5, 0.25], [14.6146412, 0.0291675], [0.03, 0.0291675], [3, 9],
+                 [2.500002, 2.5], [7.3219045, 7.3219], [1.1, 1.0999985]]
+    cases = []
+    for seed in [0, 7, 2**32 - 1, 2**32, 2**63 + 9]:
+        case = {"seed": str(seed)}
+        for name, randn in [("cpu", torch_randn), ("nv", philox_randn)]:
+            torchsde_interval._randn = randn
+            sampler = S.BrownianTreeNoiseSampler(torch.zeros(1, 2, 3, 3), 0.0291675, 14.6146412, seed=[seed])
+            with CorrectRounding():
+                case[name] = [floats(sampler(torch.tensor(a), torch.tensor(b))) for a, b in stretches]
+        cases.append(case)
+    keys = [[], [0, 0], [0, 1], [1, 1], [12345, 20], [2**32 - 1, 32], [2**33 + 5, 33]]
+    seeds = [{"seed": str(seed), "key": key, "word": int(np.random.SeedSequence(seed, spawn_key=key, pool_size=24).generate_state(1)[0])}
+             for seed in [0, 1, 2**32 - 1, 2**32, 2**63 + 9] for key in keys]
+    return {"ends": [0.0291675, 14.6146412], "stretches": stretches, "cases": cases, "seeds": seeds}
 
 
 def main():
@@ -193,8 +420,9 @@ def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
     folder.mkdir(parents=True, exist_ok=True)
     for steps in [10, 20]:
-        check_ddim(steps)
-    for name, make in {"random": random_goldens, "schedules": schedule_goldens, "runs": run_goldens}.items():
+        check_timesteps(steps)
+        check_beta(steps)
+    for name, make in {"random": random_goldens, "schedules": schedule_goldens, "brownian": brownian_goldens, "runs": run_goldens}.items():
         (folder / f"{name}.json").write_text(json.dumps(make(), separators=(",", ":")) + "\n")
 
 

@@ -13,6 +13,7 @@
 #include "base/half.h"
 #include "render/grid.h"
 #include "render/render.h"
+#include "unit/render_tiles.h"
 
 static float *floats_of(const json_t *array) {
     size_t count = json_array_size(array);
@@ -279,9 +280,9 @@ static void threads_and_used_buffers_change_nothing(void **state) {
             udump_exec one = { .backend = udump_backend_reference(), .threads = 1 },
                        many = { .backend = udump_backend_reference(), .threads = 2 + k % 3 };
             assert_int_equal(udump_style_compile(&style, program, NULL), UDUMP_OK);
-            assert_int_equal(udump_render_tiles(&one, &tiles, program, &fresh, &a, NULL), UDUMP_OK);
+            assert_int_equal(render_tiles(&one, &tiles, program, &fresh, &a), UDUMP_OK);
             if (used.pixels) memset(used.pixels, 0xAA, used.pixels_bytes);
-            assert_int_equal(udump_render_tiles(&many, &tiles, program, &used, &b, NULL), UDUMP_OK);
+            assert_int_equal(render_tiles(&many, &tiles, program, &used, &b), UDUMP_OK);
             expect_same(&a, &b);
             assert_null(b.owner);
             udump_render_buffer_free(&fresh);

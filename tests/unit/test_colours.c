@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "render/render.h"
+#include "unit/render_tiles.h"
 
 static float *floats_of(const json_t *array) {
     size_t count = json_array_size(array);
@@ -167,9 +168,9 @@ static void default_colours_have_the_bytes_of_their_expressions(void **state) {
     udump_exec x = { .backend = udump_backend_reference(), .threads = 1 };
     udump_render_buffer buffers[2] = { { .pixels = NULL }, { .pixels = NULL } };
     udump_image fast, general;
-    assert_int_equal(udump_render_tiles(&x, &tiles, program, &buffers[0], &fast, NULL), UDUMP_OK);
+    assert_int_equal(render_tiles(&x, &tiles, program, &buffers[0], &fast), UDUMP_OK);
     program->colour = UDUMP_COLOUR_HSL;
-    assert_int_equal(udump_render_tiles(&x, &tiles, program, &buffers[1], &general, NULL), UDUMP_OK);
+    assert_int_equal(render_tiles(&x, &tiles, program, &buffers[1], &general), UDUMP_OK);
     for (int i = 0; i < COUNT; i++) {
         uint8_t expected[3];
         colorsys_rgb((2 + values[i]) / 3, 1, 0.5f, expected);

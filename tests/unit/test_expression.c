@@ -14,6 +14,7 @@
 #include "backend/reference/tiles_expression.h"
 #include "render/expression.h"
 #include "render/render.h"
+#include "unit/render_tiles.h"
 
 static udump_expression compiled;
 static udump_registers registers;
@@ -390,7 +391,7 @@ static void decisions_agree(void **state) {
             udump_exec x = { .backend = udump_backend_reference(), .threads = 1 };
             udump_render_buffer buffer = { .pixels = NULL };
             udump_image image;
-            assert_int_equal(udump_render_tiles(&x, &tiles, program, &buffer, &image, NULL), UDUMP_OK);
+            assert_int_equal(render_tiles(&x, &tiles, program, &buffer, &image), UDUMP_OK);
             for (size_t c = 0; c < 3; c++)
                 assert_int_equal(image.picture.pixels[c], json_integer_value(json_array_get(json_array_get(rgb, k), c)));
             udump_render_buffer_free(&buffer);

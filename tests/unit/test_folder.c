@@ -5,8 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
-#include <ftw.h>
 #include <jansson.h>
 #include <math.h>
 #include <png.h>
@@ -18,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,67 +24,7 @@
 #include "output/writers.h"
 #include "unetdump.h"
 
-static char base[64];
-
-static int make_base(void **state) {
-    (void)state;
-    strcpy(base, "/tmp/udump-folder-XXXXXX");
-    return mkdtemp(base) ? 0 : -1;
-}
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk) {
-    (void)status;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
-static int remove_base(void **state) {
-    (void)state;
-    return nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* A path below the test's own folder; the last 8 stay valid. */
-static const char *below(const char *name) {
-    static char paths[8][512];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", base, name);
-    return path;
-}
-
-static bool exists(const char *path) {
-    struct stat status;
-    return lstat(path, &status) == 0;
-}
-
-static int count_entries(const char *path) {
-    DIR *dir = opendir(path);
-    int count = 0;
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) count += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
-    closedir(dir);
-    return count;
-}
-
-static void write_text(const char *path, const char *text) {
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
-
-static udump_bytes read_all(const char *path) {
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    fseek(file, 0, SEEK_END);
-    udump_bytes bytes = { .size = (size_t)ftell(file) };
-    rewind(file);
-    bytes.data = malloc(bytes.size + 1);
-    assert_int_equal(fread(bytes.data, 1, bytes.size, file), bytes.size);
-    fclose(file);
-    return bytes;
-}
+#include "folders.h"
 
 /* ---------------------------------------------------------------- the run that the tests play */
 
@@ -95,21 +32,29 @@ static const char infotext[] = "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7
 static uint8_t pixels[12 * 24 * 3];
 static float values[4 * 3 * 2];
 
+static const udump_column columns[3] = { { 49406, "<start>", -1, 1.0f }, { 2368, "cat", 0, 1.1f }, { 49407, "<end>", -1, 1.0f } };
+static const udump_run_context contexts[2] = { { "a (cat:1.1)", 3, columns }, { NULL, 2, NULL } };
+static const udump_run_prompt prompts[] = { { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 20 },
+    { "IN01", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 20 }, { "IN02", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 1, 20 },
+    { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ERASED, 1, 20 }, { "IN00", UDUMP_SIDE_UNCOND, UDUMP_VARIANT_ENABLED, 1, 20 } };
+static const char *const words[] = { "cat", "d\xFFg" }, *const skipped[] = { "IN00" };
+
 static const udump_run_info run = { .prompt = "a \"cat\" \xE7\x8C\xAB", .negative_prompt = "", .sampler = "Euler a", .schedule = "Uniform",
     .rng = "nv", .model = "de\xFFmo",
     .model_hash = "0123456789", .device = "cpu", .precision = "fp32", .infotext = infotext, .seed = 5, .cfg = 7.1f, .width_px = 16,
         .height_px = 8, .steps = 20,
-    .batch_size = 1, .evaluations = 20 };
+    .batch_size = 1, .evaluations = 20, .variants = 2, .contexts = contexts, .context_count = 2, .prompts = prompts, .prompt_count = 5,
+    .words = words, .word_count = 2, .skipped = skipped, .skipped_count = 1, .picture_count = 4, .picture_bytes = 1000, .tensor_count = 1,
+    .tensor_bytes = 96, .tensor_tile_count = 4 };
 
 static udump_place place_of(udump_side side) {
     return (udump_place){ .image = 0, .block = "OUT11", .block_index = 24, .step = 20, .sampler_step = 19, .sigma = 0.1,
-        .timestep = 1.0 / 3.0, .side = side };
+        .timestep = 1.0 / 3.0, .side = side, .context = -1 };
 }
 
-static udump_canvas canvas_of(udump_side side, udump_canvas_kind kind) {
-    bool average = kind == UDUMP_CANVAS_AVERAGE;
+static udump_canvas canvas_of(udump_side side, bool average) {
     udump_canvas canvas = { .picture = { pixels, average ? 2 : 5, average ? 3 : 7, average ? 1 : 3, 24 }, .place = place_of(side),
-        .kind = kind, .columns = average ? 1 : 2,
+        .average = average, .columns = average ? 1 : 2,
         .rows = average ? 1 : 2, .tile_width_px = 2, .tile_height_px = 3, .infotext = infotext };
     return canvas;
 }
@@ -118,8 +63,8 @@ static udump_canvas canvas_of(udump_side side, udump_canvas_kind kind) {
 static void play(const udump_sink *sink) {
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i * 7);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) values[i] = (float)i;
-    udump_canvas average = canvas_of(UDUMP_SIDE_COND, UDUMP_CANVAS_AVERAGE), canvas = canvas_of(UDUMP_SIDE_COND, UDUMP_CANVAS_FEATURES);
-    udump_canvas uncond = canvas_of(UDUMP_SIDE_UNCOND, UDUMP_CANVAS_FEATURES);
+    udump_canvas average = canvas_of(UDUMP_SIDE_COND, true), canvas = canvas_of(UDUMP_SIDE_COND, false);
+    udump_canvas uncond = canvas_of(UDUMP_SIDE_UNCOND, false);
     udump_place place = place_of(UDUMP_SIDE_COND);
     udump_view tensor = { values, UDUMP_F32, 3, { 4, 3, 2 }, { 1, 8, 4 } };
     udump_picture picture = { pixels, 16, 8, 3, 50 };
@@ -128,20 +73,9 @@ static void play(const udump_sink *sink) {
     assert_int_equal(sink->canvas(sink->user, &canvas), UDUMP_CONTINUE);
     assert_int_equal(sink->canvas(sink->user, &uncond), UDUMP_CONTINUE);
     if (sink->tensor) assert_int_equal(sink->tensor(sink->user, &place, &tensor), UDUMP_CONTINUE);
-    assert_int_equal(sink->image(sink->user, 0, &picture, infotext), UDUMP_CONTINUE);
+    assert_int_equal(sink->image(sink->user, 0, UDUMP_VARIANT_ENABLED, &picture, infotext), UDUMP_CONTINUE);
     memset(pixels, 0xEE, sizeof pixels);
     memset(values, 0xEE, sizeof values);
-}
-
-static udump_folder *open_folder(const char *path, udump_dump dump, int threads) {
-    udump_folder_options options;
-    udump_folder_options_init(&options);
-    options.dump = dump;
-    options.writer_threads = threads;
-    udump_folder *folder = NULL;
-    assert_int_equal(udump_folder_open(path, &options, &folder, NULL), UDUMP_OK);
-    assert_non_null(folder);
-    return folder;
 }
 
 /* ---------------------------------------------------------------- content */
@@ -221,14 +155,17 @@ static void check_keys(json_t *object, const char *keys) {
 }
 
 static void check_run(json_t *object) {
-    check_keys(object, "prompt negative_prompt seed sampler schedule cfg width height steps evaluations batch_size rng model model_hash "
-                       "device precision infotext ");
+    check_keys(object, "prompt negative_prompt seed sampler schedule cfg width height steps evaluations batch_size variants rng model "
+                       "model_hash device precision infotext words skipped prompts ");
     check_string(object, "prompt", run.prompt);
     check_string(object, "model", "de\xEF\xBF\xBDmo"); /* a path need not be UTF-8; JSON must */
     check_string(object, "infotext", infotext);
     check_integer(object, "seed", 5);
     check_integer(object, "width", 16);
     check_integer(object, "height", 8);
+    check_integer(object, "variants", 2);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(object, "words"), 1)), "d\xEF\xBF\xBDg");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(object, "skipped"), 0)), "IN00");
     assert_true(json_real_value(json_object_get(object, "cfg")) == 7.1);
 }
 
@@ -240,7 +177,7 @@ static void manifest_lists_everything_in_order(void **state) {
     assert_int_equal(udump_folder_close(folder, 1, NULL), UDUMP_OK);
     json_t *root = json_load_file(below("listed/manifest.json"), 0, NULL);
     assert_non_null(root);
-    check_keys(root, "unetdump run files ");
+    check_keys(root, "unetdump run contexts files ");
     check_string(root, "unetdump", udump_version());
     check_run(json_object_get(root, "run"));
     const json_t *files = json_object_get(root, "files");
@@ -250,14 +187,19 @@ static void manifest_lists_everything_in_order(void **state) {
     for (size_t i = 0; i < 5; i++) check_string(json_array_get(files, i), "file", names[i]);
     json_t *average = json_array_get(files, 0), *canvas = json_array_get(files, 1), *uncond = json_array_get(files, 2);
     json_t *tensor = json_array_get(files, 3), *image = json_array_get(files, 4);
-    check_keys(canvas, "file source image block step evaluation sampler_step sigma timestep side kind shape dtype grid tile ");
+    check_keys(
+        canvas, "file source image variant block depth step evaluation sampler_step sigma timestep side kind shape dtype grid tile ");
     check_string(canvas, "source", "unet");
     check_string(canvas, "block", "OUT11");
     check_string(canvas, "kind", "features");
     check_string(canvas, "side", "cond");
     check_string(canvas, "dtype", "uint8");
     check_string(uncond, "side", "uncond");
-    check_string(average, "kind", "average");
+    check_string(average, "kind", "features");
+    assert_true(json_is_true(json_object_get(average, "average")));
+    assert_null(json_object_get(canvas, "average"));
+    check_string(canvas, "variant", "enabled");
+    check_integer(canvas, "depth", 0);
     check_integer(canvas, "image", 0);
     check_integer(canvas, "step", 20);
     check_integer(canvas, "evaluation", 20);
@@ -269,10 +211,10 @@ static void manifest_lists_everything_in_order(void **state) {
     check_sizes(canvas, "tile", 2, (int[]){ 2, 3 });
     check_sizes(average, "shape", 2, (int[]){ 3, 2 });
     check_sizes(average, "grid", 2, (int[]){ 1, 1 });
-    check_keys(tensor, "file source image block step evaluation sampler_step sigma timestep side kind shape dtype ");
+    check_keys(tensor, "file source image variant block depth step evaluation sampler_step sigma timestep side kind shape dtype ");
     check_string(tensor, "dtype", "float32");
     check_sizes(tensor, "shape", 3, (int[]){ 4, 3, 2 });
-    check_keys(image, "file source image shape dtype ");
+    check_keys(image, "file source image variant shape dtype ");
     check_string(image, "source", "image");
     check_sizes(image, "shape", 3, (int[]){ 8, 16, 3 });
     json_decref(root);
@@ -282,7 +224,7 @@ static void numbers_beyond_json_are_kept(void **state) {
     (void)state;
     udump_manifest *manifest = udump_manifest_create();
     udump_run_info odd = { .seed = UINT64_MAX, .cfg = 0.1f };
-    udump_canvas canvas = canvas_of(UDUMP_SIDE_COND, UDUMP_CANVAS_FEATURES);
+    udump_canvas canvas = canvas_of(UDUMP_SIDE_COND, false);
     canvas.place.sigma = INFINITY;
     canvas.place.timestep = NAN;
     assert_int_equal(udump_manifest_set_run(manifest, &odd, NULL), UDUMP_OK);
@@ -380,13 +322,13 @@ static void bad_calls_stop_the_run(void **state) {
     (void)state;
     udump_folder *folder = open_folder(below("bad"), UDUMP_DUMP_NPY, 1);
     const udump_sink *sink = udump_folder_sink(folder);
-    udump_canvas canvas = canvas_of(UDUMP_SIDE_COND, UDUMP_CANVAS_FEATURES);
+    udump_canvas canvas = canvas_of(UDUMP_SIDE_COND, false);
     udump_error error;
     canvas.place.block = "../OUT11";
     assert_int_equal(sink->canvas(sink->user, &canvas), UDUMP_STOP);
     canvas.place.block = NULL;
     assert_int_equal(sink->canvas(sink->user, &canvas), UDUMP_STOP);
-    canvas = canvas_of(UDUMP_SIDE_COND, UDUMP_CANVAS_FEATURES);
+    canvas = canvas_of(UDUMP_SIDE_COND, false);
     canvas.picture.channels = 2;
     assert_int_equal(sink->canvas(sink->user, &canvas), UDUMP_STOP);
     udump_place place = place_of(UDUMP_SIDE_COND);
@@ -440,7 +382,7 @@ static udump_write_job job_of(int number, size_t size) {
     snprintf(name, sizeof name, "pool/%03d", number);
     uint8_t *data = malloc(size);
     memset(data, number, size);
-    return (udump_write_job){ .path = strdup(below(name)), .data = data, .data_size = size };
+    return (udump_write_job){ .path = strdup(below(name)), .data = data, .data_size = size, .files = 1 };
 }
 
 static udump_status encode_doubled(const void *data, udump_bytes *content, udump_error *error) {

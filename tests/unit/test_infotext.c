@@ -100,14 +100,45 @@ static void numbers_ignore_the_locale(void **state) {
     setlocale(LC_NUMERIC, "C");
 }
 
+static void check_line(const char *before, const udump_place *place, int average, const char *expected) {
+    char *text = udump_infotext_for_canvas(before, place, average);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
 static void canvases_add_a_line(void **state) {
     (void)state;
-    char *text = udump_infotext_for_canvas("a cat\nSteps: 20", "OUT11", 20);
-    assert_string_equal(text, "a cat\nSteps: 20\nLayer Name: OUT11, Feature Steps: 20");
-    free(text);
-    text = udump_infotext_for_canvas(NULL, "M00", 1);
-    assert_string_equal(text, "Layer Name: M00, Feature Steps: 1");
-    free(text);
+    udump_place place = { .kind = UDUMP_KIND_FEATURES, .block = "OUT11", .step = 20 };
+    check_line("a cat\nSteps: 20", &place, 0, "a cat\nSteps: 20\nLayer Name: OUT11, Feature Steps: 20");
+    check_line("a cat\nSteps: 20", &place, 1, "a cat\nSteps: 20\nLayer Name: OUT11, Feature Steps: 20");
+    place.block = "M00";
+    place.step = 1;
+    check_line(NULL, &place, 0, "Layer Name: M00, Feature Steps: 1");
+    place.side = UDUMP_SIDE_UNCOND;
+    place.variant = UDUMP_VARIANT_ERASED;
+    check_line("", &place, 0, "Layer Name: M00, Feature Steps: 1, Side: uncond, Layer Prompts: erased");
+}
+
+static void other_pictures_say_what_they_are(void **state) {
+    (void)state;
+    udump_place place = { .kind = UDUMP_KIND_QK, .block = "OUT11", .step = 3 };
+    check_line(NULL, &place, 0, "Layer Name: OUT11, Feature Steps: 3, Attention: qk");
+    place.side = UDUMP_SIDE_UNCOND;
+    place.depth = 2;
+    check_line(NULL, &place, 1, "Layer Name: OUT11, Feature Steps: 3, Attention: qk, Side: uncond, Transformer Layer: 2, Average: heads");
+    place = (udump_place){ .kind = UDUMP_KIND_VQK, .block = "M00", .step = 3 };
+    check_line(NULL, &place, 1, "Layer Name: M00, Feature Steps: 3, Attention: vqk, Average: channels");
+    place.kind = UDUMP_KIND_SELF_ENTROPY;
+    check_line(NULL, &place, 1, "Layer Name: M00, Feature Steps: 3, Attention: self-entropy, Average: heads");
+    place.kind = UDUMP_KIND_DIFF;
+    check_line(NULL, &place, 1, "Layer Name: M00, Feature Steps: 3, Diff: enabled - erased, Average: channels");
+    place = (udump_place){ .kind = UDUMP_KIND_HEAT, .block = "" };
+    check_line("a cat\nSteps: 20", &place, 0, "a cat\nSteps: 20\nAttention: heat");
+    place.kind = UDUMP_KIND_OVERLAY;
+    place.word = "red";
+    check_line(NULL, &place, 0, "Attention: overlay, Word: red");
+    place.word = "a:\"\xFF"; /* from a user's prompt: what is punctuation here is quoted, what is not UTF-8 replaced */
+    check_line(NULL, &place, 0, "Attention: overlay, Word: \"a:\\\"\xEF\xBF\xBD\"");
 }
 
 int main(void) {
@@ -119,6 +150,7 @@ int main(void) {
         cmocka_unit_test(numbers_print_like_python),
         cmocka_unit_test(numbers_ignore_the_locale),
         cmocka_unit_test(canvases_add_a_line),
+        cmocka_unit_test(other_pictures_say_what_they_are),
     };
     return cmocka_run_group_tests_name("infotext", tests, NULL, NULL);
 }

@@ -163,6 +163,55 @@ static udump_status read_composed(int version, const char *dict, size_t data_byt
     return udump_npy_read(path, array, error);
 }
 
+/* A number of one's own; the same on every machine. */
+static uint32_t next_random(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
+
+/* Element by element, as slow as it is plain. */
+static void check_elements(const udump_view *view) {
+    int64_t count = udump_view_count(view);
+    float *read = malloc((size_t)count * sizeof *read);
+    udump_view_read_f32(view, read);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = 0, rest = i;
+        for (int d = view->rank - 1; d >= 0; d--) {
+            at += rest % view->shape[d] * view->stride[d];
+            rest /= view->shape[d];
+        }
+        float expected;
+        size_t bytes = udump_dtype_bytes(view->dtype);
+        udump_convert_to_f32(&expected, (const char *)view->data + at * (int64_t)bytes, view->dtype, 1);
+        assert_memory_equal(&read[i], &expected, sizeof expected);
+    }
+    free(read);
+}
+
+/* Dense in any order of the dimensions, with gaps, backwards, and the same element again and again. */
+static void views_of_any_strides_are_read(void **state) {
+    (void)state;
+    enum { SPAN = 1 << 17 };
+    uint32_t *memory = malloc(2 * SPAN * sizeof *memory), random = 1;
+    for (int i = 0; i < 2 * SPAN; i++) memory[i] = (next_random(&random) & 0x3FFF3FFFu) | 0x20002000u; /* numbers in every dtype */
+    for (int i = 0; i < 3000; i++) {
+        udump_view view = {
+            .data = memory + SPAN, .dtype = (udump_dtype)(next_random(&random) >> 8) % 3, .rank = (int)(next_random(&random) >> 8) % 7
+        };
+        int64_t stride = 1, most = view.rank > 3 ? 5 : 45;
+        int order[6], turn = (int)(next_random(&random) >> 8) % 6, kind = i % 3;
+        for (int d = 0; d < view.rank; d++) order[d] = (d + turn) % view.rank;
+        for (int d = 0; d < view.rank; d++) {
+            view.shape[order[d]] = 1 + (next_random(&random) >> 8) % most;
+            view.stride[order[d]] = kind == 2 ? (int64_t)((next_random(&random) >> 8) % 400) - 200 : stride;
+            stride *= view.shape[order[d]] + (kind == 1);
+        }
+        if (stride <= SPAN) check_elements(&view);
+    }
+    const udump_view channels_last = { memory, UDUMP_BF16, 3, { 70, 33, 41 }, { 1, 41 * 70, 70 } };
+    const udump_view every_other = { memory, UDUMP_F16, 2, { 100, 65 }, { 2, 200 } };
+    check_elements(&channels_last);
+    check_elements(&every_other);
+    free(memory);
+}
+
 static void fortran_order_and_versions(void **state) {
     (void)state;
     for (int version = 1; version <= 3; version++) {
@@ -332,6 +381,7 @@ int main(void) {
         cmocka_unit_test(written_arrays_read_back),
         cmocka_unit_test(scalars_and_empty_arrays_read_back),
         cmocka_unit_test(half_precision_is_widened),
+        cmocka_unit_test(views_of_any_strides_are_read),
         cmocka_unit_test(fortran_order_and_versions),
         cmocka_unit_test(literals_that_python_would_take),
         cmocka_unit_test(hostile_headers_are_refused),

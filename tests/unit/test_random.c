@@ -1,4 +1,5 @@
-/* src/sample: noise, against torch's CPU generator and the webui's Philox, and the elementary functions against libm. */
+/* src/sample: noise, against torch's CPU generator and the webui's Philox; Brownian paths, against torchsde; and the elementary functions
+ * against libm. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "sample/brownian.h"
 #include "sample/elementary.h"
 #include "sample/random.h"
 
@@ -173,6 +175,131 @@ static void seeds_of_64_bits(void **state) {
     assert_memory_equal(a, b, sizeof a);
 }
 
+static void seed_sequences_equal_numpy(void **state) {
+    (void)state;
+    json_t *root = load(TEST_DATA "/sample/brownian.json");
+    const json_t *seeds = json_object_get(root, "seeds"), *one;
+    size_t i;
+    assert_int_equal(json_array_size(seeds), 35);
+    json_array_foreach(seeds, i, one) {
+        const json_t *parts = json_object_get(one, "key");
+        uint64_t key[2] = { 0 }, seed = strtoull(json_string_value(json_object_get(one, "seed")), NULL, 10);
+        int32_t count = (int32_t)json_array_size(parts);
+        for (int32_t k = 0; k < count; k++) key[k] = (uint64_t)json_integer_value(json_array_get(parts, (size_t)k));
+        assert_int_equal(udump_seed_sequence(seed, key, count), json_integer_value(json_object_get(one, "word")));
+    }
+    json_decref(root);
+}
+
+/* Every stretch of one path; largest error over the stretches. */
+static double compare_path(udump_rng rng, const json_t *root, const char *seed, const json_t *expected) {
+    udump_brownian brownian;
+    float values[18];
+    double worst = 0;
+    const json_t *ends = json_object_get(root, "ends"), *stretches = json_object_get(root, "stretches"), *stretch;
+    size_t i;
+    assert_int_equal(udump_brownian_init(&brownian, rng, 18, (float)json_real_value(json_array_get(ends, 0)),
+                         (float)json_real_value(json_array_get(ends, 1)), NULL),
+        UDUMP_OK);
+    assert_int_equal(json_array_size(expected), 10);
+    json_array_foreach(stretches, i, stretch) {
+        udump_brownian_noise(&brownian, strtoull(seed, NULL, 10), (float)json_number_value(json_array_get(stretch, 0)),
+            (float)json_number_value(json_array_get(stretch, 1)), values);
+        for (size_t k = 0; k < 18; k++) {
+            float value = (float)json_number_value(json_array_get(json_array_get(expected, i), k));
+            worst = fmax(worst, fabs((double)(values[k] - value)));
+        }
+    }
+    udump_brownian_free(&brownian);
+    assert_null(brownian.scratch);
+    return worst;
+}
+
+static void paths_equal_torchsde(void **state) {
+    (void)state;
+    json_t *root = load(TEST_DATA "/sample/brownian.json");
+    const json_t *cases = json_object_get(root, "cases"), *one;
+    size_t i;
+    assert_int_equal(json_array_size(cases), 5);
+    json_array_foreach(cases, i, one) {
+        const char *seed = json_string_value(json_object_get(one, "seed"));
+        assert_true(compare_path(UDUMP_RNG_NV, root, seed, json_object_get(one, "nv")) == 0);
+        assert_true(compare_path(UDUMP_RNG_CPU, root, seed, json_object_get(one, "cpu")) < 2e-6);
+    }
+    json_decref(root);
+}
+
+/* Neighbouring stretches add up to the whole, in whatever order they are asked for. */
+static void paths_are_consistent(void **state) {
+    (void)state;
+    udump_brownian brownian;
+    float whole[20], left[20], right[20], again[20];
+    assert_int_equal(udump_brownian_init(&brownian, UDUMP_RNG_NV, 20, 0.03f, 14.6f, NULL), UDUMP_OK);
+    udump_brownian_noise(&brownian, 3, 0.7f, 3.1f, left);
+    udump_brownian_noise(&brownian, 3, 0.7f, 8.3f, whole);
+    udump_brownian_noise(&brownian, 3, 3.1f, 8.3f, right);
+    udump_brownian_noise(&brownian, 3, 0.7f, 3.1f, again);
+    assert_memory_equal(left, again, sizeof left);
+    for (int i = 0; i < 20; i++) assert_true(fabsf(sqrtf(2.4f) * left[i] + sqrtf(5.2f) * right[i] - sqrtf(7.6f) * whole[i]) < 1e-5f);
+    udump_brownian_noise(&brownian, 3, 3.1f, 0.7f, again);
+    for (int i = 0; i < 20; i++) assert_true(again[i] == -left[i]);
+    udump_brownian_noise(&brownian, 4, 0.7f, 3.1f, again);
+    assert_memory_not_equal(left, again, sizeof left);
+    udump_brownian_free(&brownian);
+}
+
+/* Times outside are moved to the ends; stretches without a time inside are empty. */
+static void paths_have_ends(void **state) {
+    (void)state;
+    static const float ends[][2] = { { 0.03f, 14.6f }, { 2, 2 }, { 1, 1.000001f }, { 1e-9f, 1e-8f }, { 1e-6f, 1e9f } };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        udump_brownian brownian;
+        float all[16], beyond[16], none[16];
+        float low = ends[i][0], high = ends[i][1];
+        assert_int_equal(udump_brownian_init(&brownian, UDUMP_RNG_CPU, 16, low, high, NULL), UDUMP_OK);
+        udump_brownian_noise(&brownian, 1, low, high, all);
+        udump_brownian_noise(&brownian, 1, low - 1, high + 1, beyond);
+        udump_brownian_noise(&brownian, 1, low, nextafterf(low, high), none);
+        for (int k = 0; k < 16; k++) {
+            float ratio = sqrtf((high + 1) - (low - 1)) / sqrtf(high - low);
+            if (brownian.start == brownian.end) assert_true(all[k] == 0 && beyond[k] == 0);
+            else assert_true(all[k] != 0 && fabsf(beyond[k] * ratio / all[k] - 1) < 1e-5f);
+            if (i != 2) assert_true(none[k] == 0); /* there the next float is the next sixth decimal */
+        }
+        udump_brownian_noise(&brownian, 1, low + (high - low) * 0.3f, low + (high - low) * 0.7f, all);
+        for (int k = 0; k < 16; k++) assert_true(isfinite(all[k]));
+        udump_brownian_free(&brownian);
+    }
+    udump_brownian huge;
+    udump_error error;
+    assert_int_equal(udump_brownian_init(&huge, UDUMP_RNG_NV, SIZE_MAX / 8, 0.03f, 14.6f, &error), UDUMP_ERROR_MEMORY);
+    assert_null(huge.scratch);
+}
+
+/* Of unit variance, and uncorrelated over neighbouring stretches. */
+static void paths_are_normal(void **state) {
+    (void)state;
+    enum { COUNT = 20000 };
+    float *left = malloc(2 * COUNT * sizeof *left), *right = left + COUNT;
+    assert_non_null(left);
+    udump_brownian brownian;
+    assert_int_equal(udump_brownian_init(&brownian, UDUMP_RNG_NV, COUNT, 0.03f, 14.6f, NULL), UDUMP_OK);
+    udump_brownian_noise(&brownian, 9, 1.3f, 2.2f, left);
+    udump_brownian_noise(&brownian, 9, 2.2f, 5.9f, right);
+    double means[2] = { 0 }, squares[2] = { 0 }, product = 0;
+    for (int i = 0; i < COUNT; i++) {
+        means[0] += (double)left[i] / COUNT;
+        means[1] += (double)right[i] / COUNT;
+        squares[0] += (double)(left[i] * left[i]) / COUNT;
+        squares[1] += (double)(right[i] * right[i]) / COUNT;
+        product += (double)(left[i] * right[i]) / COUNT;
+    }
+    for (int i = 0; i < 2; i++) assert_true(fabs(means[i]) < 0.03 && fabs(squares[i] - 1) < 0.04); /* four standard errors */
+    assert_true(fabs(product) < 0.03);
+    udump_brownian_free(&brownian);
+    free(left);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementary_functions_are_accurate),
@@ -182,6 +309,11 @@ int main(void) {
         cmocka_unit_test(noise_is_the_same_everywhere),
         cmocka_unit_test(draws_differ_and_init_starts_over),
         cmocka_unit_test(seeds_of_64_bits),
+        cmocka_unit_test(seed_sequences_equal_numpy),
+        cmocka_unit_test(paths_equal_torchsde),
+        cmocka_unit_test(paths_are_consistent),
+        cmocka_unit_test(paths_have_ends),
+        cmocka_unit_test(paths_are_normal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

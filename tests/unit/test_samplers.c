@@ -20,7 +20,7 @@ typedef struct fixture {
     udump_sampling run;
     udump_tensor eps;
     int32_t evaluations;
-    double timesteps[64];
+    double timesteps[128];
 } fixture;
 
 /* make_sample_goldens.py: predicted_noise. */
@@ -39,7 +39,7 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
 static udump_sampling_options make_options(
     const fixture *f, const char *sampler, const char *schedule, int32_t steps, int32_t batch, uint64_t seed) {
     udump_sampling_options options = {
-        .levels = &f->levels, .steps = steps, .batch = batch, .h = 2, .w = 3, .c = 4, .rng = UDUMP_RNG_NV, .seed = seed
+        .levels = &f->levels, .steps = steps, .batch = batch, .images = batch, .h = 2, .w = 3, .c = 4, .rng = UDUMP_RNG_NV, .seed = seed
     };
     assert_int_equal(udump_sampler_find(sampler, schedule, &options.choice, NULL), UDUMP_OK);
     return options;
@@ -101,11 +101,11 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Channels last against the goldens' [batch, c, h, w]: largest error over the largest magnitude. */
+/* Channels last against the goldens' [images, c, h, w]: largest error over the largest magnitude. */
 static double relative_error(const udump_sampling_options *o, const float *latent, const json_t *expected) {
     double worst = 0, largest = 0;
     size_t pixels = (size_t)o->h * (size_t)o->w, channels = (size_t)o->c;
-    assert_int_equal(json_array_size(expected), (size_t)o->batch * channels * pixels);
+    assert_true(json_array_size(expected) == channels * pixels || json_array_size(expected) == (size_t)o->batch * channels * pixels);
     for (size_t i = 0; i < json_array_size(expected); i++) {
         size_t image = i / (channels * pixels), channel = i / pixels % channels, pixel = i % pixels;
         double value = json_number_value(json_array_get(expected, i));
@@ -122,18 +122,28 @@ static void runs_equal_k_diffusion(void **state) {
     assert_non_null(root);
     const json_t *run;
     size_t i;
-    assert_int_equal(json_array_size(json_object_get(root, "runs")), 23);
+    assert_int_equal(json_array_size(json_object_get(root, "runs")), 229);
+    int built = 0;
     json_array_foreach(json_object_get(root, "runs"), i, run) {
         const char *sampler = json_string_value(json_object_get(run, "sampler")),
                    *schedule = json_string_value(json_object_get(run, "schedule"));
         int32_t steps = (int32_t)json_integer_value(json_object_get(run, "steps"));
         udump_sampling_options options = make_options(
             f, sampler, schedule, steps, 2, (uint64_t)json_integer_value(json_object_get(root, "seed")));
+        double eta = json_number_value(json_object_get(run, "eta")), s_noise = json_number_value(json_object_get(run, "s_noise"));
+        if (json_object_get(run, "eta")) options.eta = &eta;
+        if (json_object_get(run, "s_noise")) options.s_noise = &s_noise;
+        options.ensd = json_integer_value(json_object_get(run, "ensd"));
         float latent[VALUES];
         run_all(f, &options, NULL, latent);
         double error = relative_error(&options, latent, json_object_get(run, "latent"));
         if (!(error < 1e-5)) fail_msg("%s, %s, %d steps: off by %g", sampler, schedule, (int)steps, error);
+        if (!json_object_get(run, "as_built")) continue;
+        error = relative_error(&options, latent, json_object_get(run, "as_built"));
+        if (!(error < 5e-3)) fail_msg("%s, %s, %d steps: off the build of torch by %g", sampler, schedule, (int)steps, error);
+        built++;
     }
+    assert_in_range(built, 1, 30);
     json_decref(root);
 }
 
@@ -147,10 +157,111 @@ static void evaluations_are_known_ahead(void **state) {
     for (int32_t i = 0; i < 4; i++) {
         const udump_evaluation *e = &f->run.evaluations[i];
         assert_int_equal(e->step, i);
-        assert_true(e->timestep == f->timesteps[i] && fabs(e->timestep - (999 - 333 * i)) < 1e-9);
+        assert_true(e->timestep == f->timesteps[i] && fabs(e->timestep - (999 - 333 * i)) < 3e-4);
         assert_true(e->sigma == f->run.sigmas[i] && fabs(e->input_scale * e->input_scale * (e->sigma * e->sigma + 1) - 1) < 1e-14);
     }
     assert_true(udump_sampling_initial_scale(&f->run) == f->run.sigmas[0]);
+}
+
+/* Two evaluations a step, but one in a step to sigma 0. */
+static void second_order_is_known_ahead(void **state) {
+    fixture *f = *state;
+    static const char *const samplers[] = { "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE" };
+    for (size_t i = 0; i < sizeof samplers / sizeof *samplers; i++)
+        for (int ends_at_zero = 0; ends_at_zero < 2; ends_at_zero++) {
+            udump_sampling_options options = make_options(f, samplers[i], ends_at_zero ? "Karras" : "KL Optimal", 5, 1, 0);
+            open_run(f, &options);
+            assert_int_equal(f->run.steps, 5);
+            assert_int_equal(f->run.evaluation_count, ends_at_zero ? 9 : 10);
+            assert_true((f->run.sigmas[5] == 0) == ends_at_zero);
+            udump_sampling_start(&f->run, NULL);
+            run_steps(f);
+            for (int32_t k = 0; k < f->run.evaluation_count; k++) {
+                const udump_evaluation *e = &f->run.evaluations[k];
+                assert_int_equal(e->index, k);
+                assert_int_equal(e->step, k / 2);
+                assert_int_equal(f->run.firsts[e->step], k - k % 2);
+                double before = f->run.sigmas[k / 2], after = f->run.sigmas[k / 2 + 1];
+                assert_true(k % 2 ? e->sigma < before : e->sigma == before);
+                if (k % 2 && i == 0) assert_true(e->sigma == after);
+                if (k % 2 && i == 4) assert_true(fabs(e->sigma / sqrt(before * after) - 1) < 1e-6);
+                assert_true(fabs(e->input_scale * e->input_scale * (e->sigma * e->sigma + 1) - 1) < 1e-14);
+            }
+            udump_sampling_free(&f->run);
+            udump_exec_reset(&f->x);
+        }
+    udump_sampling_options options = make_options(f, "PLMS", NULL, 10, 1, 0);
+    open_run(f, &options);
+    assert_int_equal(f->run.evaluation_count, 10);
+    assert_true(f->run.evaluations[1].step == 0 && f->run.evaluations[1].timestep == 801);
+    assert_true(f->run.evaluations[2].step == 1 && f->run.evaluations[2].timestep == 801);
+}
+
+/* DPM2, DPM2 a and DPM++ 3M SDE: the levels of one step more, without the one before the last. */
+static void a_level_is_discarded(void **state) {
+    fixture *f = *state;
+    static const char *const samplers[] = { "DPM2", "DPM2 a", "DPM++ 3M SDE" };
+    for (int i = 0; i < 3; i++) {
+        double sigmas[8];
+        udump_sampling_options options = make_options(f, samplers[i], "Karras", 6, 1, 0);
+        udump_schedule_sigmas(&f->levels, UDUMP_SCHEDULE_KARRAS, 7, sigmas);
+        assert_int_equal(udump_sampling_init(&f->run, &options, NULL), UDUMP_OK);
+        assert_int_equal(f->run.steps, 6);
+        assert_memory_equal(f->run.sigmas, sigmas, 6 * sizeof *sigmas);
+        assert_true(f->run.sigmas[6] == 0);
+        udump_sampling_free(&f->run);
+        options.steps = LEVELS - 1;
+        assert_int_equal(udump_sampling_init(&f->run, &options, NULL), UDUMP_OK);
+        udump_sampling_free(&f->run);
+        options.steps = LEVELS;
+        udump_error error;
+        assert_int_equal(udump_sampling_init(&f->run, &options, &error), UDUMP_ERROR_ARGUMENT);
+        assert_string_equal(error.what, "1000 steps, 1 to 999 can be taken");
+    }
+    udump_noise_levels all = f->levels;
+    assert_int_equal(udump_noise_levels_make(&f->levels, 2, 0.00085, 0.012, NULL), UDUMP_OK);
+    udump_sampling_options options = make_options(f, "DPM2", "DDIM", 1, 1, 0); /* a single level: it is kept */
+    assert_int_equal(udump_sampling_init(&f->run, &options, NULL), UDUMP_OK);
+    assert_true(f->run.steps == 1 && fabs(f->run.sigmas[0] / f->levels.sigmas[1] - 1) < 1e-6 && f->run.sigmas[1] == 0);
+    udump_noise_levels_free(&f->levels);
+    f->levels = all;
+}
+
+static void lcm_has_its_own_levels(void **state) {
+    fixture *f = *state;
+    udump_sampling_options options = make_options(f, "LCM", NULL, 4, 1, 0);
+    assert_int_equal(udump_sampling_init(&f->run, &options, NULL), UDUMP_OK);
+    static const double timesteps[] = { 999, 679, 339, 19 };
+    for (int i = 0; i < 4; i++) assert_true(f->run.evaluations[i].timestep == timesteps[i]);
+    assert_true(fabs(f->run.sigmas[3] / f->levels.sigmas[19] - 1) < 1e-6 && f->run.sigmas[4] == 0);
+    udump_sampling_free(&f->run);
+    options = make_options(f, "LCM", "Simple", 100, 1, 0); /* more steps than levels */
+    assert_int_equal(udump_sampling_init(&f->run, &options, NULL), UDUMP_OK);
+    for (int i = 0; i < 100; i++) assert_true(f->run.evaluations[i].timestep == 999 - i / 2 * 20);
+    udump_sampling_free(&f->run);
+
+    udump_noise_levels all = f->levels;
+    assert_int_equal(udump_noise_levels_make(&f->levels, 30, 0.00085, 0.012, NULL), UDUMP_OK); /* fewer levels than LCM's 50 */
+    options = make_options(f, "LCM", "Simple", 30, 1, 0);
+    assert_int_equal(udump_sampling_init(&f->run, &options, NULL), UDUMP_OK);
+    for (int i = 0; i < 30; i++) assert_true(f->run.evaluations[i].timestep == 29 - i);
+    udump_noise_levels_free(&f->levels);
+    f->levels = all;
+}
+
+/* Evenly spaced and not rounded; the level of timestep 0 is only stepped to. */
+static void unipc_has_its_own_timesteps(void **state) {
+    fixture *f = *state;
+    udump_sampling_options options = make_options(f, "UniPC", "Karras", 7, 1, 0);
+    assert_int_equal(udump_sampling_init(&f->run, &options, NULL), UDUMP_OK);
+    assert_int_equal(f->run.steps, 8); /* 1000 // 7 = 142 fits 8 times */
+    assert_true(udump_sampling_initial_scale(&f->run) == 1 && f->run.evaluation_count == 8);
+    for (int i = 0; i < 8; i++) {
+        const udump_evaluation *e = &f->run.evaluations[i];
+        assert_true(fabs(e->timestep - 999 * (1 - i / 8.0)) < 1e-9 && e->input_scale == 1 && e->sigma == f->run.sigmas[i]);
+        assert_true(fabs(udump_sigma_to_timestep(&f->levels, e->sigma) - e->timestep) < 0.01); /* log alpha against log sigma */
+    }
+    assert_true(fabs(f->run.sigmas[0] / f->levels.sigmas[999] - 1) < 1e-12 && fabs(f->run.sigmas[8] / f->levels.sigmas[0] - 1) < 1e-12);
 }
 
 static void ddim_leaves_the_last_timestep_out(void **state) {
@@ -171,16 +282,27 @@ static void ddim_leaves_the_last_timestep_out(void **state) {
     }
 }
 
-/* One draw to start from, one for every step of Euler a but the last; the dry pass draws nothing. */
+/* One draw to start from, then one for every step but the last of samplers that draw; the dry pass draws nothing. */
 static void noise_is_drawn_where_it_is_used(void **state) {
     fixture *f = *state;
-    static const char *const samplers[] = { "Euler a", "Euler", "DPM++ 2M", "DDIM" };
-    for (int i = 0; i < 4; i++) {
-        udump_sampling_options options = make_options(f, samplers[i], "Karras", 6, 2, 0);
+    static const struct {
+        const char *sampler;
+        double eta;
+        uint32_t draws;
+        bool tensor;
+    } cases[] = { { "Euler a", 1, 6, true }, { "Euler a", 0, 1, false }, { "Euler", 1, 1, false }, { "LMS", 1, 1, false },
+        { "Heun", 1, 1, false }, { "DPM2", 1, 1, false }, { "DPM2 a", 1, 6, true }, { "DPM2 a", 0, 1, false },
+        { "DPM++ 2S a", 0.5, 6, true }, { "DPM++ 2M", 1, 1, false }, { "DPM++ SDE", 1, 1, true }, { "DPM++ 2M SDE", 1, 1, true },
+        { "DPM++ 3M SDE", 0, 1, false }, { "DDIM", 0, 1, false }, { "DDIM", 0.5, 7, true }, { "PLMS", 1, 1, false },
+        { "UniPC", 1, 1, false }, { "LCM", 0, 6, true } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        udump_sampling_options options = make_options(f, cases[i].sampler, "Karras", 6, 2, 0);
+        options.eta = &cases[i].eta;
         open_run(f, &options);
         udump_sampling_start(&f->run, NULL);
         run_steps(f);
-        for (int image = 0; image < 2; image++) assert_int_equal(f->run.randoms[image].draws, i == 0 ? 6 : 1);
+        for (int image = 0; image < 2; image++) assert_int_equal(f->run.randoms[image].draws, cases[i].draws);
+        assert_int_equal(f->run.noise.n != 0, cases[i].tensor);
         udump_sampling_free(&f->run);
         udump_exec_reset(&f->x);
     }
@@ -188,10 +310,11 @@ static void noise_is_drawn_where_it_is_used(void **state) {
 
 static void a_batch_equals_single_runs(void **state) {
     fixture *f = *state;
-    for (int kind = UDUMP_RNG_NV; kind <= UDUMP_RNG_CPU; kind++) {
+    for (int which = 0; which < 6; which++) {
         float batch[72], single[24];
-        udump_sampling_options options = make_options(f, "Euler a", NULL, 5, 3, 100);
-        options.rng = (udump_rng)kind;
+        udump_sampling_options options
+            = make_options(f, (const char *[]){ "Euler a", "DPM++ SDE", "DPM++ 3M SDE" }[which % 3], NULL, 5, 3, 100);
+        options.rng = which < 3 ? UDUMP_RNG_NV : UDUMP_RNG_CPU;
         run_all(f, &options, NULL, batch);
         options.batch = 1;
         for (int i = 0; i < 3; i++) {
@@ -200,6 +323,114 @@ static void a_batch_equals_single_runs(void **state) {
             assert_memory_equal(batch + 24 * i, single, sizeof single);
         }
         assert_memory_not_equal(batch, batch + 24, sizeof single);
+    }
+}
+
+/* A batch of two images and their twins: as many different noises as images, given ones too. */
+static void twins_share_their_noise(void **state) {
+    fixture *f = *state;
+    for (int which = 0; which < 2; which++) {
+        float all[96], given[96], noise[48], one[48];
+        udump_sampling_options options = make_options(f, which ? "DPM++ 2M SDE" : "Euler a", NULL, 4, 4, 11);
+        options.images = 2;
+        for (int i = 0; i < 48; i++) noise[i] = (float)(i % 7) - 3;
+        run_all(f, &options, NULL, all);
+        run_all(f, &options, noise, given);
+        options.batch = 2;
+        run_all(f, &options, NULL, one);
+        assert_memory_equal(all, one, sizeof one);
+        assert_memory_equal(all + 48, one, sizeof one);
+        assert_memory_not_equal(all, all + 24, 24 * sizeof *all);
+        assert_memory_equal(given, given + 48, sizeof one);
+        assert_memory_not_equal(given, all, sizeof one);
+    }
+}
+
+/* ENSD moves what is drawn after the initial latent, and no Brownian path; it wraps as seeds do. */
+static void ensd_moves_the_steps_noise(void **state) {
+    fixture *f = *state;
+    static const char *const samplers[] = { "Euler a", "LCM", "DPM++ 2M SDE", "DPM++ 2M", "DDIM" };
+    for (int i = 0; i < 5; i++) {
+        float plain[48], moved[48], wrapped[48];
+        double eta = 1;
+        udump_sampling_options options = make_options(f, samplers[i], NULL, 4, 2, 5);
+        options.eta = &eta;
+        run_all(f, &options, NULL, plain);
+        options.ensd = -6; /* image 0 draws from the last seed there is, image 1 from 0 */
+        run_all(f, &options, NULL, moved);
+        if (i == 2 || i == 3) assert_memory_equal(plain, moved, sizeof plain);
+        else assert_memory_not_equal(plain, moved, sizeof plain);
+        options.seed = 6;
+        options.ensd = -7;
+        options.batch = options.images = 1;
+        float noise[24];
+        udump_random random;
+        udump_random_init(&random, options.rng, 5);
+        udump_random_normal(&random, noise, 24);
+        run_all(f, &options, noise, wrapped);
+        if (i != 2) assert_memory_equal(wrapped, moved, sizeof noise);
+        options.ensd = 0;
+        options.seed = 5;
+        open_run(f, &options);
+        udump_sampling_start(&f->run, NULL);
+        udump_download(&f->x, wrapped, f->run.latent);
+        options.ensd = 31337;
+        udump_sampling_free(&f->run);
+        udump_exec_reset(&f->x);
+        open_run(f, &options);
+        udump_sampling_start(&f->run, NULL);
+        udump_download(&f->x, moved, f->run.latent);
+        assert_memory_equal(moved, wrapped, sizeof noise); /* the initial latent */
+        udump_sampling_free(&f->run);
+        udump_exec_reset(&f->x);
+    }
+}
+
+/* Without eta, and without a last step's noise, one step is Euler's. */
+static void one_step_is_one_step(void **state) {
+    fixture *f = *state;
+    float expected[24], latent[24];
+    udump_sampling_options options = make_options(f, "Euler", "Karras", 1, 1, 3);
+    run_all(f, &options, NULL, expected);
+    static const char *const samplers[] = { "Euler a", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE",
+        "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE" };
+    for (size_t i = 0; i < sizeof samplers / sizeof *samplers; i++) {
+        options = make_options(f, samplers[i], "Karras", 1, 1, 3);
+        run_all(f, &options, NULL, latent);
+        for (int k = 0; k < 24; k++) assert_true(fabsf(latent[k] - expected[k]) < 1e-5f);
+    }
+    for (int32_t steps = 1; steps < 3; steps++) { /* UniPC in fewer steps than its order: the webui refuses them */
+        options = make_options(f, "UniPC", NULL, steps, 1, 3);
+        run_all(f, &options, NULL, latent);
+        for (int k = 0; k < 24; k++) assert_true(isfinite(latent[k]));
+    }
+}
+
+/* eta's and s_noise's default values, and that samplers without them do not see them. */
+static void eta_and_s_noise_have_defaults(void **state) {
+    fixture *f = *state;
+    static const struct {
+        const char *sampler;
+        double eta;
+        bool takes_eta, takes_s_noise;
+    } cases[] = { { "Euler a", 1, true, true }, { "DPM++ SDE", 1, true, true }, { "DPM++ 3M SDE", 1, true, true },
+        { "DDIM", 0, true, false }, { "Heun", 1, false, false }, { "LCM", 1, false, false }, { "UniPC", 1, false, false } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        float plain[24], same[24], other[24];
+        double one = 1, half = 0.5;
+        udump_sampling_options options = make_options(f, cases[i].sampler, NULL, 4, 1, 8);
+        run_all(f, &options, NULL, plain);
+        options.eta = &cases[i].eta;
+        options.s_noise = &one;
+        run_all(f, &options, NULL, same);
+        assert_memory_equal(plain, same, sizeof plain);
+        options.eta = &half;
+        run_all(f, &options, NULL, other);
+        assert_int_equal(memcmp(plain, other, sizeof plain) != 0, cases[i].takes_eta);
+        options.eta = &cases[i].eta;
+        options.s_noise = &half;
+        run_all(f, &options, NULL, other);
+        assert_int_equal(memcmp(plain, other, sizeof plain) != 0, cases[i].takes_s_noise);
     }
 }
 
@@ -265,6 +496,19 @@ static void bad_options_are_refused(void **state) {
         assert_string_equal(error.where, which < 3 ? "steps" : "latent");
         assert_null(f->run.sigmas);
     }
+    static const double bad[] = { -0.1, 1.1, NAN, INFINITY };
+    for (int i = 0; i < 4; i++) {
+        udump_sampling_options options = make_options(f, "Euler a", NULL, 5, 1, 0);
+        options.eta = &bad[i];
+        assert_int_equal(udump_sampling_init(&f->run, &options, &error), UDUMP_ERROR_ARGUMENT);
+        assert_string_equal(error.where, "eta");
+        if (i == 1) continue; /* as s_noise it is good */
+        options.eta = NULL;
+        options.s_noise = &bad[i];
+        assert_int_equal(udump_sampling_init(&f->run, &options, &error), UDUMP_ERROR_ARGUMENT);
+        assert_string_equal(error.where, "s_noise");
+        assert_null(f->run.sigmas);
+    }
     udump_sampling_options options = make_options(f, "Euler", NULL, 5, INT32_MAX, 0);
     options.h = options.w = options.c = INT32_MAX;
     assert_int_equal(udump_sampling_init(&f->run, &options, &error), UDUMP_ERROR_MEMORY);
@@ -315,9 +559,17 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(runs_equal_k_diffusion, setup, teardown),
         cmocka_unit_test_setup_teardown(evaluations_are_known_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(second_order_is_known_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_level_is_discarded, setup, teardown),
+        cmocka_unit_test_setup_teardown(lcm_has_its_own_levels, setup, teardown),
+        cmocka_unit_test_setup_teardown(unipc_has_its_own_timesteps, setup, teardown),
         cmocka_unit_test_setup_teardown(ddim_leaves_the_last_timestep_out, setup, teardown),
         cmocka_unit_test_setup_teardown(noise_is_drawn_where_it_is_used, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_equals_single_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(twins_share_their_noise, setup, teardown),
+        cmocka_unit_test_setup_teardown(ensd_moves_the_steps_noise, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_step_is_one_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(eta_and_s_noise_have_defaults, setup, teardown),
         cmocka_unit_test_setup_teardown(seeds_wrap, setup, teardown),
         cmocka_unit_test_setup_teardown(given_noise_takes_the_generators_place, setup, teardown),
         cmocka_unit_test_setup_teardown(the_initial_latent_is_scaled_and_channels_last, setup, teardown),

@@ -69,19 +69,31 @@ static void schedules_equal_k_diffusion(void **state) {
     json_t *root = load(TEST_DATA "/sample/schedules.json");
     const json_t *schedule;
     size_t i;
-    assert_int_equal(json_array_size(json_object_get(root, "schedules")), 10);
+    assert_int_equal(json_array_size(json_object_get(root, "schedules")), 60);
+    int32_t equal[UDUMP_SCHEDULE_COUNT] = { 0 }, compared[UDUMP_SCHEDULE_COUNT] = { 0 };
     json_array_foreach(json_object_get(root, "schedules"), i, schedule) {
         int32_t steps = (int32_t)json_integer_value(json_object_get(schedule, "steps"));
-        bool karras = !strcmp(json_string_value(json_object_get(schedule, "name")), "Karras");
+        udump_sampler_choice choice;
+        assert_int_equal(udump_sampler_find("Euler", json_string_value(json_object_get(schedule, "name")), &choice, NULL), UDUMP_OK);
         const json_t *expected = json_object_get(schedule, "sigmas"), *timesteps = json_object_get(schedule, "timesteps");
-        double sigmas[32];
-        udump_schedule_sigmas(&levels, karras ? UDUMP_SCHEDULE_KARRAS : UDUMP_SCHEDULE_UNIFORM, steps, sigmas);
-        assert_int_equal(json_array_size(expected), steps + 1);
-        for (int32_t k = 0; k < steps; k++) {
-            assert_true(fabs(sigmas[k] / number(expected, (size_t)k) - 1) < 1e-6);
+        double sigmas[40];
+        int32_t length = udump_schedule_sigmas(&levels, choice.schedule, steps, NULL);
+        if (choice.schedule != UDUMP_SCHEDULE_DDIM) assert_int_equal(length, steps);
+        assert_int_equal(json_array_size(expected), length + 1);
+        assert_int_equal(udump_schedule_sigmas(&levels, choice.schedule, steps, sigmas), length);
+        for (int32_t k = 0; k < length; k++) {
+            assert_true(fabs(sigmas[k] / number(expected, (size_t)k) - 1) < 5e-7);
             assert_true(fabs(udump_sigma_to_timestep(&levels, sigmas[k]) - number(timesteps, (size_t)k)) < 3e-4);
+            equal[choice.schedule] += sigmas[k] == (double)(float)number(expected, (size_t)k);
+            compared[choice.schedule]++;
         }
-        assert_true(sigmas[steps] == 0);
+        double last = number(expected, (size_t)length);
+        if (choice.schedule == UDUMP_SCHEDULE_KL_OPTIMAL) assert_true(last > 0 && fabs(sigmas[length] / last - 1) < 1e-6);
+        else assert_true(last == 0 && sigmas[length] == 0);
+    }
+    for (int kind = UDUMP_SCHEDULE_UNIFORM; kind < UDUMP_SCHEDULE_COUNT; kind++) { /* to the bit, where torch's functions round correctly */
+        bool seldom_wrong = kind >= UDUMP_SCHEDULE_KARRAS && kind <= UDUMP_SCHEDULE_POLYEXPONENTIAL;
+        assert_true(equal[kind] >= (seldom_wrong ? compared[kind] - 1 : compared[kind] * 3 / 4));
     }
     json_decref(root);
     udump_noise_levels_free(&levels);
@@ -97,8 +109,8 @@ static void ddim_timesteps_equal_the_webui(void **state) {
     json_array_foreach(json_object_get(root, "ddim"), i, one) {
         int32_t timesteps[64], steps = (int32_t)json_integer_value(json_object_get(one, "steps"));
         const json_t *expected = json_object_get(one, "timesteps");
-        assert_int_equal(udump_schedule_ddim(&levels, steps, NULL), json_array_size(expected));
-        udump_schedule_ddim(&levels, steps, timesteps);
+        assert_int_equal(udump_schedule_timesteps(&levels, steps, NULL), json_array_size(expected));
+        udump_schedule_timesteps(&levels, steps, timesteps);
         json_array_foreach(expected, k, timestep) assert_int_equal(timesteps[k], json_integer_value(timestep));
     }
     json_decref(root);
@@ -108,13 +120,64 @@ static void ddim_timesteps_equal_the_webui(void **state) {
 static void sigma_and_timestep_are_inverse(void **state) {
     (void)state;
     udump_noise_levels levels = make_levels();
-    for (double t = 0; t <= LEVELS - 1; t += 0.37)
-        assert_true(fabs(udump_sigma_to_timestep(&levels, udump_timestep_to_sigma(&levels, t)) - t) < 1e-9);
+    for (float t = 0; t <= LEVELS - 1; t += 0.37f)
+        assert_true(fabs(udump_sigma_to_timestep(&levels, (double)udump_timestep_to_sigma(&levels, t)) - (double)t) < 3e-4);
+    for (int32_t i = 0; i < LEVELS; i++) {
+        assert_true(udump_sigma_to_timestep(&levels, levels.sigmas[i]) == i);
+        assert_true(fabs((double)udump_timestep_to_sigma(&levels, (float)i) / levels.sigmas[i] - 1) < 4e-7);
+        assert_true(fabs((double)udump_level_sigma(&levels, i) / levels.sigmas[i] - 1) < 2e-7);
+    }
     assert_true(udump_sigma_to_timestep(&levels, 1e-3) == 0); /* clamped, as k-diffusion clamps the weight */
     assert_true(udump_sigma_to_timestep(&levels, 1e3) == LEVELS - 1);
-    assert_true(udump_timestep_to_sigma(&levels, 2000) == udump_timestep_to_sigma(&levels, LEVELS - 1));
-    assert_true(udump_timestep_to_sigma(&levels, -1) == udump_timestep_to_sigma(&levels, 0));
     udump_noise_levels_free(&levels);
+}
+
+/* From one step to one more than there are levels, falling; the ends are the model's. */
+static void schedules_fall(void **state) {
+    (void)state;
+    udump_noise_levels levels = make_levels();
+    static const int32_t counts[] = { 1, 2, 3, 7, 49, 333, 999, 1000, 1001 };
+    double sigmas[1100];
+    for (int kind = UDUMP_SCHEDULE_UNIFORM; kind < UDUMP_SCHEDULE_COUNT; kind++)
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            int32_t length = udump_schedule_sigmas(&levels, (udump_schedule_kind)kind, counts[i], NULL);
+            assert_true(length >= 1 && length < 1100);
+            sigmas[length + 1] = -5;
+            assert_int_equal(udump_schedule_sigmas(&levels, (udump_schedule_kind)kind, counts[i], sigmas), length);
+            assert_true(sigmas[length + 1] == -5);
+            for (int32_t k = 0; k < length; k++) assert_true(sigmas[k] >= sigmas[k + 1] && sigmas[k + 1] >= 0 && isfinite(sigmas[k]));
+            if (kind != UDUMP_SCHEDULE_DDIM) assert_true(fabs(sigmas[0] / levels.sigmas[LEVELS - 1] - 1) < 1e-6);
+        }
+    assert_int_equal(udump_schedule_sigmas(&levels, UDUMP_SCHEDULE_DDIM, 30, NULL), 31);
+    assert_int_equal(udump_schedule_sigmas(&levels, UDUMP_SCHEDULE_DDIM, 1000, NULL), 999);
+    udump_noise_levels_free(&levels);
+}
+
+static void levels_are_thinned_from_the_last(void **state) {
+    (void)state;
+    udump_noise_levels levels = make_levels(), few;
+    assert_int_equal(udump_noise_levels_thin(&levels, 50, 20, &few, NULL), UDUMP_OK);
+    assert_int_equal(few.count, 50);
+    for (int32_t i = 0; i < 50; i++) {
+        assert_true(few.alphas_cumprod[i] == levels.alphas_cumprod[19 + 20 * i]);
+        assert_true(few.sigmas[i] == levels.sigmas[19 + 20 * i] && few.log_sigmas[i] == levels.log_sigmas[19 + 20 * i]);
+    }
+    udump_noise_levels_free(&few);
+    udump_noise_levels_free(&levels);
+}
+
+/* Beta(1/2, 1/2) and Beta(1, 1) have elementary quantiles, Beta(2, 2) an elementary integral. */
+static void beta_quantiles_are_exact(void **state) {
+    (void)state;
+    for (int i = 0; i <= 1000; i++) {
+        double p = i / 1000.0, sine = sin(p * M_PI_2), x = udump_beta_quantile(p, 2);
+        assert_true(fabs(udump_beta_quantile(p, 0.5) - sine * sine) < 1e-12);
+        assert_true(fabs(udump_beta_quantile(p, 1) - p) < 1e-12);
+        assert_true(fabs(x * x * (3 - 2 * x) - p) < 1e-12);
+        assert_true(fabs(udump_beta_quantile(p, 0.6) + udump_beta_quantile(1 - p, 0.6) - 1) < 1e-12);
+    }
+    assert_true(udump_beta_quantile(0, 0.6) == 0 && udump_beta_quantile(1, 0.6) == 1);
+    assert_true(fabs(udump_beta_quantile(1e-12, 0.5) / (1e-24 * M_PI_2 * M_PI_2) - 1) < 1e-6);
 }
 
 static void names_are_found(void **state) {
@@ -143,6 +206,32 @@ static void names_are_found(void **state) {
         { "euler_ancestral", NULL, "Euler a", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
         { "euler_a", NULL, "Euler a", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
         { "ddim", "Karras", "DDIM", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
+        { "k_lms", NULL, "LMS", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
+        { "k_lms_ka", NULL, "LMS", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
+        { "heun", "beta", "Heun", UDUMP_SCHEDULE_BETA, UDUMP_SCHEDULE_BETA },
+        { "k_heun", "kl_optimal", "Heun", UDUMP_SCHEDULE_KL_OPTIMAL, UDUMP_SCHEDULE_KL_OPTIMAL },
+        { "DPM2", NULL, "DPM2", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_KARRAS },
+        { "dpm_2", "Simple", "DPM2", UDUMP_SCHEDULE_SIMPLE, UDUMP_SCHEDULE_SIMPLE },
+        { "k_dpm_2_a", NULL, "DPM2 a", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_KARRAS },
+        { "k_dpm_2_a_ka", NULL, "DPM2 a", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
+        { "dpm_2_ancestral", "normal", "DPM2 a", UDUMP_SCHEDULE_NORMAL, UDUMP_SCHEDULE_NORMAL },
+        { "DPM2 a Exponential", NULL, "DPM2 a", UDUMP_SCHEDULE_EXPONENTIAL, UDUMP_SCHEDULE_EXPONENTIAL },
+        { "dpmpp_2s_ancestral", NULL, "DPM++ 2S a", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_KARRAS },
+        { "k_dpmpp_2s_a_ka", NULL, "DPM++ 2S a", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
+        { "DPM++ SDE", NULL, "DPM++ SDE", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_KARRAS },
+        { "DPM++ 2M SDE", NULL, "DPM++ 2M SDE", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_EXPONENTIAL },
+        { "DPM++ 2M SDE Karras", NULL, "DPM++ 2M SDE", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
+        { "DPM++ 2M SDE Heun", NULL, "DPM++ 2M SDE Heun", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_EXPONENTIAL },
+        { "DPM++ 2M SDE Heun Karras", NULL, "DPM++ 2M SDE Heun", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
+        { "k_dpmpp_2m_sde_heun_exp", NULL, "DPM++ 2M SDE Heun", UDUMP_SCHEDULE_EXPONENTIAL, UDUMP_SCHEDULE_EXPONENTIAL },
+        { "DPM++ 3M SDE Exponential", NULL, "DPM++ 3M SDE", UDUMP_SCHEDULE_EXPONENTIAL, UDUMP_SCHEDULE_EXPONENTIAL },
+        { "k_dpmpp_3m_sde_ka", NULL, "DPM++ 3M SDE", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
+        { "plms", NULL, "PLMS", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
+        { "unipc", NULL, "UniPC", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
+        { "k_lcm", "SGMUniform", "LCM", UDUMP_SCHEDULE_SGM_UNIFORM, UDUMP_SCHEDULE_SGM_UNIFORM },
+        { "LCM SGM Uniform", "sgm_uniform", "LCM", UDUMP_SCHEDULE_SGM_UNIFORM, UDUMP_SCHEDULE_SGM_UNIFORM },
+        { "Euler DDIM", NULL, "Euler", UDUMP_SCHEDULE_DDIM, UDUMP_SCHEDULE_DDIM },
+        { "Euler", "polyexponential", "Euler", UDUMP_SCHEDULE_POLYEXPONENTIAL, UDUMP_SCHEDULE_POLYEXPONENTIAL },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         udump_sampler_choice choice;
@@ -158,21 +247,25 @@ static void names_are_found(void **state) {
 static void unknown_names_list_the_known(void **state) {
     (void)state;
     static const char *const unknown[] = { "", "Eule", "Euler b", "Euler aKarras", "Euler  Karras", "Euler Karras Karras", " Euler",
-        "Euler ", "LMS", "DPM++ 2M SDE", "k_dpmpp_2m_k", "Euler a\xC3\xA4" };
+        "Euler ", "DPM fast", "DPM++ 2M SDE Heun ", "k_dpmpp_2m_k", "k_dpm_2_ancestral_k", "Euler SGM", "Euler SGM  Uniform", "Euler _ka",
+        "Euler a\xC3\xA4" };
     udump_sampler_choice choice = { 0 };
     udump_error error;
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         assert_int_equal(udump_sampler_find(unknown[i], NULL, &choice, &error), UDUMP_ERROR_ARGUMENT);
         assert_string_equal(error.where, "sampler");
         assert_string_equal(error.what, "unknown sampler");
-        assert_string_equal(error.expected, "Euler a, Euler, DPM++ 2M or DDIM");
+        assert_string_equal(error.expected,
+            "Euler a, Euler, LMS, Heun, DPM2, DPM2 a, DPM++ 2S a, DPM++ 2M, DPM++ SDE, DPM++ 2M SDE, DPM++ 2M SDE Heun, DPM++ 3M SDE, "
+            "DDIM, PLMS, UniPC or LCM");
         assert_string_equal(error.found, unknown[i]);
     }
-    assert_int_equal(udump_sampler_find("Euler", "Exponential", &choice, &error), UDUMP_ERROR_ARGUMENT);
+    assert_int_equal(udump_sampler_find("Euler", "Exponentia", &choice, &error), UDUMP_ERROR_ARGUMENT);
     assert_string_equal(error.where, "schedule");
     assert_string_equal(error.what, "unknown schedule");
-    assert_string_equal(error.expected, "Automatic, Uniform or Karras");
-    assert_string_equal(error.found, "Exponential");
+    assert_string_equal(error.expected,
+        "Automatic, Uniform, Karras, Exponential, Polyexponential, SGM Uniform, KL Optimal, Simple, Normal, DDIM or Beta");
+    assert_string_equal(error.found, "Exponentia");
     assert_int_equal(udump_sampler_find("Euler Karras", "Uniform", &choice, &error), UDUMP_ERROR_ARGUMENT);
     assert_string_equal(error.where, "schedule");
     assert_string_equal(error.expected, "Karras");
@@ -194,6 +287,9 @@ int main(void) {
         cmocka_unit_test(schedules_equal_k_diffusion),
         cmocka_unit_test(ddim_timesteps_equal_the_webui),
         cmocka_unit_test(sigma_and_timestep_are_inverse),
+        cmocka_unit_test(schedules_fall),
+        cmocka_unit_test(levels_are_thinned_from_the_last),
+        cmocka_unit_test(beta_quantiles_are_exact),
         cmocka_unit_test(names_are_found),
         cmocka_unit_test(unknown_names_list_the_known),
     };

@@ -49,9 +49,9 @@ static udump_flow on_begin(void *user, const udump_run_info *run) {
 
 static udump_flow on_canvas(void *user, const udump_canvas *canvas) {
     struct result *r = user;
-    note(r, canvas->kind == UDUMP_CANVAS_AVERAGE ? 'a' : 'c');
-    r->averages += canvas->kind == UDUMP_CANVAS_AVERAGE;
-    r->canvases += canvas->kind == UDUMP_CANVAS_FEATURES;
+    note(r, canvas->average ? 'a' : 'c');
+    r->averages += canvas->average;
+    r->canvases += !canvas->average && canvas->place.kind == UDUMP_KIND_FEATURES;
     return r->stop_after_canvases && r->canvases >= r->stop_after_canvases ? UDUMP_STOP : UDUMP_CONTINUE;
 }
 
@@ -65,7 +65,8 @@ static udump_flow on_tensor(void *user, const udump_place *place, const udump_vi
     return UDUMP_CONTINUE;
 }
 
-static udump_flow on_image(void *user, int32_t image, const udump_picture *picture, const char *infotext) {
+static udump_flow on_image(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
+    (void)variant;
     struct result *r = user;
     r->images++;
     assert_int_equal(picture->width_px, SIDE_PX);
@@ -83,7 +84,7 @@ static udump_flow on_progress(void *user, const udump_progress *progress) {
 
 static udump_sink sink_of(struct result *r) {
     memset(r, 0, sizeof *r);
-    return (udump_sink){ sizeof(udump_sink), r, on_begin, on_canvas, on_tensor, on_image, on_progress };
+    return (udump_sink){ sizeof(udump_sink), r, on_begin, on_canvas, on_tensor, NULL, NULL, on_image, on_progress };
 }
 
 static udump_generate_options options_of(const char *prompt) {
@@ -393,8 +394,12 @@ static void test_bad_options(void **state) {
     expect_error(&o, UDUMP_ERROR_ARGUMENT, "no step is left");
     o = good, o.features = "", o.style.color = "rgb:v;v;foo(v)";
     expect_error(&o, UDUMP_ERROR_SYNTAX, "foo");
-    o = good, o.prompt = "a (red:1.2) circle";
-    expect_error(&o, UDUMP_ERROR_UNSUPPORTED, "column 3");
+    o = good, o.prompt = "a red AND circle";
+    expect_error(&o, UDUMP_ERROR_UNSUPPORTED, "column 7");
+    o = good, o.prompt = "a (~: IN99: red :~) circle";
+    expect_error(&o, UDUMP_ERROR_SYNTAX, "column 7");
+    o = good, o.diff = "";
+    expect_error(&o, UDUMP_ERROR_ARGUMENT, "no layer prompts");
     o = good, o.cfg = 1, o.features = "", o.side = UDUMP_SIDE_BOTH;
     expect_error(&o, UDUMP_ERROR_ARGUMENT, "uncond");
     o = good, o.struct_bytes = 0;
@@ -404,6 +409,33 @@ static void test_bad_options(void **state) {
     memcpy(noise.shape, shape, sizeof shape);
     o = good, o.noise = &noise;
     expect_error(&o, UDUMP_ERROR_ARGUMENT, "expected [1, 4, 8, 8], found [1, 4, 8, 9]");
+}
+
+/* Weights multiply rows of the encoding. The demo model's rows have no mean that could be restored. */
+static void test_emphasis_weighs_rows(void **state) {
+    (void)state;
+    udump_session *session = new_session();
+    udump_context *plain, *weighed, *two;
+    udump_view a, b;
+    assert_int_equal(udump_context_encode(session, "a red circle", &plain, NULL), UDUMP_OK);
+    assert_int_equal(udump_context_encode(session, "a (red:1.5) circle", &weighed, NULL), UDUMP_OK);
+    assert_int_equal(udump_context_encode(session, "a red circle BREAK a red circle", &two, NULL), UDUMP_OK);
+    assert_string_equal(udump_context_text(weighed), "a (red:1.5) circle");
+    assert_true(udump_context_columns(weighed)[2].weight == 1.5f);
+    udump_context_get_view(plain, &a);
+    udump_context_get_view(weighed, &b);
+    const float *from = a.data, *to = b.data;
+    for (int64_t i = 0; i < a.shape[0] * a.shape[1]; i++) assert_true(to[i] == from[i] * (i / a.shape[1] == 2 ? 1.5f : 1));
+    udump_context_get_view(two, &b);
+    assert_int_equal(b.shape[0], 154); /* two chunks, one after the other */
+    for (int64_t i = 0; i < 2 * a.shape[0] * a.shape[1]; i++) {
+        float gap = ((const float *)b.data)[i] - from[i % (a.shape[0] * a.shape[1])];
+        assert_true(gap < 1e-4f && gap > -1e-4f); /* a batch of two: sums in another order */
+    }
+    udump_context_release(plain);
+    udump_context_release(weighed);
+    udump_context_release(two);
+    udump_session_destroy(session);
 }
 
 static void test_model_tells_of_itself(void **state) {
@@ -437,6 +469,7 @@ static void test_model_tells_of_itself(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_emphasis_weighs_rows),
         cmocka_unit_test(test_model_tells_of_itself),
         cmocka_unit_test(test_capture_does_not_change_the_image),
         cmocka_unit_test(test_runs_repeat_and_prompts_matter),

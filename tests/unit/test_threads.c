@@ -20,11 +20,12 @@ struct worker {
 
 static udump_flow on_canvas(void *user, const udump_canvas *canvas) {
     struct worker *worker = user;
-    worker->canvases += canvas->kind == UDUMP_CANVAS_FEATURES;
+    worker->canvases += !canvas->average;
     return UDUMP_CONTINUE;
 }
 
-static udump_flow on_image(void *user, int32_t image, const udump_picture *picture, const char *infotext) {
+static udump_flow on_image(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
+    (void)variant;
     struct worker *worker = user;
     (void)image, (void)infotext;
     memcpy(worker->pixels, picture->pixels, BYTES);

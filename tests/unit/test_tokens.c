@@ -1,7 +1,7 @@
 /* The tokenizer against transformers' ids, the labels, and what a plain prompt is. */
 #include "text/bpe.h"
 #include "text/merges.h"
-#include "text/prompt.h"
+#include "text/chunks.h"
 #include "text/tokenizer.h"
 #include "unetdump.h"
 
@@ -152,14 +152,13 @@ static void refuses_what_is_not_utf8(void **state) {
         { "x\x80", 1, 1, 2, "the byte 0x80" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int32_t *ids, count, chunk[UDUMP_CHUNK_TOKENS];
+        int32_t *ids, count;
         udump_error error;
         assert_int_equal(udump_tokenize(cases[i].text, &ids, &count, &error), UDUMP_ERROR_ARGUMENT);
         assert_place(&error, UDUMP_ERROR_ARGUMENT, cases[i].offset, cases[i].line, cases[i].column);
         assert_string_equal(error.found, cases[i].found);
         assert_int_equal(udump_tokenize(cases[i].text, &ids, &count, NULL), UDUMP_ERROR_ARGUMENT);
         assert_int_equal(udump_tokens(cases[i].text, NULL, 0, &count, &error), UDUMP_ERROR_ARGUMENT);
-        assert_int_equal(udump_prompt_encode_ids(cases[i].text, chunk, NULL, &error), UDUMP_ERROR_ARGUMENT);
         assert_place(&error, UDUMP_ERROR_ARGUMENT, cases[i].offset, cases[i].line, cases[i].column);
     }
 }
@@ -238,65 +237,28 @@ static void public_tokens(void **state) {
     assert_int_equal(udump_tokens("a", tokens, -1, &count, &error), UDUMP_ERROR_ARGUMENT);
 }
 
-static void refuses_prompt_syntax(void **state) {
+static void one_fixed_prompt(void **state) {
     (void)state;
     static const struct {
         const char *prompt;
-        int64_t offset, line, column;
-        const char *found;
-    } cases[] = {
-        { "a (red:1.2) ball", 2, 1, 3, "(" },
-        { "a ) ball", 2, 1, 3, ")" },
-        { "[a|b]", 0, 1, 1, "[" },
-        { "a]", 1, 1, 2, "]" },
-        { "a \\(red\\)", 2, 1, 3, "\\" },
-        { "\xE7\x8A\xAC,\n\xC3\xA9 \\", 5, 2, 3, "\\" },
-        { "a cat AND a dog", 6, 1, 7, "AND" },
-        { "AND", 0, 1, 1, "AND" },
-        { "cat,AND.dog", 4, 1, 5, "AND" },
-        { "a\nBREAK b (c)", 2, 2, 1, "BREAK" },
-        { "a (~: IN00: b :~)", 2, 1, 3, "(~:" },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        udump_status status;
+    } refused[] = { { "[a|b]", UDUMP_ERROR_ARGUMENT }, { "[a:b:0.5]", UDUMP_ERROR_ARGUMENT }, { "a cat AND a dog", UDUMP_ERROR_UNSUPPORTED },
+        { "a (~: IN00: b :~)", UDUMP_ERROR_ARGUMENT }, { "a (~: IN00: b", UDUMP_ERROR_SYNTAX } };
+    int32_t count;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         udump_error error;
-        int32_t ids[UDUMP_CHUNK_TOKENS], used;
-        assert_int_equal(udump_prompt_check_plain(cases[i].prompt, &error), UDUMP_ERROR_UNSUPPORTED);
-        assert_place(&error, UDUMP_ERROR_UNSUPPORTED, cases[i].offset, cases[i].line, cases[i].column);
-        assert_string_equal(error.found, cases[i].found);
-        assert_int_equal(udump_prompt_encode_ids(cases[i].prompt, ids, &used, NULL), UDUMP_ERROR_UNSUPPORTED);
+        assert_int_equal(udump_tokens(refused[i].prompt, NULL, 0, &count, &error), refused[i].status);
+        assert_string_equal(error.where, "prompt");
     }
-    static const char *const plain[] = { "", "a red circle on a blue background", "BRAND ANDES AND_ _AND 1AND sAND and break BREAKS",
-        "\303\251AND AND\303\251", "a:1.2, {b} <c> ~: :~ 'd' \"e\" 100%", "Break And" };
-    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) assert_int_equal(udump_prompt_check_plain(plain[i], NULL), UDUMP_OK);
-}
-
-static void a_prompt_fills_one_chunk(void **state) {
-    (void)state;
-    int32_t ids[UDUMP_CHUNK_TOKENS], used = -1;
-    assert_int_equal(udump_prompt_encode_ids("a cute girl", ids, &used, NULL), UDUMP_OK);
-    assert_int_equal(used, 3);
-    static const int32_t expected[] = { 49406, 320, 2242, 1611 };
-    assert_memory_equal(ids, expected, sizeof expected);
-    for (int i = 4; i < UDUMP_CHUNK_TOKENS; i++) assert_int_equal(ids[i], 49407);
-
-    assert_int_equal(udump_prompt_encode_ids("", ids, &used, NULL), UDUMP_OK);
-    assert_int_equal(used, 0);
-    assert_int_equal(ids[0], 49406);
-    assert_int_equal(ids[1], 49407);
-
-    char text[200] = "";
-    for (int i = 0; i < 75; i++) strcat(text, "a ");
-    assert_int_equal(udump_prompt_encode_ids(text, ids, NULL, NULL), UDUMP_OK);
-    assert_int_equal(ids[75], 320);
-    assert_int_equal(ids[76], 49407);
-    strcat(text, "a");
-    udump_error error;
-    ids[0] = -7;
-    assert_int_equal(udump_prompt_encode_ids(text, ids, &used, &error), UDUMP_ERROR_UNSUPPORTED);
-    assert_int_equal(ids[0], -7);
-    assert_string_equal(error.where, "prompt");
-    assert_string_equal(error.expected, "at most 75 tokens");
-    assert_string_equal(error.found, "76 tokens");
+    udump_token tokens[4];
+    assert_int_equal(udump_tokens("a (red:1.5) [ball]", tokens, 4, &count, NULL), UDUMP_OK);
+    assert_int_equal(count, 3);
+    assert_true(tokens[0].weight == 1 && tokens[1].weight == 1.5f && tokens[2].weight == (float)(1 / 1.1));
+    assert_string_equal(tokens[1].text, "red");
+    assert_int_equal(udump_tokens("a BREAK \\(b\\)", tokens, 4, &count, NULL), UDUMP_OK);
+    assert_int_equal(count, 4);
+    assert_int_equal(tokens[1].column, 78);
+    assert_string_equal(tokens[1].text, "(");
 }
 
 int main(void) {
@@ -310,8 +272,7 @@ int main(void) {
         cmocka_unit_test(refuses_a_text_that_is_too_long),
         cmocka_unit_test(a_token_has_a_text),
         cmocka_unit_test(public_tokens),
-        cmocka_unit_test(refuses_prompt_syntax),
-        cmocka_unit_test(a_prompt_fills_one_chunk),
+        cmocka_unit_test(one_fixed_prompt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

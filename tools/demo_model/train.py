@@ -482,7 +482,7 @@ def main():
     parser.add_argument("--text-minutes", type=float, default=3)
     parser.add_argument("--vae-minutes", type=float, default=20)
     parser.add_argument("--decoder-minutes", type=float, default=10)
-    parser.add_argument("--unet-minutes", type=float, default=90)
+    parser.add_argument("--unet-minutes", type=float, default=135)
     parser.add_argument("--pictures", type=int, default=10240)
     parser.add_argument("--workers", type=int, default=2, help="processes for the U-Net, each of --threads")
     parser.add_argument("--batch", type=int, default=16)

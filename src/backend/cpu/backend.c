@@ -79,6 +79,11 @@ static void table_fill(void) {
     table.convert = udump_cpu_convert;
     table.upload = udump_cpu_upload;
     table.download = udump_cpu_download;
+    table.attention_maps = udump_cpu_attention_maps;
+    table.attention_rows = udump_cpu_attention_rows;
+    table.attention_summary = udump_cpu_attention_summary;
+    table.attention_covariance = udump_cpu_attention_covariance;
+    table.subtract = udump_cpu_subtract;
 }
 
 const udump_backend *udump_backend_cpu(void) {

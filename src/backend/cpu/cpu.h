@@ -60,5 +60,10 @@ void udump_cpu_embed_tokens(udump_exec *x, udump_tensor out, const udump_packed 
 void udump_cpu_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_cpu_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_cpu_download(udump_exec *x, float *host, udump_tensor in);
+void udump_cpu_attention_maps(udump_exec *x, const udump_attended *a, float *maps);
+void udump_cpu_attention_rows(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen, float *rows);
+void udump_cpu_attention_summary(udump_exec *x, const udump_attended *a, float *received, float *entropy);
+void udump_cpu_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z);
+void udump_cpu_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
 
 #endif

@@ -24,12 +24,45 @@ typedef struct udump_attend {
     float *scratch;       /* attend_scratch(d) floats, aligned to a cache line */
 } udump_attend;
 
+/* One head's probabilities P of one panel of queries, and what is wanted of them: results that are not are NULL. */
+typedef struct udump_look {
+    const void *q; /* [., d], q_stride elements apart */
+    udump_dtype dtype;
+    size_t q_stride;
+    const int32_t *chosen;   /* [queries], rows of q; NULL: the first ones */
+    size_t queries, d, keys; /* queries: 1 to udump_look_queries */
+    const float *k;          /* [keys in whole tiles, d] */
+    float *scratch;          /* udump_look_scratch floats, aligned to a cache line */
+
+    float *maps;        /* [keys, queries], maps_stride apart: P transposed */
+    size_t maps_stride;
+    float *rows;        /* [queries, keys]: P */
+    float *received;    /* [keys]: the sum over queries is added */
+    float *entropy;     /* [queries], in nats */
+    float *mean;        /* [keys in whole tiles, udump_look_queries]: P transposed, times share, is added; zeros where there is no query */
+    float share;
+} udump_look;
+
+/* y = M v and z += M^T y of one panel's rows of M. */
+typedef struct udump_look_covariance {
+    const float *mean; /* [keys in whole tiles, udump_look_queries]: M's rows, transposed */
+    const float *v;    /* [count in whole tiles, keys]: v transposed */
+    size_t queries, keys, count;
+    float *y;       /* [queries, count] */
+    float *z;       /* [keys in whole tiles, count in whole vectors] */
+    float *scratch; /* udump_look_covariance_scratch floats */
+} udump_look_covariance;
+
 typedef struct udump_kernels {
     const char *name;
-    size_t lanes; /* floats in a vector */
+    size_t lanes;     /* floats in a vector */
+    size_t tile_rows; /* rows of a matrix multiplied together */
 
     void (*convert)(void *out, udump_dtype out_dtype, const void *in, udump_dtype in_dtype, size_t count);
     void (*activate)(void *out, udump_dtype out_dtype, const void *in, udump_dtype in_dtype, size_t count, udump_activation activation);
+    /* out = a - b, or its absolute value; raw: the sums before any root. */
+    void (*subtract)(float *out, const void *a, udump_dtype a_dtype, const void *b, udump_dtype b_dtype, size_t count, bool absolute,
+        udump_difference *raw);
     /* Every row of c values to mean 0 and variance 1, scaled and shifted. */
     void (*layer_norm)(void *out, udump_dtype out_dtype, const void *in, udump_dtype in_dtype, size_t rows, size_t c, const float *scale,
         const float *shift, float eps);
@@ -46,6 +79,9 @@ typedef struct udump_kernels {
     void (*attend_pack)(
         const void *k, const void *v, udump_dtype dtype, size_t stride, size_t keys, size_t d, float *packed_k, float *packed_v);
     void (*attend)(const udump_attend *job);
+
+    void (*look)(const udump_look *job);
+    void (*look_covariance)(const udump_look_covariance *job);
 } udump_kernels;
 
 /* The best that this CPU runs. */
@@ -64,6 +100,24 @@ static inline size_t udump_attend_padded(const udump_kernels *kernels, size_t d)
 /* Floats of scratch that attend wants: scaled queries, scores, sums, and each query's maximum and total. */
 static inline size_t udump_attend_scratch(const udump_kernels *kernels, size_t d) {
     return UDUMP_ATTEND_QUERIES * (d + UDUMP_ATTEND_KEYS + udump_attend_padded(kernels, d) + 2);
+}
+
+/* Rows in whole tiles. */
+static inline size_t udump_tiled(const udump_kernels *kernels, size_t rows) {
+    return (rows + kernels->tile_rows - 1) / kernels->tile_rows * kernels->tile_rows;
+}
+
+/* Queries in a panel. */
+static inline size_t udump_look_queries(const udump_kernels *kernels) { return 3 * kernels->lanes; }
+
+/* Scaled queries, and the panel's probabilities. */
+static inline size_t udump_look_scratch(const udump_kernels *kernels, size_t d, size_t keys) {
+    return udump_look_queries(kernels) * (d + udump_tiled(kernels, keys));
+}
+
+/* The panel's y, and its transpose. */
+static inline size_t udump_look_covariance_scratch(const udump_kernels *kernels, size_t count) {
+    return udump_look_queries(kernels) * (udump_tiled(kernels, count) + udump_attend_padded(kernels, count));
 }
 
 #endif

@@ -59,16 +59,17 @@ INLINE vf attend_softmax(float *scores, size_t seen, size_t keys, float *largest
     return factor;
 }
 
-/* sums[rows, padded] += scores[rows, keys] * v[keys, padded] */
-INLINE void attend_values(const float *scores, size_t rows, size_t keys, const float *v, size_t padded, float *sums) {
-    for (size_t column = 0; column < padded;) {
-        size_t left = (padded - column) / LANES, take = left == 4 || left == 2 ? 2 : left < 3 ? 1 : 3;
+/* c[rows, columns] (+)= a[rows, depth] * b[depth, columns]: columns in whole vectors, and rows are made up to whole tiles. */
+INLINE void tiles(size_t rows, size_t depth, const float *a, size_t a_stride, const float *b, size_t b_stride, float *c, size_t c_stride,
+    size_t columns, bool add) {
+    for (size_t column = 0; column < columns;) {
+        size_t left = (columns - column) / LANES, take = left == 4 || left == 2 ? 2 : left < 3 ? 1 : 3;
         for (size_t r = 0; r < rows; r += TILE_ROWS) {
-            const float *a = scores + r * UDUMP_ATTEND_KEYS, *b = v + column;
-            float *c = sums + r * padded + column;
-            if (take == 3) tile(3, keys, a, UDUMP_ATTEND_KEYS, b, padded, c, padded, true);
-            else if (take == 2) tile(2, keys, a, UDUMP_ATTEND_KEYS, b, padded, c, padded, true);
-            else tile(1, keys, a, UDUMP_ATTEND_KEYS, b, padded, c, padded, true);
+            const float *top = a + r * a_stride, *right = b + column;
+            float *to = c + r * c_stride + column;
+            if (take == 3) tile(3, depth, top, a_stride, right, b_stride, to, c_stride, add);
+            else if (take == 2) tile(2, depth, top, a_stride, right, b_stride, to, c_stride, add);
+            else tile(1, depth, top, a_stride, right, b_stride, to, c_stride, add);
         }
         column += take * LANES;
     }
@@ -117,7 +118,7 @@ INLINE void attend_block(
         vf factor = attend_softmax(scores, seen, keys, s->largest + r, s->total + r);
         for (size_t i = 0; i < padded; i += LANES) store_f32(s->sums + r * padded + i, load_f32(s->sums + r * padded + i) * factor);
     }
-    attend_values(s->scores, rows, keys, v, padded, s->sums);
+    tiles(rows, keys, s->scores, UDUMP_ATTEND_KEYS, v, padded, s->sums, padded, padded, true);
 }
 
 static void attend(const udump_attend *job) {

@@ -12,6 +12,8 @@ typedef float vf __attribute__((vector_size(LANES * 4)));
 typedef int32_t vi __attribute__((vector_size(LANES * 4)));
 typedef uint32_t vu __attribute__((vector_size(LANES * 4)));
 typedef uint16_t vh __attribute__((vector_size(LANES * 2)));
+typedef float vn __attribute__((vector_size(LANES * 2))); /* half a vector */
+typedef double vd __attribute__((vector_size(LANES * 4)));
 
 /* ---------------------------------------------------------------- vectors */
 
@@ -170,6 +172,63 @@ static void convert(void *out, udump_dtype out_dtype, const void *in, udump_dtyp
     activate(out, out_dtype, in, in_dtype, count, UDUMP_ACTIVATION_NONE);
 }
 
+struct differences {
+    vd squares, a_squares, b_squares, products;
+    vf most; /* once NaN, always NaN */
+};
+
+INLINE vd doubles(vf v, int half) {
+    vn part;
+    memcpy(&part, (const float *)&v + half * (LANES / 2), sizeof part);
+    return __builtin_convertvector(part, vd);
+}
+
+INLINE vf difference_of(vf a, vf b, bool absolute, struct differences *sums) {
+    vf off = a - b, size = (vf)((vi)off & 0x7FFFFFFF);
+    for (int half = 0; half < 2; half++) {
+        vd left = doubles(a, half), right = doubles(b, half), apart = doubles(off, half);
+        sums->squares += apart * apart;
+        sums->a_squares += left * left;
+        sums->b_squares += right * right;
+        sums->products += left * right;
+    }
+    sums->most = choose((size > sums->most) | (size != size), size, sums->most);
+    return absolute ? size : off;
+}
+
+INLINE double double_sum_of(vd v) {
+    double lanes[LANES / 2], sum = 0;
+    memcpy(lanes, &v, sizeof v);
+    for (int i = 0; i < LANES / 2; i++) sum += lanes[i];
+    return sum;
+}
+
+INLINE void subtract_of(float *out, const void *a, udump_dtype a_dtype, const void *b, udump_dtype b_dtype, size_t count, bool absolute,
+    udump_difference *raw) {
+    struct differences sums = { 0 };
+    float most[LANES];
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) store_f32(out + i, difference_of(load(a, a_dtype, i), load(b, b_dtype, i), absolute, &sums));
+    if (i < count) {
+        vf off = difference_of(load_part(a, a_dtype, i, count - i), load_part(b, b_dtype, i, count - i), absolute, &sums);
+        store_part(out, UDUMP_F32, i, off, count - i);
+    }
+    *raw = (udump_difference){ .l2 = double_sum_of(sums.squares),
+        .a_l2 = double_sum_of(sums.a_squares),
+        .b_l2 = double_sum_of(sums.b_squares),
+        .dot = double_sum_of(sums.products) };
+    store_f32(most, sums.most);
+    for (int lane = 0; lane < LANES; lane++)
+        if ((double)most[lane] > raw->max || most[lane] != most[lane]) raw->max = (double)most[lane];
+}
+
+static void subtract(float *out, const void *a, udump_dtype a_dtype, const void *b, udump_dtype b_dtype, size_t count, bool absolute,
+    udump_difference *raw) {
+#define BODY(first, second) subtract_of(out, a, first, b, second, count, absolute, raw)
+    FOR_DTYPES(a_dtype, b_dtype, BODY);
+#undef BODY
+}
+
 /* ---------------------------------------------------------------- norms */
 
 /* Sum of f(x) over a row, f(x) = x - centre, squared if squared. */
@@ -324,9 +383,11 @@ static void group_apply(void *out, udump_dtype out_dtype, const void *in, udump_
 /* ---------------------------------------------------------------- attention */
 
 #include "backend/cpu/kernels_attend.h"
+#include "backend/cpu/kernels_look.h"
 
 #define KERNELS(kernels_name)                                                                                        \
     {                                                                                                                \
-        .name = kernels_name, .lanes = LANES, .convert = convert, .activate = activate, .layer_norm = layer_norm,    \
-        .group_moments = group_moments, .group_apply = group_apply, .attend_pack = attend_pack, .attend = attend,    \
+        .name = kernels_name, .lanes = LANES, .tile_rows = TILE_ROWS, .convert = convert, .activate = activate,      \
+        .subtract = subtract, .layer_norm = layer_norm, .group_moments = group_moments, .group_apply = group_apply,  \
+        .attend_pack = attend_pack, .attend = attend, .look = look, .look_covariance = look_covariance,              \
     }

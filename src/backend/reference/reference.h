@@ -60,5 +60,12 @@ void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor c
 void udump_reference_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_reference_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_reference_download(udump_exec *x, float *host, udump_tensor in);
+void udump_reference_attention_maps(udump_exec *x, const udump_attended *a, float *maps);
+void udump_reference_attention_rows(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen, float *rows);
+void udump_reference_attention_summary(udump_exec *x, const udump_attended *a, float *received, float *entropy);
+void udump_reference_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z);
+/* What is NaN anywhere is NaN in each field that it touches. */
+void udump_reference_subtract(
+    udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
 
 #endif

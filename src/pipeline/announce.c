@@ -1,0 +1,109 @@
+/* What a run tells its sink before the first step. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "pipeline/session.h"
+
+/* What the info points to. */
+struct lists {
+    udump_run_context *contexts;
+    udump_run_prompt *prompts;
+    const char **skipped;
+};
+
+static void lists_free(struct lists *lists) {
+    free(lists->contexts);
+    free(lists->prompts);
+    free(lists->skipped);
+}
+
+static void list_contexts(const udump_run *run, struct lists *lists, udump_run_info *info) {
+    info->context_count = run->conditioning.context_count;
+    info->contexts = lists->contexts;
+    for (int32_t i = 0; i < info->context_count; i++) {
+        const udump_context *context = run->conditioning.contexts[i];
+        lists->contexts[i] = (udump_run_context){ context->text, context->tokens, context->columns };
+    }
+}
+
+/* Of the first image: one for each table, side, variant and block. */
+static void list_prompts(udump_session *session, struct lists *lists, udump_run_info *info) {
+    udump_run *run = &session->run;
+    const udump_conditioning *c = &run->conditioning;
+    udump_run_prompt *next = lists->prompts;
+    for (int32_t table = 0; table < c->table_count; table++)
+        for (int32_t row = 0; row < c->rows; row += run->sizes.images)
+            for (int32_t block = 0; block < c->blocks; block++, next++)
+                *next = (udump_run_prompt){ .block = session->model->unet.blocks[block].name,
+                    .side = row / run->sizes.latents ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND,
+                    .variant = row / run->sizes.images % run->sizes.variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED,
+                    .context = c->which[udump_conditioning_entry(c, table, block, row)],
+                    .until = c->until[table] };
+    info->prompts = lists->prompts;
+    info->prompt_count = (int32_t)(next - lists->prompts);
+}
+
+static void list_skipped(const udump_session *session, struct lists *lists, udump_run_info *info) {
+    const udump_unet *unet = &session->model->unet;
+    const udump_selection *attention = &session->run.look.attention;
+    for (int32_t block = 0; attention->any && block < unet->block_count; block++)
+        if (attention->blocks[block] && !unet->blocks[block].depth) lists->skipped[info->skipped_count++] = unet->blocks[block].name;
+    info->skipped = lists->skipped;
+}
+
+static void describe(udump_session *session, udump_run_info *info) {
+    udump_run *run = &session->run;
+    const udump_look_totals *totals = &run->look.totals;
+    int64_t images = run->sink.image ? run->sizes.latents : 0;
+    udump_model_info model;
+    udump_model_get_info(session->model, &model);
+    *info = (udump_run_info){ .prompt = run->prompt,
+        .negative_prompt = run->negative_prompt,
+        .sampler = run->choice.sampler->name,
+        .schedule = run->choice.sampler->own_timesteps ? run->choice.sampler->name : udump_schedule_name(run->choice.schedule),
+        .rng = run->rng_name,
+        .model = session->model->name,
+        .model_hash = "",
+        .device = model.device,
+        .precision = model.precision,
+        .infotext = run->infotexts[0],
+        .seed = run->seed,
+        .cfg = run->sizes.cfg,
+        .width_px = run->sizes.width_px,
+        .height_px = run->sizes.height_px,
+        .steps = run->sampling.steps,
+        .batch_size = run->sizes.images,
+        .evaluations = run->sampling.evaluation_count,
+        .variants = run->sizes.variants,
+        .words = (const char *const *)run->look.words.names,
+        .word_count = run->look.words.count,
+        .picture_count = totals->pictures + images,
+        .picture_bytes = totals->picture_bytes + images * run->sizes.width_px * run->sizes.height_px * 3,
+        .tensor_count = totals->tensors,
+        .tensor_bytes = totals->tensor_bytes,
+        .tensor_tile_count = totals->tensor_tiles };
+}
+
+udump_status udump_run_announce(udump_session *session, udump_error *error) {
+    udump_run *run = &session->run;
+    const udump_conditioning *c = &run->conditioning;
+    if (!run->sink.begin) return UDUMP_OK;
+    size_t prompts = (size_t)c->table_count * (size_t)c->blocks * (size_t)c->rows;
+    struct lists lists = { .contexts = malloc((size_t)c->context_count * sizeof *lists.contexts),
+        .prompts = malloc(prompts * sizeof *lists.prompts),
+        .skipped = malloc((size_t)c->blocks * sizeof(*lists.skipped)) };
+    udump_run_info info;
+    udump_status status = UDUMP_OK;
+    if (!lists.contexts || !lists.prompts || !lists.skipped) status = udump_fail_memory(error, "run info", prompts * sizeof *lists.prompts);
+    if (!status) {
+        describe(session, &info);
+        list_contexts(run, &lists, &info);
+        list_prompts(session, &lists, &info);
+        list_skipped(session, &lists, &info);
+        if (run->sink.begin(run->sink.user, &info) == UDUMP_STOP)
+            status = udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback");
+    }
+    lists_free(&lists);
+    return status;
+}

@@ -1,0 +1,129 @@
+/* Words: the maps of their tokens at one block and step, and the heat that these add up to (DAAM: Tang et al. 2022). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "pipeline/show.h"
+#include "render/overlay.h"
+#include "render/resize.h"
+
+udump_status udump_heat_create(udump_heat *heat, const udump_look *look, int32_t h, int32_t w, udump_error *error) {
+    size_t rows = (size_t)look->sides * (size_t)look->variants * (size_t)look->images, entries = rows * (size_t)look->words.count,
+           area = (size_t)h * (size_t)w;
+    heat->h = h;
+    heat->w = w;
+    heat->sums = calloc(entries, area * sizeof *heat->sums);
+    heat->counts = calloc(entries, sizeof *heat->counts);
+    heat->resized = malloc(area * sizeof *heat->resized);
+    if (heat->sums && heat->counts && heat->resized) return UDUMP_OK;
+    return udump_fail_memory(error, "attention words", entries * area * sizeof *heat->sums);
+}
+
+void udump_heat_free(udump_heat *heat) {
+    free(heat->sums);
+    free(heat->counts);
+    free(heat->resized);
+    *heat = (udump_heat){ 0 };
+}
+
+uint64_t udump_row_words(const udump_look *look, int32_t block, int32_t row) {
+    return look->worded ? look->worded[block * look->conditioning->rows + row] : 0;
+}
+
+/* A bit for each word that the row's heat is of. */
+static uint64_t warm_words(const udump_look *look, int32_t row) {
+    uint64_t words = 0;
+    for (int32_t block = 0; block < look->unet->block_count; block++)
+        if (look->attention.blocks[block] && look->unet->blocks[block].depth) words |= udump_row_words(look, block, row);
+    return words;
+}
+
+/* Adds the marked tokens of all heads to map: [heads, tokens, area] to [area], the mean over heads. */
+static void gather(const udump_shown *maps, const uint8_t *marks, float *map) {
+    size_t area = (size_t)maps->tiles.h * (size_t)maps->tiles.w, tokens = (size_t)maps->columns, heads = (size_t)maps->heads;
+    memset(map, 0, area * sizeof *map);
+    for (size_t tile = 0; tile < heads * tokens; tile++) {
+        const float *from = (const float *)maps->tiles.data + tile * area;
+        for (size_t i = 0; marks[tile % tokens] && i < area; i++) map[i] += from[i] / (float)heads;
+    }
+}
+
+static void warm(udump_heat *heat, size_t entry, const float *map, int32_t h, int32_t w) {
+    size_t area = (size_t)heat->h * (size_t)heat->w;
+    udump_resize_bicubic(map, h, w, heat->resized, heat->h, heat->w);
+    for (size_t i = 0; i < area; i++) heat->sums[entry * area + i] += heat->resized[i] > 0 ? heat->resized[i] : 0;
+    heat->counts[entry]++;
+}
+
+void udump_look_at_words(udump_look *look, udump_exec *x, const udump_shown *maps, int32_t row) {
+    size_t mark = udump_arena_mark(x);
+    int32_t h = maps->tiles.h, w = maps->tiles.w, words = look->words.count;
+    udump_tensor map_tensor = udump_tensor_new(x, UDUMP_F32, 1, words, h, w),
+                 marks_tensor = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, maps->columns / 4 + 1);
+    float *all = x->dry || x->status ? NULL : udump_tensor_data(x, map_tensor);
+    for (int32_t word = 0; all && word < words; word++) {
+        uint8_t *marks = udump_tensor_data(x, marks_tensor);
+        float *map = all + (size_t)word * (size_t)h * (size_t)w;
+        int32_t found = udump_words_mark(&look->words, word, look->conditioning->contexts[maps->place.context], marks);
+        gather(maps, marks, map);
+        if (found) warm(&look->heat, (size_t)(row * words + word), map, h, w);
+    }
+    udump_shown shown = udump_shown_maps(&maps->place, all, words, 0, h, w);
+    shown.place.kind = UDUMP_KIND_WORDS;
+    shown.columns = words;
+    shown.no_average = true;
+    shown.times = maps->times;
+    udump_show(look, x, &shown);
+    udump_arena_release(x, mark);
+}
+
+/* The row's heat becomes the mean. */
+static void cool(udump_heat *heat, int32_t row, int32_t words) {
+    size_t area = (size_t)heat->h * (size_t)heat->w;
+    for (size_t entry = (size_t)(row * words); entry < (size_t)((row + 1) * words); entry++) {
+        for (size_t i = 0; i < area && heat->counts[entry]; i++) heat->sums[entry * area + i] /= (float)heat->counts[entry];
+        heat->counts[entry] = 0;
+    }
+}
+
+static void show_overlay(udump_look *look, udump_exec *x, udump_place *place, const float *map, const udump_picture *picture) {
+    size_t mark = udump_arena_mark(x);
+    int32_t w = look->width_px, h = look->height_px;
+    udump_tensor values_tensor = udump_tensor_new(x, UDUMP_F32, 1, h, w, 1), pixels_tensor = udump_tensor_new(x, UDUMP_F32, 1, h, w, 1);
+    udump_picture drawn = { NULL, w, h, 3, (size_t)w * 3 };
+    if (!x->dry && !udump_exec_stopped(x)) {
+        float *values = udump_tensor_data(x, values_tensor);
+        uint8_t *pixels = udump_tensor_data(x, pixels_tensor);
+        udump_resize_bicubic(map, look->heat.h, look->heat.w, values, h, w);
+        udump_overlay_draw(picture, values, pixels);
+        drawn.pixels = pixels;
+    }
+    place->kind = UDUMP_KIND_OVERLAY;
+    udump_show_picture(look, x, place, &drawn);
+    udump_arena_release(x, mark);
+}
+
+static void show_heat(udump_look *look, udump_exec *x, int32_t row, const udump_picture *picture) {
+    size_t area = (size_t)look->heat.h * (size_t)look->heat.w;
+    int32_t words = look->words.count;
+    const float *maps = look->heat.sums + (size_t)(row * words) * area;
+    udump_place tap = { .kind = UDUMP_KIND_HEAT, .block = "", .block_index = -1, .context = -1 };
+    udump_place place = udump_place_of_row(look, &tap, row);
+    if (!x->dry) cool(&look->heat, row, words);
+    udump_shown shown = udump_shown_maps(&place, maps, words, 0, look->heat.h, look->heat.w);
+    shown.columns = words;
+    shown.no_average = true;
+    shown.times = 1;
+    udump_show(look, x, &shown);
+    for (int32_t word = 0; word < words; word++) {
+        if (!(warm_words(look, row) >> word & 1)) continue;
+        place.word = look->words.names[word];
+        show_overlay(look, x, &place, maps + (size_t)word * area, picture);
+    }
+}
+
+void udump_look_finish(udump_look *look, udump_exec *x, int32_t latent, const udump_picture *picture) {
+    int32_t latents = look->variants * look->images;
+    for (int32_t row = latent; row < look->sides * latents; row += latents)
+        if (udump_row_wanted(look, row) && warm_words(look, row)) show_heat(look, x, row, picture);
+}

@@ -1,0 +1,41 @@
+#include <math.h>
+
+#include "sample/sampler.h"
+
+static double middle_of(const udump_sampling *s, int32_t index, double *down, double *up) {
+    udump_sampling_ancestral_step(s->sigmas[index], s->sigmas[index + 1], s->eta, down, up);
+    return sqrt(s->sigmas[index] * *down);
+}
+
+/* The second evaluation is halfway, in log sigma, to what is stepped down to. */
+static int32_t stages(const udump_sampling *s, int32_t index, double *sigmas) {
+    double down, up;
+    sigmas[0] = s->sigmas[index];
+    sigmas[1] = middle_of(s, index, &down, &up);
+    return sigmas[1] > 0 ? 2 : 1;
+}
+
+/* k-diffusion: sample_dpm_2_ancestral: DPM2's step to `down`, then noise. */
+static void step(udump_sampling *s, int32_t index, const udump_denoiser *denoiser) {
+    double sigma = s->sigmas[index], down, up, middle = middle_of(s, index, &down, &up);
+    udump_tensor eps = udump_sampling_predict(s, index, 0, s->latent, denoiser), ahead = s->history[0];
+    udump_sampling_combine(s, down > 0 ? ahead : s->latent, 2, (udump_tensor[]){ s->latent, eps }, (double[]){ 1, middle - sigma });
+    if (down == 0) return;
+    eps = udump_sampling_predict(s, index, 1, ahead, denoiser);
+    if (s->noisy) udump_sampling_draw(s);
+    udump_sampling_combine(
+        s, s->latent, s->noisy ? 3 : 2, (udump_tensor[]){ s->latent, eps, s->noise }, (double[]){ 1, down - sigma, s->s_noise * up });
+}
+
+const udump_sampler udump_sampler_dpm2_a = {
+    .name = "DPM2 a",
+    .aliases = { "k_dpm_2_a", "k_dpm_2_ancestral", "dpm_2_ancestral" },
+    .automatic = UDUMP_SCHEDULE_KARRAS,
+    .discards_level = true,
+    .noise = UDUMP_NOISE_DRAWN,
+    .takes_eta = true,
+    .eta = 1,
+    .history = 1,
+    .stages = stages,
+    .step = step,
+};

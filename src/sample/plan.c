@@ -1,0 +1,124 @@
+#include "sample/plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/status.h"
+
+/* Latent consistency models (Luo et al. 2023) are distilled on 50 of the levels, every 20th of 1000 from the last down. */
+enum { LCM_LEVELS = 50 };
+
+static int32_t lcm_stride(const udump_noise_levels *levels) { return levels->count > LCM_LEVELS ? levels->count / LCM_LEVELS : 1; }
+static int32_t lcm_count(const udump_noise_levels *levels) { return levels->count < LCM_LEVELS ? levels->count : LCM_LEVELS; }
+
+/* The model's noise level at a timestep between the training levels, as UniPC's authors have it (and DPM-Solver's): log alpha, half the
+ * logarithm of the running product, is linear in between. */
+static double between_alphas(const udump_noise_levels *levels, double timestep) {
+    int32_t low = (int32_t)timestep, high = low + 1 < levels->count ? low + 1 : low;
+    double weight = timestep - low;
+    double alpha = exp((1 - weight) * log((double)levels->alphas_cumprod[low]) + weight * log((double)levels->alphas_cumprod[high]));
+    return sqrt((1 - alpha) / alpha);
+}
+
+static double unipc_timestep(const udump_sampling *s, int32_t i) { return (s->levels->count - 1) * (1 - (double)i / s->steps); }
+
+/* Returns the number of steps; fills sigmas [steps + 1], and one behind them where a level is discarded, unless it is NULL. */
+static int32_t list_scheduled(const udump_noise_levels *levels, const udump_sampling_options *options, double *sigmas) {
+    bool discards = options->choice.sampler->discards_level;
+    int32_t length = udump_schedule_sigmas(levels, options->choice.schedule, options->steps + discards, sigmas);
+    if (!discards || length == 1) return length; /* the only level stays */
+    if (sigmas) sigmas[length - 1] = sigmas[length];
+    return length - 1;
+}
+
+static udump_status plan_schedule(
+    udump_sampling *s, const udump_noise_levels *levels, const udump_sampling_options *options, udump_error *error) {
+    s->steps = list_scheduled(levels, options, NULL);
+    s->sigmas = malloc(((size_t)s->steps + 2) * sizeof *s->sigmas);
+    if (!s->sigmas) return udump_fail_memory(error, "sigmas", ((size_t)s->steps + 2) * sizeof *s->sigmas);
+    list_scheduled(levels, options, s->sigmas);
+    return UDUMP_OK;
+}
+
+static udump_status plan_lcm(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    udump_noise_levels few;
+    udump_status status = udump_noise_levels_thin(s->levels, lcm_count(s->levels), lcm_stride(s->levels), &few, error);
+    if (!status) status = plan_schedule(s, &few, options, error);
+    udump_noise_levels_free(&few);
+    return status;
+}
+
+/* The list's timesteps rise; they are walked from the end. A list of one leads to level 0. */
+static udump_status plan_timesteps(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    int32_t length = udump_schedule_timesteps(s->levels, options->steps, NULL);
+    int32_t *timesteps = malloc((size_t)length * sizeof *timesteps);
+    s->steps = length > 1 ? length - 1 : 1;
+    s->sigmas = malloc(((size_t)s->steps + 1) * sizeof *s->sigmas);
+    if (timesteps && s->sigmas) {
+        udump_schedule_timesteps(s->levels, options->steps, timesteps);
+        for (int32_t i = 0; i <= s->steps; i++) s->sigmas[i] = s->levels->sigmas[i < length ? timesteps[length - 1 - i] : 0];
+    }
+    free(timesteps);
+    return timesteps && s->sigmas ? UDUMP_OK : udump_fail_memory(error, "timesteps", (size_t)length * sizeof *timesteps);
+}
+
+static udump_status plan_unipc(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    s->steps = udump_schedule_timesteps(s->levels, options->steps, NULL);
+    s->sigmas = malloc(((size_t)s->steps + 1) * sizeof *s->sigmas);
+    if (!s->sigmas) return udump_fail_memory(error, "sigmas", ((size_t)s->steps + 1) * sizeof *s->sigmas);
+    for (int32_t i = 0; i <= s->steps; i++) s->sigmas[i] = between_alphas(s->levels, unipc_timestep(s, i));
+    return UDUMP_OK;
+}
+
+/* The nearest in log sigma of LCM's levels, as the model was trained on no others. Schedules do go through the middle between two: there
+ * float32 decides, or the lower level. */
+static double lcm_timestep(const udump_noise_levels *levels, double sigma) {
+    int32_t nearest = levels->count - 1;
+    float log_sigma = (float)log(sigma), distance = INFINITY;
+    for (int32_t i = 0, at = nearest; i < lcm_count(levels); i++, at -= lcm_stride(levels)) {
+        float here = fabsf(log_sigma - udump_level_log_sigma(levels, at));
+        if (here > distance) continue;
+        distance = here;
+        nearest = at;
+    }
+    return nearest;
+}
+
+static double timestep_of(const udump_sampling *s, int32_t step, double sigma) {
+    if (s->sampler->levels == UDUMP_LEVELS_LCM) return lcm_timestep(s->levels, sigma);
+    if (s->sampler->levels == UDUMP_LEVELS_UNIPC) return unipc_timestep(s, step);
+    return udump_sigma_to_timestep(s->levels, sigma);
+}
+
+static int32_t stages_of(const udump_sampling *s, int32_t step, double *sigmas) {
+    if (s->sampler->stages) return s->sampler->stages(s, step, sigmas);
+    sigmas[0] = s->sigmas[step];
+    return 1;
+}
+
+static udump_status plan_evaluations(udump_sampling *s, udump_error *error) {
+    size_t most = (size_t)s->steps * UDUMP_SAMPLER_STAGES_MAX;
+    s->evaluations = malloc(most * sizeof *s->evaluations);
+    s->firsts = malloc((size_t)s->steps * sizeof *s->firsts);
+    if (!s->evaluations || !s->firsts) return udump_fail_memory(error, "evaluations", most * sizeof *s->evaluations);
+    for (int32_t step = 0; step < s->steps; step++) {
+        double sigmas[UDUMP_SAMPLER_STAGES_MAX];
+        int32_t stages = stages_of(s, step, sigmas);
+        s->firsts[step] = s->evaluation_count;
+        for (int32_t stage = 0; stage < stages; stage++, s->evaluation_count++)
+            s->evaluations[s->evaluation_count] = (udump_evaluation){ s->evaluation_count, step, sigmas[stage],
+                timestep_of(s, step, sigmas[stage]), s->sampler->own_timesteps ? 1 : 1 / hypot(1, sigmas[stage]) };
+    }
+    return UDUMP_OK;
+}
+
+udump_status udump_sampling_plan(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    udump_status status = UDUMP_OK;
+    switch (s->sampler->levels) {
+    case UDUMP_LEVELS_SCHEDULE: status = plan_schedule(s, s->levels, options, error); break;
+    case UDUMP_LEVELS_LCM: status = plan_lcm(s, options, error); break;
+    case UDUMP_LEVELS_TIMESTEPS: status = plan_timesteps(s, options, error); break;
+    case UDUMP_LEVELS_UNIPC: status = plan_unipc(s, options, error); break;
+    }
+    return status ? status : plan_evaluations(s, error);
+}

@@ -1,0 +1,82 @@
+/* Any bytes as a prompt: layer prompts, schedules, emphasis, chunks. What must hold is said where it is checked. */
+#include "text/chunks.h"
+#include "text/emphasis.h"
+#include "text/layer_prompt.h"
+#include "text/prompt_schedule.h"
+#include "text/utf8.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { STEPS = 7 };
+
+static void must(bool holds) {
+    if (!holds) abort();
+}
+
+static bool is_utf8(const char *text) { return udump_utf8_check(text, strlen(text), "", NULL) == UDUMP_OK; }
+
+/* Every chunk has its start and end; weights are numbers of the prompt's own tokens alone. */
+static void check_chunks(const udump_prompt_piece *pieces, int32_t count) {
+    udump_chunks chunks;
+    if (udump_chunks_make(pieces, count, &chunks, NULL)) return;
+    must(chunks.count >= 1 && chunks.count <= UDUMP_CHUNKS_MOST);
+    for (int32_t i = 0; i < chunks.count * UDUMP_CHUNK_TOKENS; i++) {
+        int32_t place = i % UDUMP_CHUNK_TOKENS;
+        must(chunks.ids[i] >= 0 && chunks.ids[i] <= 49407 && is_utf8(chunks.columns[i].text));
+        if (place == 0) must(chunks.ids[i] == 49406 && chunks.weights[i] == 1);
+        if (place == UDUMP_CHUNK_TOKENS - 1) must(chunks.ids[i] == 49407 && chunks.weights[i] == 1);
+    }
+    udump_chunks_free(&chunks);
+}
+
+/* Pieces are UTF-8, and no two neighbours have the same weight. */
+static void check_emphasis(const char *text) {
+    udump_prompt_piece *pieces;
+    int32_t count;
+    must(udump_emphasis_parse(text, &pieces, &count, NULL) == UDUMP_OK && count >= 1);
+    for (int32_t i = 0; i < count; i++) {
+        must(is_utf8(pieces[i].text) && !isnan(pieces[i].weight));
+        if (i) must(pieces[i].weight != pieces[i - 1].weight);
+    }
+    check_chunks(pieces, count);
+    udump_emphasis_free(pieces, count);
+}
+
+/* Entries rise to the last step. */
+static void check_schedule(const char *text) {
+    udump_scheduled_text *entries;
+    int32_t count;
+    must(udump_prompt_schedule_parse(text, STEPS, &entries, &count, NULL) == UDUMP_OK && count >= 1 && entries[count - 1].until == STEPS);
+    for (int32_t i = 0; i < count; i++) {
+        must(is_utf8(entries[i].text) && strlen(entries[i].text) <= strlen(text) && entries[i].until > (i ? entries[i - 1].until : 0));
+        check_emphasis(entries[i].text);
+    }
+    udump_prompt_schedule_free(entries, count);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    char *text = malloc(size + 1);
+    if (!text) return 0;
+    memcpy(text, data, size);
+    text[size] = 0;
+    udump_layer_prompts prompts;
+    udump_error error;
+    udump_status status = udump_layer_prompts_parse(&udump_sd1_blocks, text, &prompts, &error);
+    if (status == UDUMP_OK) {
+        must(prompts.count == UDUMP_SD1_BLOCKS);
+        for (int32_t i = 0; i < prompts.count; i++) {
+            must(is_utf8(prompts.texts[i]) && strlen(prompts.texts[i]) <= size);
+            if (i == 0 || strcmp(prompts.texts[i], prompts.texts[i - 1]) != 0) check_schedule(prompts.texts[i]);
+        }
+        must(is_utf8(prompts.erased));
+        udump_layer_prompts_free(&prompts);
+    } else if (status == UDUMP_ERROR_SYNTAX) {
+        must(error.offset >= 0 && error.offset <= (int64_t)size && error.line >= 1 && error.column >= 1 && error.expected[0]);
+    }
+    free(text);
+    return 0;
+}
