@@ -152,7 +152,7 @@ static double norm_of(const double *x, size_t n) {
 static void check_components(const recording *r, const char *block) {
     const kept_tensor *map = need_tensor(r, UDUMP_KIND_SELF_MAP, block, 1), *pca = need_tensor(r, UDUMP_KIND_SELF_PCA, block, 1);
     size_t heads = (size_t)map->shape.shape[0], n = (size_t)map->shape.shape[1];
-    double *a = calloc(n * n, sizeof *a), *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y), *scratch = malloc(n * sizeof *scratch);
+    double *a = calloc(n * n, sizeof *a), *x = calloc(n, sizeof *x), *y = calloc(n, sizeof *y), *scratch = calloc(n, sizeof *scratch);
     assert_true(a && x && y && scratch);
     for (size_t k = 0; k < n; k++) {
         double mean = 0;
