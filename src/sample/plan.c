@@ -97,9 +97,9 @@ static int32_t stages_of(const udump_sampling *s, int32_t step, double *sigmas) 
 }
 
 static udump_status plan_evaluations(udump_sampling *s, udump_error *error) {
-    size_t most = (size_t)s->steps * UDUMP_SAMPLER_STAGES_MAX;
-    s->evaluations = malloc(most * sizeof *s->evaluations);
-    s->firsts = malloc((size_t)s->steps * sizeof *s->firsts);
+    size_t steps = (uint32_t)s->steps, most = steps * UDUMP_SAMPLER_STAGES_MAX; /* unsigned first: so compilers see that it is bounded */
+    s->evaluations = calloc(most, sizeof *s->evaluations);
+    s->firsts = calloc(steps, sizeof *s->firsts);
     if (!s->evaluations || !s->firsts) return udump_fail_memory(error, "evaluations", most * sizeof *s->evaluations);
     for (int32_t step = 0; step < s->steps; step++) {
         double sigmas[UDUMP_SAMPLER_STAGES_MAX];
