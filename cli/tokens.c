@@ -12,7 +12,8 @@ static int print_tokens(const udump_token *tokens, int32_t count, bool json) {
             json_array_append_new(list,
                 json_pack("{s:i, s:s, s:f, s:i, s:i}", "id", (int)t->id, "text", t->text, "weight", (double)t->weight, "chunk",
                     (int)t->chunk, "column", (int)t->column));
-        else printf("%4d  %5d  %s\n", (int)t->column, (int)t->id, t->text);
+        else if (t->weight == 1) printf("%4d  %5d  %s\n", (int)t->column, (int)t->id, t->text);
+        else printf("%4d  %5d  %s  (%.3g)\n", (int)t->column, (int)t->id, t->text, (double)t->weight);
     }
     if (json) return print_json(json_pack("{s:o}", "tokens", list));
     json_decref(list);
@@ -29,7 +30,7 @@ int command_tokens(int argc, char **argv) {
     int given = parse_options(argc, argv, options, sizeof options / sizeof *options, &text, 1);
     if (given < 0) return EXIT_BAD_INPUT;
     if (help) {
-        puts("usage: unetdump tokens TEXT [--json]\n\nColumn in attention maps, id and text of every token.");
+        puts("usage: unetdump tokens TEXT [--json]\n\nColumn in attention maps, id, text and (where it is not 1) weight of every token.");
         print_options(options, sizeof options / sizeof *options);
         return finish_output(EXIT_DONE);
     }

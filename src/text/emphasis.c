@@ -9,6 +9,8 @@
 #include <string.h>
 
 static const double ROUND = 1.1, SQUARE = 1 / 1.1;
+static const double WEIGHT_MOST = 1e6, PLACE_MOST = 1e22; /* decimals past PLACE_MOST change nothing, and would end as infinity */
+enum { DEPTH_MOST = 256 };                                /* deeper brackets are literal: time stays linear */
 
 /* Where brackets opened: indices of pieces. */
 struct stack {
@@ -52,8 +54,10 @@ static udump_status add(struct parser *p, const char *text, size_t length, doubl
     return udump_text_append(&p->pieces[p->count++].text, text, length, p->error);
 }
 
+static double within(double weight) { return weight > WEIGHT_MOST ? WEIGHT_MOST : weight < -WEIGHT_MOST ? -WEIGHT_MOST : weight; }
+
 static void multiply_from(struct parser *p, int32_t begin, double factor) {
-    for (int32_t i = begin; i < p->count; i++) p->pieces[i].weight *= factor;
+    for (int32_t i = begin; i < p->count; i++) p->pieces[i].weight = within(p->pieces[i].weight * factor);
 }
 
 static bool word_before(const struct parser *p, size_t begin, size_t at) {
@@ -112,11 +116,11 @@ static size_t weight_length(const char *text, double *weight) {
     bool point = false;
     for (size_t i = begin; i < at; i++) {
         if (text[i] == '.') point = true;
-        if (text[i] < '0' || text[i] > '9') continue;
+        if (text[i] < '0' || text[i] > '9' || place >= PLACE_MOST) continue;
         value = value * 10 + (text[i] - '0');
         if (point) place *= 10;
     }
-    *weight = (text[begin] == '-' ? -value : value) / place;
+    *weight = within((text[begin] == '-' ? -value : value) / place);
     return end + 1;
 }
 
@@ -130,8 +134,9 @@ static udump_status read_token(struct parser *p) {
         return add(p, here + 1, length - 1, 1);
     }
     if (*here == '(' || *here == '[') {
+        struct stack *stack = *here == '(' ? &p->round : &p->square;
         p->at++;
-        return push(p, *here == '(' ? &p->round : &p->square);
+        return stack->count < DEPTH_MOST ? push(p, stack) : add(p, here, 1, 1);
     }
     if (*here == ':' && p->round.count && (length = weight_length(here, &weight))) {
         p->at += length;
@@ -161,13 +166,13 @@ static udump_status join(struct parser *p) {
         struct piece *last = &p->pieces[kept], *next = &p->pieces[i];
         if (next->weight != last->weight) {
             p->pieces[++kept] = *next;
-            if (kept != i) next->text = (udump_text_buffer){ NULL };
+            if (kept != i) next->text = (udump_text_buffer){ 0 };
             continue;
         }
         udump_status status = udump_text_append(&last->text, next->text.text, next->text.length, p->error);
         if (status) return status;
         free(next->text.text);
-        next->text = (udump_text_buffer){ NULL };
+        next->text = (udump_text_buffer){ 0 };
     }
     p->count = kept + 1;
     return UDUMP_OK;

@@ -127,7 +127,7 @@ static udump_status read_entry(struct parser *p) {
     struct entry *grown = realloc(p->entries, (p->entry_count + 1) * sizeof *grown);
     if (!grown) return udump_fail_memory(p->error, "prompt", (p->entry_count + 1) * sizeof *grown);
     p->entries = grown;
-    p->entries[p->entry_count++] = (struct entry){ NULL };
+    p->entries[p->entry_count++] = (struct entry){ 0 };
     udump_status status = read_names(p, &p->entries[p->entry_count - 1]);
     return status ? status : read_text(p, &p->entries[p->entry_count - 1]);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { DEPTH_MOST = 256, /* deeper brackets are literal */ STEPS_MOST = 1000, NONE = -1 };
+static const double PLACE_MOST = 1e22; /* decimals past it change nothing, and would end as infinity */
 
 /* A prompt is a list of items, linked by `next`; a bracket's child is its first segment, a segment's child its first item. */
 struct node {
@@ -99,8 +100,9 @@ static bool read_when(const struct parser *p, const struct node *segment, int32_
             point = true;
             continue;
         }
-        value = value * 10 + (from[end] - '0');
         digits++;
+        if (place >= PLACE_MOST) continue;
+        value = value * 10 + (from[end] - '0');
         if (point) place *= 10;
     }
     if (!digits || end + strspn(from + end, " \t\r\n\v\f") != segment->length) return false;
@@ -233,12 +235,15 @@ static udump_status render_all(
     *count = 0;
     for (int32_t step = 1; !status && step <= p->steps; step++) {
         if (!has[step]) continue;
-        udump_text_buffer out = { NULL };
+        udump_text_buffer out = { 0 };
         status = put(&out, whole ? "" : p->text, error);
         if (!status && whole) status = render(p, first, step, &out, error);
         (*entries)[(*count)++] = (udump_scheduled_text){ step, out.text };
     }
-    if (status) udump_prompt_schedule_free(*entries, *count);
+    if (!status) return UDUMP_OK;
+    udump_prompt_schedule_free(*entries, *count);
+    *entries = NULL;
+    *count = 0;
     return status;
 }
 

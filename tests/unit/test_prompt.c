@@ -8,6 +8,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,44 @@ static void numbers_of_emphasis(void **state) {
     }
 }
 
+/* Numbers of hundreds of digits, and brackets of thousands: no infinity, nothing that is not a number. */
+static void numbers_stay_finite(void **state) {
+    (void)state;
+    char digits[401], text[512];
+    memset(digits, '9', 400);
+    digits[400] = 0;
+    static const struct {
+        const char *before, *after;
+        double weight;
+    } weights[] = { { "(a:0.", ")", 1 }, { "(a:", ")", 1e6 }, { "(a:-", ".5)", -1e6 }, { "((a:", "):0)", 0 } };
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        udump_prompt_piece *pieces;
+        int32_t count;
+        snprintf(text, sizeof text, "%s%s%s", weights[i].before, digits, weights[i].after);
+        assert_int_equal(udump_emphasis_parse(text, &pieces, &count, NULL), UDUMP_OK);
+        assert_string_equal(pieces[0].text, "a");
+        if (!(fabs(pieces[0].weight - weights[i].weight) < 1e-12)) fail_msg("%s...%s: weight %g", weights[i].before, weights[i].after, pieces[0].weight);
+        udump_emphasis_free(pieces, count);
+    }
+    static const char *const befores[] = { "[a:0.", "[a:", "[a:-" };
+    for (size_t i = 0; i < sizeof befores / sizeof *befores; i++) {
+        udump_scheduled_text *entries;
+        int32_t count;
+        snprintf(text, sizeof text, "%s%s]", befores[i], digits);
+        assert_int_equal(udump_prompt_schedule_parse(text, 10, &entries, &count, NULL), UDUMP_OK);
+        assert_string_equal(entries[count - 1].text, i == 2 ? "a" : "");
+        udump_prompt_schedule_free(entries, count);
+    }
+    static char deep[30002];
+    memset(deep, '(', 30000);
+    deep[30000] = 'a';
+    udump_prompt_piece *pieces;
+    int32_t count;
+    assert_int_equal(udump_emphasis_parse(deep, &pieces, &count, NULL), UDUMP_OK);
+    for (int32_t i = 0; i < count; i++) assert_true(isfinite(pieces[i].weight));
+    udump_emphasis_free(pieces, count);
+}
+
 static udump_chunks chunks_of(const char *prompt) {
     udump_prompt_piece *pieces;
     int32_t count;
@@ -208,6 +247,10 @@ static void the_public_prompt(void **state) {
     static const char *const unsupported[] = { "a AND b", "a, AND", "(~:IN03: x AND y:~)" };
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
         assert_int_equal(udump_prompt_parse(NULL, unsupported[i], 20, 0, &prompt, &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_int_equal(udump_prompt_parse(NULL, "abc (~: IN00: xyz; _: x AND y :~)", 20, 0, &prompt, &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_int_equal(error.column, 25); /* in the prompt, not in the block's */
+    assert_int_equal(udump_prompt_parse(NULL, "A(~:_:ND:~)", 20, 0, &prompt, &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_int_equal(error.line, 0); /* it stands nowhere */
     static const char *const fine[] = { "[a]", "[a\\|b]", "[(a:1.2)]", "SAND ANDES _AND", "a:b|c", "[a|b]" };
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         assert_int_equal(udump_prompt_parse(NULL, fine[i], 20, 0, &prompt, &error), UDUMP_OK);
@@ -222,15 +265,33 @@ static void the_public_prompt(void **state) {
     udump_prompt_free(NULL);
 }
 
+/* A text of 8 KB that is another one at each of 1000 steps, and one that takes turns. */
+static void different_texts_are_bounded(void **state) {
+    (void)state;
+    static char text[16384];
+    memset(text, 'x', 8192);
+    strcpy(text + 8192, "[a|b]");
+    udump_prompt *prompt;
+    udump_error error;
+    assert_int_equal(udump_prompt_parse(NULL, text, 1000, 0, &prompt, &error), UDUMP_OK);
+    udump_prompt_free(prompt);
+    char *end = text + 8193;
+    for (int i = 0; i < 1000; i++) end += sprintf(end, "%s%x", i ? "|" : "", (unsigned)i);
+    strcpy(end, "]");
+    assert_int_equal(udump_prompt_parse(NULL, text, 1000, 0, &prompt, &error), UDUMP_ERROR_UNSUPPORTED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(emphasis_equals_the_vectors),
         cmocka_unit_test(schedules_equal_the_vectors),
         cmocka_unit_test(schedules_stay_literal_where_they_are_broken),
         cmocka_unit_test(numbers_of_emphasis),
+        cmocka_unit_test(numbers_stay_finite),
         cmocka_unit_test(words_of_columns),
         cmocka_unit_test(commas_move_what_follows),
         cmocka_unit_test(the_public_prompt),
+        cmocka_unit_test(different_texts_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
