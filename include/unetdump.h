@@ -515,8 +515,8 @@ UDUMP_API udump_status udump_steps_parse(const char *spec, int32_t total, uint8_
 
 /* A prompt, taken apart: layer prompts first, then each block's schedule. model NULL means SD 1's 25 blocks. */
 typedef struct udump_prompt udump_prompt;
-/* steps: of the run that the schedule is for, 1..1000. Errors: SYNTAX (with offset, line, column and what was expected), ARGUMENT (not UTF-8,
- * steps), MEMORY. */
+/* steps: of the run that the schedule is for, 1..1000. Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED
+ * (AND; too much different text), ARGUMENT (not UTF-8, longer than 32 KiB, steps), MEMORY. */
 UDUMP_API udump_status udump_prompt_parse(
     const udump_model *model, const char *text, int32_t steps, int32_t negative, udump_prompt **prompt, udump_error *error);
 UDUMP_API void udump_prompt_free(udump_prompt *prompt); /* accepts NULL */
