@@ -137,9 +137,11 @@ def main():
         text = browser.js(f"document.querySelector('{selector}').textContent")
         for _ in range(20):  # a busy machine takes its time
             point_at(browser, selector)
-            if f'"{text}"' in browser.js("document.querySelector('.frame').nextSibling.textContent"):
+            named, shown = browser.js("(() => { const f = document.querySelector('.frame'), c = f.querySelector('canvas');"
+                                      "return [f.nextSibling.textContent, c.classList.contains('on') && c.toDataURL()]; })()")
+            if shown and f'"{text}"' in named:
                 break
-        maps.append(browser.js("(() => { const c = document.querySelector('.frame canvas'); return c.classList.contains('on') && c.toDataURL(); })()"))
+        maps.append(shown)
         spread = browser.js("(() => { const c = document.querySelector('.frame canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
                             "return new Set(Array.from({length: d.length / 4}, (_, i) => d[4 * i] << 16 | d[4 * i + 1] << 8 | d[4 * i + 2])).size; })()")
         check(spread > 16, "the token's map is not one colour")
