@@ -26,7 +26,7 @@ class Browser:
 
         self.profile = tempfile.TemporaryDirectory()
         self.process = subprocess.Popen(
-            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND",
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND",
              f"--user-data-dir={self.profile.name}", f"--window-size={width},{height}", "about:blank"],
             preexec_fn=plumb, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(out_read)
@@ -85,6 +85,15 @@ def check(good, what):
         print(f"FAILED: {what}")
 
 
+def eventually(browser, expression):
+    """Whether it comes true within ten seconds: a busy machine takes its time."""
+    for _ in range(100):
+        if browser.js(expression):
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def point_at(browser, selector):
     box = browser.js(f"(() => {{ const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect();"
                      "return [b.x + b.width / 2, b.y + b.height / 2]; })()")
@@ -96,15 +105,13 @@ def main():
     page = Path(sys.argv[1]).resolve()
     browser = Browser()
     browser.call("Page.navigate", url=page.as_uri())
-    for _ in range(100):
-        time.sleep(0.1)
-        if browser.js("document.readyState") == "complete" and browser.js("document.getElementById('shown') && document.getElementById('shown').naturalWidth > 0"):
-            break
+    check(eventually(browser, "document.readyState === 'complete' && document.getElementById('shown') && document.getElementById('shown').naturalWidth > 0"),
+          "the page opens")
     manifest = json.loads((page.parent / "manifest.json").read_text())
     files = manifest["files"]
 
     check(browser.js("document.querySelectorAll('#pictures img').length") == sum(f["source"] == "image" for f in files), "all pictures are there")
-    check(browser.js("[...document.images].filter(i => i.src && !i.complete).length") == 0, "every picture is decoded")
+    check(eventually(browser, "[...document.querySelectorAll('#pictures img')].every(i => i.complete && i.naturalWidth)"), "every picture is decoded")
     check(browser.js("document.querySelector('script.png') !== null && document.querySelectorAll('script.png').length")
           == sum(f["file"].endswith(".png") for f in files), "every picture of the manifest is in the page")
     check(manifest["run"]["prompt"] in browser.js("document.getElementById('title').textContent"), "the prompt is the title")
@@ -125,8 +132,7 @@ def main():
     check(browser.js("document.getElementById('caption').textContent").startswith(name + ","), "a block's button shows that block")
     for kind in sorted({f["kind"] for f in files if f.get("block")}):
         browser.js(f"(() => {{ const k = document.getElementById('kind'); k.value = '{kind}'; k.dispatchEvent(new Event('change')); }})()")
-        time.sleep(0.1)
-        check(browser.js("document.getElementById('shown').naturalWidth") > 0, f"{kind} is shown")
+        check(eventually(browser, "document.getElementById('shown').complete && document.getElementById('shown').naturalWidth > 0"), f"{kind} is shown")
 
     # A token, pointed at: a map appears over the picture, and another one for another token.
     maps = []
@@ -135,7 +141,7 @@ def main():
     for i in (2, 3):
         selector = f"#tokenlist button:nth-child({i})"
         text = browser.js(f"document.querySelector('{selector}').textContent")
-        for _ in range(20):  # a busy machine takes its time
+        for _ in range(20):
             point_at(browser, selector)
             named, shown = browser.js("(() => { const f = document.querySelector('.frame'), c = f.querySelector('canvas');"
                                       "return [f.nextSibling.textContent, c.classList.contains('on') && c.toDataURL()]; })()")
@@ -147,8 +153,7 @@ def main():
         check(spread > 16, "the token's map is not one colour")
     check(all(maps) and maps[0] != maps[1], "two tokens have two maps")
     browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
-    time.sleep(0.3)
-    check(not browser.js("document.querySelector('.frame canvas').classList.contains('on')"), "the map goes when nothing is pointed at")
+    check(eventually(browser, "!document.querySelector('.frame canvas').classList.contains('on')"), "the map goes when nothing is pointed at")
 
     # The chart.
     blocks = {f["block"] for f in files if f.get("kind") == "diff"}
