@@ -165,7 +165,8 @@ udump_status udump_run_create(
     return status;
 }
 
-void udump_run_free(udump_run *run) {
+void udump_run_free(udump_session *session) {
+    udump_run *run = &session->run;
     for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) free(run->infotexts[i]);
     free(run->infotexts);
     free(run->prompt);
@@ -177,6 +178,7 @@ void udump_run_free(udump_run *run) {
     free(run->pixels);
     udump_sampling_free(&run->sampling);
     udump_conditioning_free(&run->conditioning);
-    udump_look_free(&run->look);
+    udump_look_free(&run->look, &session->x);
+    free(run->hooked);
     memset(run, 0, sizeof *run);
 }

@@ -41,6 +41,9 @@ typedef struct udump_run {
     udump_tensor unet_in, unet_out; /* [rows, h, w, 4] */
     udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */
     size_t mark;                    /* the arena above everything that stays */
+    udump_ticket stepped;           /* the end of the last step */
+    void *hooked;                   /* host: a block's output, for hooks; NULL where they see the arena */
+    size_t hooked_bytes;
 
     char **infotexts;      /* [latents] */
     float *decoded;        /* host, [height, width, 3] */
@@ -73,6 +76,7 @@ udump_status udump_run_announce(udump_session *session, udump_error *error);
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
 udump_status udump_run_create(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_run *run, udump_error *error);
-void udump_run_free(udump_run *run);
+/* What the session's run holds. */
+void udump_run_free(udump_session *session);
 
 #endif
