@@ -90,6 +90,13 @@ typedef struct udump_grid {
     int32_t channels; /* bytes a pixel: 1 or 3 */
 } udump_grid;
 
+typedef struct udump_device_request {
+    int32_t threads;
+    udump_dtype compute;
+    int32_t ordinal;           /* which of several devices */
+    const char *library_path;  /* folder of the device's libraries, or NULL: wherever the system finds them */
+} udump_device_request;
+
 /* A moment in a session's work: what was asked for before it. */
 typedef int64_t udump_ticket;
 
@@ -100,7 +107,7 @@ typedef struct udump_backend {
     bool host_memory;
 
     /* Devices: opened once for a model, shared by its sessions; packing is done by one thread. */
-    udump_status (*device_open)(int32_t threads, udump_dtype compute, void **device, udump_error *error);
+    udump_status (*device_open)(const udump_device_request *request, void **device, udump_error *error);
     void (*device_close)(void *device);
     void *(*memory_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*memory_free)(void *device, void *memory);

@@ -11,11 +11,10 @@ struct reference_device {
     udump_dtype compute; /* BF16: weights are rounded to it when packed */
 };
 
-static udump_status device_open(int32_t threads, udump_dtype compute, void **device, udump_error *error) {
-    (void)threads;
+static udump_status device_open(const udump_device_request *request, void **device, udump_error *error) {
     struct reference_device *opened = calloc(1, sizeof *opened);
     if (!opened) return udump_fail_memory(error, "device", sizeof *opened);
-    opened->compute = compute;
+    opened->compute = request->compute;
     *device = opened;
     return UDUMP_OK;
 }
