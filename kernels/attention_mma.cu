@@ -18,7 +18,7 @@ __device__ __forceinline__ void load_tile(T *tile, const T *from, int64_t row_el
 }
 
 template <typename T, int D, int KEYS>
-__global__ void __launch_bounds__(WARPS *UDUMP_WARP)
+__global__ void __launch_bounds__(WARPS *UDUMP_WARP, D <= 80 ? 3 : 2) /* blocks at once: the registers for so many, no fewer */
     attention_mma(T *out, const T *q, const T *k, const T *v, UDUMP_CONSTANT_PARAM udump_kernel_attention_shape s) {
     UDUMP_SHARED(T, shared);
     T *key_tile = shared, *value_tile = shared + KEYS * (D + PAD); /* [KEYS, D + PAD]; at first both hold the queries */

@@ -74,7 +74,7 @@ udump_status udump_convolution_open(udump_convolution_library *, udump_convoluti
     return *convolution = new udump_convolution(), UDUMP_OK;
 }
 void udump_convolution_close(udump_convolution *convolution) { delete convolution; }
-udump_status udump_convolution_plan(udump_convolution *, const udump_convolution_call *call, cudaStream_t, size_t *workspace_bytes, udump_error *) {
+udump_status udump_convolution_plan(udump_convolution *, const udump_convolution_call *call, size_t *workspace_bytes, udump_error *) {
     *workspace_bytes = (size_t)call->shape->kernel * 100; /* so that there is one, and its end is seen */
     return UDUMP_OK;
 }

@@ -28,7 +28,7 @@ void udump_convolution_close(udump_convolution *convolution);
 
 /* Finds the plan for a call of that shape, and how much workspace it needs. Pointers of the call are not looked at. */
 udump_status udump_convolution_plan(
-    udump_convolution *convolution, const udump_convolution_call *call, cudaStream_t stream, size_t *workspace_bytes, udump_error *error);
+    udump_convolution *convolution, const udump_convolution_call *call, size_t *workspace_bytes, udump_error *error);
 /* Begins it. */
 udump_status udump_convolution_run(
     udump_convolution *convolution, const udump_convolution_call *call, void *workspace, cudaStream_t stream, udump_error *error);
