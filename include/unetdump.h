@@ -146,6 +146,7 @@ typedef struct udump_model_options {
     udump_precision precision;
     udump_prediction prediction;
     int32_t threads; /* 0: one for each core that this process may use */
+    const char *vae_path; /* an autoencoder instead of the checkpoint's: a .safetensors file or a diffusers vae folder; NULL: none */
 } udump_model_options;
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 
@@ -158,7 +159,7 @@ UDUMP_API void udump_model_retain(udump_model *model);
 UDUMP_API void udump_model_release(udump_model *model);
 
 typedef struct udump_model_info {
-    const char *family;      /* "SD 1" */
+    const char *family;      /* "SD 1", "SD 2", "SDXL" */
     const char *layout;      /* "diffusers" or "ldm" */
     const char *device;      /* "cpu", "reference" */
     const char *device_note; /* which device was chosen, and why */
@@ -195,7 +196,7 @@ UDUMP_API const char *udump_model_warning(const udump_model *model, int32_t inde
 /* The checkpoint's tensors, as they lie in its files. */
 typedef struct udump_tensor_info {
     const char *name; /* as in the file */
-    const char *part; /* "unet", "vae", "text_encoder" or "" */
+    const char *part; /* "unet", "vae", "text_encoder", "text_encoder_2" or "" */
     udump_dtype dtype;
     int32_t rank;
     int64_t shape[6];
@@ -269,7 +270,8 @@ typedef struct udump_generate_options {
     uint64_t seed;
     int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
     udump_rng rng;
-    int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last */
+    int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last. SD 1 only, as in the
+                          webui: SD 2 and SDXL always take the one before the last */
     const udump_view *noise; /* [batch, 4, height/8, width/8] of unit variance, instead of the rng's; NULL: none */
 
     /* What to look at. Layer specs: NULL is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: NULL is all, else "1,5,10-20(+5)". */
@@ -567,6 +569,11 @@ typedef struct udump_context udump_context;
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
 /* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
 UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);
+/* SDXL's pooled vector, [width of the second encoder's projection], which goes with a context: every residual block gets that of its own
+ * block's context. A context from a tensor has zeros until it is set (copied; any dtype and strides); not to be changed while a run uses the context.
+ * Errors: ARGUMENT (shape, or a family without pooled vectors). get: fp32; returns 0, and an empty view, where there is none. */
+UDUMP_API udump_status udump_context_set_pooled(udump_context *context, const udump_view *tensor, udump_error *error);
+UDUMP_API int32_t udump_context_get_pooled(const udump_context *context, udump_view *view);
 /* The text it was encoded from, and its tokens, [tokens]; NULL for a context made from a tensor. They live as long as the context. */
 UDUMP_API const char *udump_context_text(const udump_context *context);
 UDUMP_API const udump_column *udump_context_columns(const udump_context *context);

@@ -4,7 +4,7 @@
 
 void udump_model_get_info(const udump_model *model, udump_model_info *info) {
     *info = (udump_model_info){
-        .family = "SD 1",
+        .family = model->family->name,
         .layout = model->layout == UDUMP_LAYOUT_LDM ? "ldm" : "diffusers",
         .device = model->backend->name,
         .device_note = model->device_note,

@@ -20,7 +20,9 @@ struct udump_model {
     udump_prediction prediction; /* EPSILON or V */
     double beta_start, beta_end; /* the scheduler's, of 1000 training levels */
 
-    udump_clip clip;
+    const udump_family *family;
+    udump_clip clips[UDUMP_TEXT_ENCODERS_MOST]; /* [family->text_count]: their contexts stand side by side */
+    int32_t pooled_dim; /* of the last one's pooled vector; 0 but for SDXL */
     udump_unet unet;
     udump_vae vae;
 

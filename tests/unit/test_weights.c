@@ -469,13 +469,11 @@ static void not_the_original_layout(void **state) {
 
 /* folder NULL: the original layout. */
 static void check_map(const char *folder, int levels, const char *from, const char *expected_name, const char *expected_part) {
-    char *name = NULL;
-    const char *part = NULL;
-    bool good = folder ? udump_name_map_diffusers(folder, from, &name, &part) : udump_name_map_ldm(from, levels, &name, &part);
-    assert_true(good);
-    assert_string_equal(name, expected_name);
-    assert_string_equal(part, expected_part);
-    free(name);
+    udump_mapping mapping;
+    assert_true(folder ? udump_name_map_diffusers(folder, from, &mapping) : udump_name_map_ldm(from, levels, &mapping));
+    assert_string_equal(mapping.canonical, expected_name);
+    assert_string_equal(mapping.part, expected_part);
+    free(mapping.canonical);
 }
 
 static void name_maps(void **state) {
