@@ -1,0 +1,123 @@
+"""Write recipes of small SD 2 and SDXL models (models/) and what diffusers computes with them (goldens/).
+
+    NAME.safetensors    cond, uncond [77, width] and, for SDXL, pooled/cond, pooled/uncond [width]: from the pipeline's encode_prompt
+                        noise [1, 4, h, w]; image [3, H, W] in -1..1; stepN/latent [1, 4, h, w] after each step
+                        stepN/BLOCK of the last step: the output of a block, rows cond, uncond
+
+Sampling is the webui's Euler with the "Uniform" schedule, CFG 7; SD 2 predicts v (k-diffusion's CompVisVDenoiser).
+Also checks the single-file layout: diffusers' own conversion (diffusers.loaders.single_file_utils) must find, under the names
+that we give, every weight of the model, for these models and for SD 1 (models/demo).
+"""
+import math
+
+import family_models
+import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers.loaders import single_file_utils
+from make_goldens import CFG, HERE, NEGATIVE, PROMPT, save, uniform_schedule, watch
+from transformers import CLIPTokenizer
+
+HEIGHT, WIDTH, STEPS, SEED = 40, 64, 2, 3
+DEMO = HERE.parents[1] / "models" / "demo"
+
+
+def make_pipe(parts, scheduler):
+    tokenizer = CLIPTokenizer.from_pretrained(DEMO / "tokenizer")
+    padded_with_0 = CLIPTokenizer.from_pretrained(DEMO / "tokenizer", pad_token="!")
+    scheduler = EulerDiscreteScheduler(**scheduler)
+    if "text_encoder_2" in parts:
+        return StableDiffusionXLPipeline(**parts, tokenizer=tokenizer, tokenizer_2=padded_with_0, scheduler=scheduler)
+    return StableDiffusionPipeline(**parts, tokenizer=padded_with_0, scheduler=scheduler, safety_checker=None, feature_extractor=None,
+                                   requires_safety_checker=False)
+
+
+def encode(pipe):
+    """context [2, 77, width], and what else the U-Net gets, {} but for SDXL."""
+    if not hasattr(pipe, "text_encoder_2"):
+        return torch.cat(pipe.encode_prompt(PROMPT, "cpu", 1, True, negative_prompt=NEGATIVE)), {}
+    cond, uncond, pooled, pooled_uncond = pipe.encode_prompt(PROMPT, device="cpu", do_classifier_free_guidance=True,
+                                                            negative_prompt=NEGATIVE)
+    sizes = torch.tensor([[HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]] * 2, dtype=torch.float32)
+    return torch.cat([cond, uncond]), {"text_embeds": torch.cat([pooled, pooled_uncond]), "time_ids": sizes}
+
+
+def denoise(output, x, sigma, prediction):
+    if prediction == "v_prediction":
+        return output * (-sigma / math.sqrt(sigma**2 + 1)) + x / (sigma**2 + 1)
+    return x - sigma * output
+
+
+def sample(pipe, context, added, prediction):
+    outputs, kept = {}, {}
+    watch(pipe.unet, outputs)
+    timesteps, sigmas = uniform_schedule(pipe.scheduler, STEPS)
+    kept["noise"] = torch.randn(1, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(SEED))
+    x = kept["noise"] * sigmas[0]
+    for n in range(STEPS):
+        sigma = sigmas[n].item()
+        scaled = (x / math.sqrt(sigma**2 + 1)).expand(2, -1, -1, -1)
+        output = pipe.unet(scaled, timesteps[n].expand(2), context, added_cond_kwargs=added).sample
+        cond, uncond = (denoise(row, x, sigma, prediction) for row in output[:, None])
+        x = x + (x - (uncond + CFG * (cond - uncond))) / sigma * (sigmas[n + 1] - sigmas[n])
+        kept[f"step{n + 1}/latent"] = x
+    kept.update({f"step{STEPS}/{name}": value for name, value in outputs.items()})
+    kept["image"] = pipe.vae.decode(x / pipe.vae.config.scaling_factor).sample[0]
+    return kept
+
+
+def same(found, expected, what):
+    for name, value in expected.items():
+        assert name in found, f"{what}: diffusers does not find {name}"
+        assert torch.equal(found[name].reshape(value.shape), value), f"{what}: {name} differs"
+
+
+def check_layout(parts, told, open_clip):
+    """diffusers' conversion of our single file gives back every weight."""
+    file = family_models.ldm_state(parts, told, open_clip)
+    expected = {part: {name: value for name, value in model.state_dict().items() if name in told[part]} for part, model in parts.items()}
+    same(single_file_utils.convert_ldm_unet_checkpoint(dict(file), parts["unet"].config), expected["unet"], "unet")
+    same(single_file_utils.convert_ldm_vae_checkpoint(dict(file), parts["vae"].config), expected["vae"], "vae")
+    if open_clip:
+        text = single_file_utils.convert_open_clip_checkpoint(parts["text_encoder"], dict(file), prefix="cond_stage_model.model.")
+    else:
+        text = single_file_utils.convert_ldm_clip_checkpoint(dict(file))
+    plain = {name.removeprefix("text_model."): value for name, value in text.items()}
+    same(plain, {name.removeprefix("text_model."): value for name, value in expected["text_encoder"].items()}, "text encoder")
+    if "text_encoder_2" in parts:
+        text = single_file_utils.convert_open_clip_checkpoint(parts["text_encoder_2"], dict(file), prefix="conditioner.embedders.1.model.")
+        plain = {name.removeprefix("text_model."): value for name, value in text.items()}
+        same(plain, {name.removeprefix("text_model."): value for name, value in expected["text_encoder_2"].items()}, "text encoder 2")
+    return len(file)
+
+
+def check_demo():
+    pipe = StableDiffusionPipeline.from_pretrained(DEMO, torch_dtype=torch.float32)
+    parts = {"unet": pipe.unet, "vae": pipe.vae, "text_encoder": pipe.text_encoder}
+    told = {part: {name: (list(value.shape), 0, 0) for name, value in model.state_dict().items() if not name.endswith("position_ids")}
+            for part, model in parts.items()}
+    return check_layout(parts, told, False)
+
+
+@torch.no_grad()
+def main():
+    print(f"SD 1: diffusers finds all {check_demo()} tensors of the single file")
+    (HERE / "models").mkdir(exist_ok=True)
+    for name, (make, scheduler) in family_models.MODELS.items():
+        parts = make()
+        told = family_models.fill(parts)
+        open_clip = name == "sd2"
+        print(f"{name}: diffusers finds all {check_layout(parts, told, open_clip)} tensors of the single file")
+        for suffix, lines in {"": family_models.folder_recipe(parts, told, scheduler), "-ldm": family_models.ldm_recipe(told, open_clip)}.items():
+            (HERE / "models" / f"{name}{suffix}.txt").write_text("\n".join(lines) + "\n")
+        pipe = make_pipe(parts, scheduler)
+        context, added = encode(pipe)
+        kept = sample(pipe, context, added, scheduler["prediction_type"])
+        kept.update({"cond": context[0], "uncond": context[1]})
+        if added:
+            kept.update({"pooled/cond": added["text_embeds"][0], "pooled/uncond": added["text_embeds"][1]})
+        save(HERE / "goldens" / f"{name}.safetensors", kept, cfg=str(CFG), sampler="Euler", schedule="Uniform")
+        print(f"{name}: {len(kept)} tensors; image {kept['image'].min():.3g} to {kept['image'].max():.3g}")
+
+
+if __name__ == "__main__":
+    main()
