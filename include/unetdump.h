@@ -135,7 +135,8 @@ typedef enum udump_precision {
 } udump_precision;
 
 typedef enum udump_prediction {
-    UDUMP_PREDICTION_AUTO = 0, /* the checkpoint's config; without one, epsilon */
+    UDUMP_PREDICTION_AUTO = 0, /* the checkpoint's config, or a tensor "v_pred" in it; an SD 2 file without either is asked by running it once,
+                                  as in the webui; else epsilon */
     UDUMP_PREDICTION_EPSILON = 1,
     UDUMP_PREDICTION_V = 2 /* Salimans and Ho 2022, progressive distillation */
 } udump_prediction;
@@ -189,6 +190,27 @@ typedef struct udump_block_info {
 } udump_block_info;
 /* Errors: ARGUMENT if index is not below block_count. */
 UDUMP_API udump_status udump_model_get_block(const udump_model *model, int32_t index, udump_block_info *info, udump_error *error);
+
+/* A place where values can be looked at. */
+typedef enum udump_tap_type {
+    UDUMP_TAP_TYPE_BLOCK = 0, /* the block's output */
+    UDUMP_TAP_TYPE_SELF = 1,  /* self-attention of one of its transformer layers */
+    UDUMP_TAP_TYPE_CROSS = 2  /* cross-attention */
+} udump_tap_type;
+
+typedef struct udump_tap_info {
+    udump_tap_type type;
+    int32_t block_index;
+    const char *block;   /* "IN04" */
+    int32_t depth;       /* of the transformer layer, from 0; 0 for a block */
+    char diffusers[256]; /* the module in diffusers' U-Net: "down_blocks.1.attentions.0.transformer_blocks.0.attn2" */
+    char original[256];  /* in the original code's, model.diffusion_model: "input_blocks.4.1.transformer_blocks.0.attn2" */
+} udump_tap_info;
+/* By blocks, and within a block its output first, then each layer's self- and cross-attention. Errors: ARGUMENT past the last. */
+UDUMP_API udump_status udump_model_get_tap(const udump_model *model, int32_t index, udump_tap_info *info, udump_error *error);
+/* Where a list of `list_size` LoRA block weights has the block's weight; 0 is BASE, the text encoders. SD 1 and 2 have lists of 17 and 26
+ * weights, SDXL of 12 and 20; -1 where the list, or the block in it, is not the model's. */
+UDUMP_API int32_t udump_model_block_slot(const udump_model *model, int32_t block, int32_t list_size);
 
 /* What loading noticed and went on from: tensors with NaN or infinity. NULL past the last. */
 UDUMP_API const char *udump_model_warning(const udump_model *model, int32_t index);

@@ -30,3 +30,18 @@ const udump_family *udump_family_of(const udump_weights *weights) {
     if (udump_weights_find(weights, "unet/add_embedding.linear_1.weight")) return &families[SDXL];
     return &families[is_open_clip(weights) ? SD2 : SD1];
 }
+
+const char *udump_family_foreign(const udump_weights *weights) {
+    static const struct {
+        const char *tensor, *what;
+    } foreign[] = {
+        { "conditioner.embedders.0.model.ln_final.weight", "an SDXL refiner, which goes on from another model's latents" },
+        { "edm_mean", "a model of EDM's noise levels (Playground 2.5)" },
+        { "model.diffusion_model.joint_blocks.0.context_block.attn.qkv.weight", "Stable Diffusion 3, which has no U-Net" },
+        { "model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "Flux, which has no U-Net" },
+        { "double_blocks.0.img_attn.qkv.weight", "Flux, which has no U-Net" },
+    };
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (udump_weights_find(weights, foreign[i].tensor)) return foreign[i].what;
+    return NULL;
+}

@@ -31,4 +31,7 @@ typedef struct udump_family {
  * taken for SD 1. Static. */
 const udump_family *udump_family_of(const udump_weights *weights);
 
+/* What the checkpoint is, if it is known by a tensor of its own and not of a family that runs here: "an SDXL refiner"; else NULL. */
+const char *udump_family_foreign(const udump_weights *weights);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/parallel.h"
 #include "base/status.h"
+#include "model/scheduler.h"
 
 void udump_model_options_init(udump_model_options *options) {
     memset(options, 0, sizeof *options);
@@ -27,9 +28,8 @@ static udump_status choose_device(udump_model *model, const udump_model_options 
         note = native_bf16 ? "cpu: oneDNN, bf16 by AMX" : "cpu: oneDNN, fp32 (no AMX for bf16)";
     }
 #endif
-    if ((unsigned)options->device > UDUMP_DEVICE_REFERENCE || (unsigned)options->precision > UDUMP_PRECISION_BF16
-        || (unsigned)options->prediction > UDUMP_PREDICTION_V)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown device, precision or prediction");
+    if ((unsigned)options->device > UDUMP_DEVICE_REFERENCE || (unsigned)options->precision > UDUMP_PRECISION_BF16)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown device or precision");
     bool bf16 = options->precision == UDUMP_PRECISION_BF16 || (options->precision == UDUMP_PRECISION_AUTO && native_bf16);
     model->compute = bf16 ? UDUMP_BF16 : UDUMP_F32;
     snprintf(model->device_note, sizeof model->device_note, "%s", note);
@@ -46,32 +46,6 @@ static void set_name(udump_model *model, const char *path) {
     if (end - begin > sizeof suffix - 1 && memcmp(path + end - (sizeof suffix - 1), suffix, sizeof suffix - 1) == 0)
         end -= sizeof suffix - 1;
     snprintf(model->name, sizeof model->name, "%.*s", (int)(end - begin), path + begin);
-}
-
-static udump_status check_config(udump_model *model, const udump_weights *weights, const udump_model_options *options, udump_error *error) {
-    char text[64] = "epsilon";
-    double value;
-    udump_weights_config_text(weights, "scheduler", "prediction_type", text, sizeof text);
-    model->prediction = options->prediction;
-    if (model->prediction == UDUMP_PREDICTION_AUTO) {
-        model->prediction = strcmp(text, "v_prediction") == 0 ? UDUMP_PREDICTION_V : UDUMP_PREDICTION_EPSILON;
-        if (model->prediction == UDUMP_PREDICTION_EPSILON && strcmp(text, "epsilon"))
-            return udump_fail_values(
-                error, UDUMP_ERROR_UNSUPPORTED, "scheduler/scheduler_config.json", "prediction type", "epsilon or v_prediction", text);
-    }
-    snprintf(text, sizeof text, "scaled_linear");
-    udump_weights_config_text(weights, "scheduler", "beta_schedule", text, sizeof text);
-    if (strcmp(text, "scaled_linear"))
-        return udump_fail_values(error, UDUMP_ERROR_UNSUPPORTED, "scheduler/scheduler_config.json", "beta schedule", "scaled_linear", text);
-    if (udump_weights_config_number(weights, "scheduler", "num_train_timesteps", 0, &value) && value != UDUMP_TRAIN_STEPS)
-        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "scheduler/scheduler_config.json", "num_train_timesteps is %g, not %d", value,
-            UDUMP_TRAIN_STEPS);
-    model->beta_start = udump_weights_config_number(weights, "scheduler", "beta_start", 0, &value) ? value : 0.00085; /* SD 1 */
-    model->beta_end = udump_weights_config_number(weights, "scheduler", "beta_end", 0, &value) ? value : 0.012;
-    if (!(model->beta_start > 0 && model->beta_start <= model->beta_end && model->beta_end < 1))
-        return udump_fail(error, UDUMP_ERROR_WEIGHTS, "scheduler/scheduler_config.json",
-            "betas from %g to %g: they lie between 0 and 1, rising", model->beta_start, model->beta_end);
-    return UDUMP_OK;
 }
 
 /* Layers of the text encoders past those that are read. */
@@ -161,7 +135,9 @@ static bool has_part(const udump_weights *weights, const char *part) {
 
 static udump_status load_parts(udump_model *model, udump_weights *weights, udump_error *error) {
     udump_loader l = { .weights = weights, .backend = model->backend, .device = model->device };
+    const char *foreign = udump_family_foreign(weights);
     model->family = udump_family_of(weights);
+    if (foreign) udump_load_fail(&l, UDUMP_ERROR_UNSUPPORTED, model->name, "this is %s", foreign);
     load_text(model, &l);
     if (!l.status) udump_unet_load(&l, &model->unet, model->family);
     if (!l.status) check_text(model, &l);
@@ -195,9 +171,10 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     set_name(model, path);
     udump_status status = udump_weights_open(path, &weights, error);
     if (!status && options->vae_path) status = udump_weights_replace_vae(weights, options->vae_path, error);
-    if (!status) status = check_config(model, weights, options, error);
+    if (!status) status = udump_scheduler_read(model, weights, options, error);
     if (!status) status = choose_device(model, options, error);
     if (!status) status = load_parts(model, weights, error);
+    if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
     if (!status) status = check_unused(model, weights, error);
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);

@@ -23,6 +23,7 @@ typedef struct udump_unet_level {
 typedef struct udump_unet_block {
     char name[8];
     char path[192]; /* in diffusers; as long as a udump_name */
+    char attention_path[192]; /* of its transformer there; "" without attention */
     int32_t channels, downscale, depth, heads, head_dim;
 } udump_unet_block;
 

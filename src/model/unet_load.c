@@ -1,5 +1,6 @@
 /* The U-Net's structure from its tensors' names and shapes. */
 #include <stdio.h>
+#include <string.h>
 
 #include "model/unet.h"
 
@@ -47,6 +48,7 @@ static void load_transformer(
     udump_transformer_load(b->l, transformer, name, heads, b->unet->context_dim, b->groups, side);
     transformer->first_attention = b->unet->attention_count;
     for (int32_t i = 0; i < transformer->depth; i++) b->unet->attention_blocks[b->unet->attention_count++] = b->unet->block_count - 1;
+    snprintf(block->attention_path, sizeof block->attention_path, "%s", name + strlen("unet/"));
     block->depth = transformer->depth;
     block->heads = transformer->heads;
     block->head_dim = transformer->heads ? transformer->c / transformer->heads : 0;
