@@ -3,6 +3,10 @@
     NAME.safetensors    cond, uncond [77, width] and, for SDXL, pooled/cond, pooled/uncond [width]: from the pipeline's encode_prompt
                         noise [1, 4, h, w]; image [3, H, W] in -1..1; stepN/latent [1, 4, h, w] after each step
                         stepN/BLOCK of the last step: the output of a block, rows cond, uncond
+                        for SD 2, drop [1]: mean(unet(x, 999, c) - x) where x and c are 0.5
+                        for SDXL, empty/latent [1, 4, h, w]: the last latent where the negative prompt is "", which the webui makes zeros;
+                        layers/latent, layers/BLOCK: the same where the blocks of LAYERS see LAYER_PROMPT, in their attention and, by its
+                        pooled vector, in their residual blocks
 
 Sampling is the webui's Euler with the "Uniform" schedule, CFG 7; SD 2 predicts v (k-diffusion's CompVisVDenoiser).
 Also checks the single-file layout: diffusers' own conversion (diffusers.loaders.single_file_utils) must find, under the names
@@ -17,6 +21,7 @@ from diffusers.loaders import single_file_utils
 from make_goldens import CFG, HERE, NEGATIVE, PROMPT, save, uniform_schedule, watch
 from transformers import CLIPTokenizer
 
+LAYERS, LAYER_PROMPT, LAYERS_KEPT = ("IN01", "IN04", "M00", "OUT03", "OUT08"), PROMPT + ", cute", ("IN05", "M00", "OUT08")
 HEIGHT, WIDTH, STEPS, SEED = 40, 64, 2, 3
 DEMO = HERE.parents[1] / "models" / "demo"
 
@@ -31,12 +36,12 @@ def make_pipe(parts, scheduler):
                                    requires_safety_checker=False)
 
 
-def encode(pipe):
+def encode(pipe, prompt=PROMPT, negative=NEGATIVE):
     """context [2, 77, width], and what else the U-Net gets, {} but for SDXL."""
     if not hasattr(pipe, "text_encoder_2"):
-        return torch.cat(pipe.encode_prompt(PROMPT, "cpu", 1, True, negative_prompt=NEGATIVE)), {}
-    cond, uncond, pooled, pooled_uncond = pipe.encode_prompt(PROMPT, device="cpu", do_classifier_free_guidance=True,
-                                                            negative_prompt=NEGATIVE)
+        return torch.cat(pipe.encode_prompt(prompt, "cpu", 1, True, negative_prompt=negative)), {}
+    cond, uncond, pooled, pooled_uncond = pipe.encode_prompt(prompt, device="cpu", do_classifier_free_guidance=True,
+                                                            negative_prompt=negative)
     sizes = torch.tensor([[HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]] * 2, dtype=torch.float32)
     return torch.cat([cond, uncond]), {"text_embeds": torch.cat([pooled, pooled_uncond]), "time_ids": sizes}
 
@@ -63,6 +68,56 @@ def sample(pipe, context, added, prediction):
     kept.update({f"step{STEPS}/{name}": value for name, value in outputs.items()})
     kept["image"] = pipe.vae.decode(x / pipe.vae.config.scaling_factor).sample[0]
     return kept
+
+
+def parts_of(unet):
+    """The residual blocks and transformers of every block."""
+    found, number = {}, 1
+    for block in unet.down_blocks:
+        for resnet, attention in zip(block.resnets, getattr(block, "attentions", [None] * 9)):
+            found[f"IN{number:02}"] = [resnet, attention]
+            number += 1
+        number += block.downsamplers is not None
+    found["M00"] = [*unet.mid_block.resnets, *unet.mid_block.attentions]
+    number = 0
+    for block in unet.up_blocks:
+        for resnet, attention in zip(block.resnets, getattr(block, "attentions", [None] * 9)):
+            found[f"OUT{number:02}"] = [resnet, attention]
+            number += 1
+    return found
+
+
+def sample_layers(pipe, context, added, prediction):
+    """LAYERS see another prompt than the rest."""
+    other, other_added = encode(pipe, LAYER_PROMPT)
+    embed = pipe.unet.get_aug_embed
+    shift = embed(torch.zeros(1), other, other_added) - embed(torch.zeros(1), context, added)
+
+    def see(module, args, kwargs):
+        if "Transformer" in type(module).__name__:
+            kwargs["encoder_hidden_states"] = other
+            return args, kwargs
+        return (args[0], args[1] + shift, *args[2:]), kwargs
+
+    hooks = [module.register_forward_pre_hook(see, with_kwargs=True)
+             for name in LAYERS for module in parts_of(pipe.unet)[name] if module is not None]
+    kept = sample(pipe, context, added, prediction)
+    for hook in hooks:
+        hook.remove()
+    return {"layers/latent": kept[f"step{STEPS}/latent"], **{f"layers/{name}": kept[f"step{STEPS}/{name}"] for name in LAYERS_KEPT}}
+
+
+def sample_empty(pipe, prediction):
+    """force_zeros_for_empty_prompt is diffusers' word for it."""
+    assert pipe.config.force_zeros_for_empty_prompt
+    context, added = encode(pipe, negative=None)
+    assert not context[1].any() and not added["text_embeds"][1].any()
+    return {"empty/latent": sample(pipe, context, added, prediction)[f"step{STEPS}/latent"]}
+
+
+def measure_drop(unet):
+    x = torch.full((1, 4, 8, 8), 0.5)
+    return {"drop": (unet(x, torch.tensor([999.0]), torch.full((1, 2, 64), 0.5)).sample - x).mean()[None]}
 
 
 def same(found, expected, what):
@@ -113,6 +168,9 @@ def main():
         context, added = encode(pipe)
         kept = sample(pipe, context, added, scheduler["prediction_type"])
         kept.update({"cond": context[0], "uncond": context[1]})
+        prediction = scheduler["prediction_type"]
+        kept.update({**sample_empty(pipe, prediction), **sample_layers(pipe, context, added, prediction)} if added else
+                    measure_drop(pipe.unet))
         if added:
             kept.update({"pooled/cond": added["text_embeds"][0], "pooled/uncond": added["text_embeds"][1]})
         save(HERE / "goldens" / f"{name}.safetensors", kept, cfg=str(CFG), sampler="Euler", schedule="Uniform")

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "folders.h"
+#include "model/prediction.h"
 #include "parity.h"
 #include "pipeline/session.h"
 #include "recipe.h"
@@ -43,6 +44,7 @@ static udump_model *load(const char *path, udump_device device, udump_prediction
 typedef struct family_run {
     goldens g;
     udump_session *session;
+    const char *prefix; /* of the blocks' goldens */
     int compared;
     double worst;
 } family_run;
@@ -59,7 +61,7 @@ static udump_flow on_tensor(void *user, const udump_place *place, const udump_vi
     char name[64];
     size_t half = (size_t)udump_view_count(view);
     if (place->step != STEPS) return UDUMP_CONTINUE;
-    snprintf(name, sizeof name, "step%d/%s", (int)place->step, place->block);
+    snprintf(name, sizeof name, "%s/%s", run->prefix, place->block);
     golden expected = need_golden(&run->g, name); /* [cond and uncond, c, h, w] */
     if (expected.count != 2 * half) fail_msg("%s: %zu values, expected %zu", name, 2 * half, expected.count);
     float *found = values_of(view);
@@ -111,16 +113,25 @@ static void compare_text(family_run *run) {
     }
 }
 
-static void compare_run(family_run *run) {
+/* One picture's options; the noise is to be freed. */
+static udump_generate_options run_options(const family_run *run, golden *noise, udump_view *view) {
     udump_generate_options o = parity_options(WIDTH, HEIGHT, STEPS);
-    golden noise = need_golden(&run->g, "noise");
-    udump_view view = udump_view_make(noise.values, UDUMP_F32, 4, (int64_t[]){ 1, 4, HEIGHT / 8, WIDTH / 8 }), latent;
-    const udump_sink sink = { .struct_bytes = sizeof sink, .user = run, .tensor = on_tensor, .image = on_image };
+    *noise = need_golden(&run->g, "noise");
+    *view = udump_view_make(noise->values, UDUMP_F32, 4, (int64_t[]){ 1, 4, HEIGHT / 8, WIDTH / 8 });
     o.prompt = PARITY_PROMPT;
     o.negative_prompt = PARITY_NEGATIVE;
-    o.noise = &view;
-    o.features = "";
+    o.noise = view;
     o.side = UDUMP_SIDE_BOTH;
+    return o;
+}
+
+static void compare_run(family_run *run) {
+    golden noise;
+    udump_view view, latent;
+    udump_generate_options o = run_options(run, &noise, &view);
+    const udump_sink sink = { .struct_bytes = sizeof sink, .user = run, .tensor = on_tensor, .image = on_image };
+    o.features = "";
+    run->prefix = "step2";
     assert_int_equal(udump_begin(run->session, &o, NULL, &sink, NULL), UDUMP_OK);
     for (int step = 1; step <= STEPS; step++) {
         char name[32];
@@ -147,6 +158,53 @@ static void compare(const char *name, const char *golden_name, udump_device devi
     close_goldens(&run.g);
 }
 
+/* A run of both steps, whose last latent is a golden of that name. */
+static void compare_last(family_run *run, const udump_generate_options *o, const char *latent_name) {
+    udump_view latent;
+    const udump_sink sink = { .struct_bytes = sizeof sink, .user = run, .tensor = on_tensor };
+    assert_int_equal(udump_begin(run->session, o, NULL, &sink, NULL), UDUMP_OK);
+    for (int step = 0; step < STEPS; step++) assert_int_equal(udump_step(run->session, NULL, NULL), UDUMP_OK);
+    assert_int_equal(udump_latent_view(run->session, &latent, NULL), UDUMP_OK);
+    judge_channels_last(run, latent_name, latent.data, 4);
+    assert_int_equal(udump_end(run->session, 0, NULL), UDUMP_OK);
+}
+
+/* An empty negative prompt is zeros; a block's own prompt gives its attention the context, and its residual blocks the pooled vector. */
+static void sdxl_prompts(void **state) {
+    (void)state;
+    family_run run = { .g = open_goldens("sdxl"), .prefix = "layers" };
+    udump_model *model = load(checkpoint("sdxl"), UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO);
+    golden noise;
+    udump_view view;
+    assert_int_equal(udump_session_create(model, &run.session, NULL), UDUMP_OK);
+    udump_generate_options o = run_options(&run, &noise, &view);
+    o.negative_prompt = "";
+    compare_last(&run, &o, "empty/latent");
+    o.prompt = PARITY_PROMPT "(~: IN01, IN04, M00, OUT03, OUT08: , cute :~)";
+    o.negative_prompt = PARITY_NEGATIVE;
+    o.features = "IN05,M00,OUT08";
+    compare_last(&run, &o, "layers/latent");
+    assert_int_equal(run.compared, 2 + 2 * 3);
+    udump_session_destroy(run.session);
+    udump_model_release(model);
+    free(noise.values);
+    close_goldens(&run.g);
+}
+
+/* What an SD 2 file is asked: the same number as in torch. */
+static void sd2_measured(void **state) {
+    (void)state;
+    goldens g = open_goldens("sd2");
+    golden expected = need_golden(&g, "drop");
+    udump_model *model = load(checkpoint("sd2"), UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO);
+    double mean;
+    assert_int_equal(udump_prediction_measure(model, &mean, NULL), UDUMP_OK);
+    assert_true(fabs(mean - (double)expected.values[0]) <= 1e-5);
+    udump_model_release(model);
+    free(expected.values);
+    close_goldens(&g);
+}
+
 static void sd2_folder(void **state) { (void)state; compare("sd2", "sd2", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO, 2, 25); }
 static void sd2_reference(void **state) { (void)state; compare("sd2", "sd2", UDUMP_DEVICE_REFERENCE, UDUMP_PREDICTION_AUTO, 2, 25); }
 static void sd2_single_file(void **state) { (void)state; compare("sd2-ldm", "sd2", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_V, 2, 25); }
@@ -158,6 +216,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sd2_folder), cmocka_unit_test(sd2_reference), cmocka_unit_test(sd2_single_file),
         cmocka_unit_test(sdxl_folder), cmocka_unit_test(sdxl_reference), cmocka_unit_test(sdxl_single_file),
+        cmocka_unit_test(sdxl_prompts), cmocka_unit_test(sd2_measured),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }
