@@ -3,6 +3,8 @@
     NAME.safetensors    cond, uncond [77, width] and, for SDXL, pooled/cond, pooled/uncond [width]: from the pipeline's encode_prompt
                         noise [1, 4, h, w]; image [3, H, W] in -1..1; stepN/latent [1, 4, h, w] after each step
                         stepN/BLOCK of the last step: the output of a block, rows cond, uncond
+                        attention/BLOCK-dN of the last step: of the cond row, softmax(Q K^T / sqrt(d)) of the cross-attention in
+                        the transformer's layer N, [heads, 77, h, w]
                         for SD 2, drop [1]: mean(unet(x, 999, c) - x) where x and c are 0.5
                         for SDXL, empty/latent [1, 4, h, w]: the last latent where the negative prompt is "", which the webui makes zeros;
                         layers/latent, layers/BLOCK: the same where the blocks of LAYERS see LAYER_PROMPT, in their attention and, by its
@@ -21,6 +23,7 @@ from diffusers.loaders import single_file_utils
 from make_goldens import CFG, HERE, NEGATIVE, PROMPT, save, uniform_schedule, watch
 from transformers import CLIPTokenizer
 
+ATTENTION = {"sd2": (("IN08", 0, 2),), "sdxl": (("IN04", 1, 1), ("M00", 9, 2), ("OUT00", 4, 2))}  # block, layer, heads
 LAYERS, LAYER_PROMPT, LAYERS_KEPT = ("IN01", "IN04", "M00", "OUT03", "OUT08"), PROMPT + ", cute", ("IN05", "M00", "OUT08")
 HEIGHT, WIDTH, STEPS, SEED = 40, 64, 2, 3
 DEMO = HERE.parents[1] / "models" / "demo"
@@ -50,6 +53,27 @@ def denoise(output, x, sigma, prediction):
     if prediction == "v_prediction":
         return output * (-sigma / math.sqrt(sigma**2 + 1)) + x / (sigma**2 + 1)
     return x - sigma * output
+
+
+def watch_attention(unet, wanted, found):
+    """Lets every forward pass put the maps of `wanted` into `found`."""
+    products = {}
+    for block, layer, heads in wanted:
+        transformer = [module for module in parts_of(unet)[block] if hasattr(module, "transformer_blocks")][0]
+        attention = transformer.transformer_blocks[layer].attn2
+
+        def keep(_module, _inputs, output, key):
+            products[key] = output[0]
+
+        def look(_module, _inputs, _output, key, heads=heads):
+            q, k = (products[key, letter].unflatten(-1, (heads, -1)).transpose(0, 1) for letter in "qk")
+            found[key] = (q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])).softmax(-1).transpose(1, 2)
+
+        key = f"attention/{block}-d{layer}"
+        for letter, module in (("q", attention.to_q), ("k", attention.to_k)):
+            module.register_forward_hook(lambda m, i, o, k=(key, letter): keep(m, i, o, k))
+        attention.register_forward_hook(lambda m, i, o, k=key, look=look: look(m, i, o, k))
+    return found
 
 
 def sample(pipe, context, added, prediction):
@@ -166,7 +190,9 @@ def main():
             (HERE / "models" / f"{name}{suffix}.txt").write_text("\n".join(lines) + "\n")
         pipe = make_pipe(parts, scheduler)
         context, added = encode(pipe)
+        maps = watch_attention(pipe.unet, ATTENTION[name], {})
         kept = sample(pipe, context, added, scheduler["prediction_type"])
+        kept.update({key: value.clone() for key, value in maps.items()})
         kept.update({"cond": context[0], "uncond": context[1]})
         prediction = scheduler["prediction_type"]
         kept.update({**sample_empty(pipe, prediction), **sample_layers(pipe, context, added, prediction)} if added else

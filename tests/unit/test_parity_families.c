@@ -56,11 +56,27 @@ static void judge(family_run *run, const char *name, const float *found, const f
     run->worst = fmax(run->worst, error);
 }
 
+/* Of the layers that have a golden. */
+static udump_flow on_attention(family_run *run, const udump_place *place, const udump_view *view) {
+    char name[64];
+    snprintf(name, sizeof name, "attention/%s-d%d", place->block, (int)place->depth);
+    golden expected = read_golden(&run->g, name);
+    if (expected.values && place->side == UDUMP_SIDE_COND) {
+        float *found = values_of(view);
+        assert_int_equal(udump_view_count(view), expected.count);
+        judge(run, name, found, expected.values, expected.count);
+        free(found);
+    }
+    free(expected.values);
+    return UDUMP_CONTINUE;
+}
+
 static udump_flow on_tensor(void *user, const udump_place *place, const udump_view *view) {
     family_run *run = user;
     char name[64];
     size_t half = (size_t)udump_view_count(view);
     if (place->step != STEPS) return UDUMP_CONTINUE;
+    if (place->kind == UDUMP_KIND_QK) return on_attention(run, place, view);
     snprintf(name, sizeof name, "%s/%s", run->prefix, place->block);
     golden expected = need_golden(&run->g, name); /* [cond and uncond, c, h, w] */
     if (expected.count != 2 * half) fail_msg("%s: %zu values, expected %zu", name, 2 * half, expected.count);
@@ -131,6 +147,7 @@ static void compare_run(family_run *run) {
     udump_generate_options o = run_options(run, &noise, &view);
     const udump_sink sink = { .struct_bytes = sizeof sink, .user = run, .tensor = on_tensor, .image = on_image };
     o.features = "";
+    o.attention = "";
     run->prefix = "step2";
     assert_int_equal(udump_begin(run->session, &o, NULL, &sink, NULL), UDUMP_OK);
     for (int step = 1; step <= STEPS; step++) {
@@ -144,15 +161,15 @@ static void compare_run(family_run *run) {
     free(noise.values);
 }
 
-/* text: how many encodings; blocks of both rows, latents, picture. */
-static void compare(const char *name, const char *golden_name, udump_device device, udump_prediction prediction, int text, int blocks) {
+/* more: how many encodings and attention maps; blocks of both rows, latents, picture. */
+static void compare(const char *name, const char *golden_name, udump_device device, udump_prediction prediction, int more, int blocks) {
     family_run run = { .g = open_goldens(golden_name) };
     udump_model *model = load(checkpoint(name), device, prediction);
     assert_int_equal(udump_session_create(model, &run.session, NULL), UDUMP_OK);
     compare_text(&run);
     compare_run(&run);
     print_message("%s: %d tensors, largest relative error %.3g\n", name, run.compared, run.worst);
-    assert_int_equal(run.compared, text + 2 * blocks + STEPS + 1);
+    assert_int_equal(run.compared, more + 2 * blocks + STEPS + 1);
     udump_session_destroy(run.session);
     udump_model_release(model);
     close_goldens(&run.g);
@@ -205,12 +222,12 @@ static void sd2_measured(void **state) {
     close_goldens(&g);
 }
 
-static void sd2_folder(void **state) { (void)state; compare("sd2", "sd2", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO, 2, 25); }
-static void sd2_reference(void **state) { (void)state; compare("sd2", "sd2", UDUMP_DEVICE_REFERENCE, UDUMP_PREDICTION_AUTO, 2, 25); }
-static void sd2_single_file(void **state) { (void)state; compare("sd2-ldm", "sd2", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_V, 2, 25); }
-static void sdxl_folder(void **state) { (void)state; compare("sdxl", "sdxl", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO, 4, 19); }
-static void sdxl_reference(void **state) { (void)state; compare("sdxl", "sdxl", UDUMP_DEVICE_REFERENCE, UDUMP_PREDICTION_AUTO, 4, 19); }
-static void sdxl_single_file(void **state) { (void)state; compare("sdxl-ldm", "sdxl", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO, 4, 19); }
+static void sd2_folder(void **state) { (void)state; compare("sd2", "sd2", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO, 2 + 1, 25); }
+static void sd2_reference(void **state) { (void)state; compare("sd2", "sd2", UDUMP_DEVICE_REFERENCE, UDUMP_PREDICTION_AUTO, 2 + 1, 25); }
+static void sd2_single_file(void **state) { (void)state; compare("sd2-ldm", "sd2", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_V, 2 + 1, 25); }
+static void sdxl_folder(void **state) { (void)state; compare("sdxl", "sdxl", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO, 4 + 3, 19); }
+static void sdxl_reference(void **state) { (void)state; compare("sdxl", "sdxl", UDUMP_DEVICE_REFERENCE, UDUMP_PREDICTION_AUTO, 4 + 3, 19); }
+static void sdxl_single_file(void **state) { (void)state; compare("sdxl-ldm", "sdxl", UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO, 4 + 3, 19); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
