@@ -293,7 +293,7 @@ typedef struct udump_generate_options {
     int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
     udump_rng rng;
     int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last. SD 1 only, as in the
-                          webui: SD 2 and SDXL always take the one before the last */
+                          webui: SD 2 and SDXL always take the one before the last, whatever stands here */
     const udump_view *noise; /* [batch, 4, height/8, width/8] of unit variance, instead of the rng's; NULL: none */
 
     /* What to look at. Layer specs: NULL is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: NULL is all, else "1,5,10-20(+5)". */

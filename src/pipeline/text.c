@@ -81,6 +81,7 @@ udump_status udump_text_encode(
         status = encode_one(session, &model->clips[i], &e, context, error);
         for (size_t t = 0; !status && t < tokens; t++)
             memcpy(context->values + t * dim + column, e.values + t * width, width * sizeof *e.values);
+        for (size_t t = 0; i == 0 && context->columns && t < tokens; t++) context->columns[t].id = e.ids[t];
         column += width;
     }
     free(e.ids);

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "folders.h"
 #include "model/model.h"
 #include "recipe.h"
@@ -364,12 +366,75 @@ static void pooled_vectors(void **state) {
     udump_model_release(demo);
 }
 
+static double mean(const float *values, size_t stride, size_t first, size_t count) {
+    double sum = 0;
+    for (size_t token = 0; token < 77; token++)
+        for (size_t i = 0; i < count; i++) sum += (double)values[token * stride + first + i];
+    return sum / (77 * (double)count);
+}
+
+/* The webui weighs each encoder's states by themselves: each one's mean is what it was, and the pooled vector is untouched. */
+static void emphasis_by_encoder(void **state) {
+    (void)state;
+    udump_model_options options = plain_options();
+    recipe r = open_recipe("sdxl-ldm", "emphasis");
+    udump_model *model = loads(&r, "emphasis", &options);
+    udump_session *session;
+    udump_context *contexts[2];
+    udump_view views[2], pooled[2];
+    static const char *const prompts[] = { "a red circle", "a (red:1.5) circle" };
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(udump_context_encode(session, prompts[i], &contexts[i], NULL), UDUMP_OK);
+        udump_context_get_view(contexts[i], &views[i]);
+        assert_true(udump_context_get_pooled(contexts[i], &pooled[i]));
+    }
+    for (size_t encoder = 0; encoder < 2; encoder++) {
+        double plain = mean(views[0].data, 128, 64 * encoder, 64), weighed = mean(views[1].data, 128, 64 * encoder, 64);
+        if (!(fabs(plain - weighed) <= 1e-5 * fabs(plain))) fail_msg("encoder %zu: mean %g, then %g", encoder, plain, weighed);
+    }
+    assert_memory_not_equal(views[0].data, views[1].data, 77 * 128 * sizeof(float));
+    assert_memory_equal(pooled[0].data, pooled[1].data, 96 * sizeof(float));
+    for (int i = 0; i < 2; i++) udump_context_release(contexts[i]);
+    udump_session_destroy(session);
+    udump_model_release(model);
+}
+
+/* tokens: start, "circle", end; then what the first encoder is padded with. */
+static void padding(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int32_t pad;
+    } cases[] = { { "sd2-ldm", 0 }, { "sdxl-ldm", 49407 } };
+    udump_model_options options = plain_options();
+    options.prediction = UDUMP_PREDICTION_V;
+    for (size_t i = 0; i < 2; i++) {
+        char folder[32];
+        snprintf(folder, sizeof folder, "padding-%s", cases[i].name);
+        recipe r = open_recipe(cases[i].name, folder);
+        udump_model *model = loads(&r, folder, &options);
+        udump_session *session;
+        udump_context *context;
+        assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+        assert_int_equal(udump_context_encode(session, "circle", &context, NULL), UDUMP_OK);
+        const udump_column *columns = udump_context_columns(context);
+        assert_int_equal(columns[2].id, 49407);
+        assert_int_equal(columns[3].id, cases[i].pad);
+        assert_int_equal(columns[76].id, cases[i].pad);
+        udump_context_release(context);
+        udump_session_destroy(session);
+        udump_model_release(model);
+    }
+}
+
 #define TEST(name) cmocka_unit_test(name)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(what_is_ignored), TEST(what_is_not), TEST(marks), TEST(asked_by_running), TEST(other_autoencoders), TEST(bad_autoencoders),
         TEST(variants), TEST(lacking), TEST(foreign), TEST(tensor_list), TEST(taps), TEST(slots), TEST(pooled_vectors),
+        TEST(emphasis_by_encoder), TEST(padding),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }
