@@ -31,9 +31,9 @@ static json_t *tensors_json(const udump_model *model) {
 }
 
 static int inspect_json(const udump_model *model, const udump_model_info *info, bool map) {
-    json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:o, s:o}", "family", info->family, "layout", info->layout,
+    json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:o, s:o}", "family", info->family, "layout", info->layout,
         "prediction", info->prediction, "device", info->device, "precision", info->precision, "context_dim", (int)info->context_dim,
-        "context_tokens", (int)info->context_tokens, "parameters", (json_int_t)info->parameter_count, "weight_bytes",
+        "context_tokens", (int)info->context_tokens, "pooled_dim", (int)info->pooled_dim, "parameters", (json_int_t)info->parameter_count, "weight_bytes",
         (json_int_t)info->weight_bytes, "blocks", blocks_json(model, info->block_count), "tensors", tensors_json(model));
     if (map) json_object_set_new(value, "map", map_json(model));
     return print_json(value);
@@ -42,7 +42,9 @@ static int inspect_json(const udump_model *model, const udump_model_info *info, 
 static int inspect_text(const udump_model *model, const udump_model_info *info) {
     printf("%s, %s layout, %s prediction; %.1f M parameters, %.1f MB packed as %s\n", info->family, info->layout, info->prediction,
         (double)info->parameter_count / 1e6, (double)info->weight_bytes / 1e6, info->precision);
-    printf("%s; contexts [%d, %d]\n\n", info->device_note, (int)info->context_tokens, (int)info->context_dim);
+    printf("%s; contexts [%d, %d]", info->device_note, (int)info->context_tokens, (int)info->context_dim);
+    if (info->pooled_dim) printf(", pooled [%d]", (int)info->pooled_dim);
+    printf("\n\n");
     printf("block  channels  size  attention          taps                in diffusers\n");
     for (int32_t i = 0; i < info->block_count; i++) {
         udump_block_info b;

@@ -169,6 +169,7 @@ typedef struct udump_model_info {
     int32_t block_count;
     int32_t context_dim;    /* width of a context's rows */
     int32_t context_tokens; /* tokens of one chunk, start and end included: 77 */
+    int32_t pooled_dim;     /* width of SDXL's pooled vector; 0 without one */
     int32_t latent_channels;
     int32_t pixels_per_latent; /* 8 */
     int32_t threads;
@@ -591,7 +592,7 @@ typedef struct udump_context udump_context;
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
 /* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
 UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);
-/* SDXL's pooled vector, [width of the second encoder's projection], which goes with a context: every residual block gets that of its own
+/* SDXL's pooled vector, [pooled_dim], which goes with a context: every residual block gets that of its own
  * block's context. A context from a tensor has zeros until it is set (copied; any dtype and strides); not to be changed while a run uses the context.
  * Errors: ARGUMENT (shape, or a family without pooled vectors). get: fp32; returns 0, and an empty view, where there is none. */
 UDUMP_API udump_status udump_context_set_pooled(udump_context *context, const udump_view *tensor, udump_error *error);

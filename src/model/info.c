@@ -13,6 +13,7 @@ void udump_model_get_info(const udump_model *model, udump_model_info *info) {
         .block_count = model->unet.block_count,
         .context_dim = model->unet.context_dim,
         .context_tokens = UDUMP_CLIP_POSITIONS,
+        .pooled_dim = model->pooled_dim,
         .latent_channels = model->unet.latent_channels,
         .pixels_per_latent = UDUMP_PIXELS_PER_LATENT,
         .threads = model->threads,

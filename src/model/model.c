@@ -142,7 +142,7 @@ static udump_status load_parts(udump_model *model, udump_weights *weights, udump
     if (!l.status) udump_unet_load(&l, &model->unet, model->family);
     if (!l.status) check_text(model, &l);
     if (!has_part(weights, "vae"))
-        udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "the checkpoint has no autoencoder: name one in a file of its own");
+        udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "the checkpoint has no autoencoder: name one (--vae, vae_path)");
     if (!l.status) udump_vae_load(&l, &model->vae, model->family->vae_scale);
     if (!l.status && model->vae.latent_channels != model->unet.latent_channels)
         udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "%d latent channels, the U-Net has %d", (int)model->vae.latent_channels,
