@@ -102,6 +102,7 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     options.precision = (udump_precision)precision;
     options.prediction = (udump_prediction)prediction;
     options.threads = arguments->threads;
+    options.vae_path = arguments->vae;
     udump_model *model = NULL;
     udump_error error;
     if (udump_model_load(arguments->path, &options, &model, &error)) return *status = fail_input(&error), NULL;

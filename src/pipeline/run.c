@@ -65,6 +65,13 @@ static void convert_prediction(udump_session *session, const udump_evaluation *e
         &session->x, run->eps, 2, (udump_tensor[]){ run->eps, run->scaled }, (float[]){ norm, norm * (float)evaluation->sigma });
 }
 
+/* Which pooled vector each row of the batch takes in each block; NULL in families without. */
+static const int32_t *pooled_now(const udump_session *session) {
+    const udump_conditioning *c = &session->run.conditioning;
+    if (!session->model->pooled_dim) return NULL;
+    return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->step + 1), 0, 0);
+}
+
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {
     udump_session *session = user;
     udump_run *run = &session->run;
@@ -74,8 +81,8 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
     for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
-    udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in,
-        &(udump_unet_inputs){ run->conditioning.kvs, run->times, evaluation->index });
+    udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in, &(udump_unet_inputs){ .kvs = run->conditioning.kvs,
+        .times = run->times, .evaluation = evaluation->index, .vectors = run->vectors, .which = pooled_now(session) });
     if (run->sizes.sides > 1) udump_into_cfg_combine(x, run->eps, run->unet_out, run->sizes.cfg);
     else udump_into_convert(x, run->eps, run->unet_out);
     convert_prediction(session, evaluation);
@@ -92,7 +99,16 @@ static void embed_times(udump_session *session) {
         return;
     }
     for (int32_t i = 0; i < count; i++) timesteps[i] = (float)run->sampling.evaluations[i].timestep;
-    udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, run->times);
+    if (session->model->pooled_dim) {
+        float h = (float)run->sizes.height_px, w = (float)run->sizes.width_px;
+        udump_unet_added added = { udump_conditioning_upload_pooled(&run->conditioning, &session->x, session->model->pooled_dim),
+            { h, w, 0, 0, h, w } };
+        run->vectors = added.pooled.n;
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, &added, run->times);
+    } else {
+        run->vectors = 1;
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, NULL, run->times);
+    }
     free(timesteps);
 }
 
