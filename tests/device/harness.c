@@ -64,13 +64,6 @@ static void forget_noise(void) {
     noise_state = 7;
 }
 
-static void forget(const udump_backend *backend) {
-    if (packed[0]) udump_backend_reference()->packed_free(packed[0]);
-    if (packed[1]) backend->packed_free(packed[1]);
-    packed[0] = packed[1] = NULL;
-    forget_noise();
-}
-
 static double now_seconds(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -163,21 +156,19 @@ static void print_line(const trial *t, double difference, double tolerance, doub
     printf("%s\n", difference <= tolerance ? "" : "  DIFFERS");
 }
 
-bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed) {
+bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed, trial_result *result) {
     size_t counts[2] = { 0, 0 };
-    double seconds = 0, tolerance = t->tolerance > 0 ? t->tolerance : tolerance_of(t->dtype);
+    *result = (trial_result){ .tolerance = t->tolerance > 0 ? t->tolerance : tolerance_of(t->dtype), .difference = INFINITY };
     udump_device_request both = *request;
     both.compute = t->dtype;
     float *expected = run_on(udump_backend_reference(), &both, t, &counts[0], NULL);
-    forget(backend);
-    float *found = expected ? run_on(backend, &both, t, &counts[1], timed ? &seconds : NULL) : NULL;
-    forget(backend);
-    bool fine = found && counts[0] == counts[1];
-    if (fine) {
-        double difference = largest_difference(found, expected, counts[0]);
-        fine = difference <= tolerance;
-        if (timed || !fine) print_line(t, difference, tolerance, seconds);
-    }
+    forget_noise();
+    float *found = expected ? run_on(backend, &both, t, &counts[1], timed ? &result->seconds : NULL) : NULL;
+    forget_noise();
+    result->ran = found && counts[0] == counts[1];
+    if (result->ran) result->difference = largest_difference(found, expected, counts[0]);
+    bool fine = result->ran && result->difference <= result->tolerance;
+    if (result->ran && (timed || !fine)) print_line(t, result->difference, result->tolerance, result->seconds);
     free(expected);
     free(found);
     return fine;

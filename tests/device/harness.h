@@ -32,8 +32,14 @@ const float *trial_noise(size_t count, size_t sum);
 typedef udump_packed *(*trial_make_fn)(udump_exec *x, const trial *t, udump_error *error);
 udump_packed *trial_packed(udump_exec *x, const trial *t, trial_make_fn make);
 
-/* Runs it. Prints a line; false where the results differ or a backend failed. */
-bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed);
+/* What a trial came to. */
+typedef struct trial_result {
+    double difference, tolerance, seconds; /* seconds 0: not timed */
+    bool ran;                              /* on both backends */
+} trial_result;
+
+/* Runs it; prints a line where it is timed, where the results differ or a backend failed. False in the last two cases. */
+bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed, trial_result *result);
 
 /* Every operation of the vocabulary: odd shapes and extremes, or, large, the shapes of real models. Calls `each` with every trial. */
 typedef void (*trial_each_fn)(void *user, const trial *t);
