@@ -516,6 +516,25 @@ UDUMP_API void udump_image_free(udump_image *image);
 UDUMP_API udump_status udump_render(
     const udump_view *tensor, const udump_style *style, udump_image *canvas, udump_image *average, udump_error *error);
 
+/* Renders tensors that lie on a CUDA device, other people's too, without taking them off it: what crosses to the host is the picture. One thread at a
+ * time uses a renderer. */
+typedef struct udump_renderer udump_renderer;
+typedef struct udump_renderer_options {
+    size_t struct_bytes;
+    int32_t device_index;    /* the tensors' */
+    const char *cuda_module; /* as in udump_model_options */
+} udump_renderer_options;
+UDUMP_API void udump_renderer_options_init(udump_renderer_options *options);
+/* options may be NULL. Errors: ARGUMENT, DEVICE, MEMORY. */
+UDUMP_API udump_status udump_renderer_create(const udump_renderer_options *options, udump_renderer **renderer, udump_error *error);
+/* Accepts NULL. */
+UDUMP_API void udump_renderer_destroy(udump_renderer *renderer);
+/* As udump_render, but tensor->data is a pointer to the device's memory (DLPack's data and byte_offset; strides in elements). stream: the cudaStream_t in
+ * which the tensor is made, NULL for the default stream; nothing else waits for it. The tensor may change once this returns.
+ * Errors: as udump_render, and DEVICE. */
+UDUMP_API udump_status udump_renderer_render(udump_renderer *renderer, const udump_view *tensor, void *stream, const udump_style *style,
+    udump_image *canvas, udump_image *average, udump_error *error);
+
 /* Writes a PNG: 1 channel as 8-bit grey, 3 as RGB. parameters (may be NULL) goes into a text chunk of that name. Whole or not at all.
  * Thread-safe. Errors: ARGUMENT (a picture that is none), FILE (path and the system's reason), MEMORY. */
 UDUMP_API udump_status udump_png_write(const char *path, const udump_picture *picture, const char *parameters, udump_error *error);

@@ -171,6 +171,8 @@ typedef struct udump_backend {
     udump_ticket (*fetch)(udump_exec *x, void *host, const void *arena, size_t bytes);
     udump_ticket (*mark)(udump_exec *x);
     void (*await)(udump_exec *x, udump_ticket ticket);
+    /* What comes from now on comes after what is in somebody else's stream of the same device. NULL where the backend works at once. */
+    void (*follow)(udump_exec *x, void *stream);
 
     /* Looking at attention: P = softmax(Q K^T / sqrt(d)) over the keys, of each head; fp32. These too are called in a dry pass, to
      * reserve scratch. P is never whole in memory but where the result is P itself. */

@@ -122,6 +122,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) { return *event = new CUevent_st(), cudaSuccess; }
 cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    static CUstream_st default_stream; /* with nothing in it */
+    if (!stream) stream = &default_stream;
     event->stream = stream;
     event->position = stream->queued;
     return cudaSuccess;

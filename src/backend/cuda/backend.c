@@ -1,6 +1,7 @@
 /* The table, the device, a session's streams, and what crosses between host and device. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backend/cuda/cuda.h"
 #include "backend/module.h"
@@ -28,7 +29,16 @@ static void device_close(void *opened) {
     if (!device) return;
     udump_gemm_library_close(device->gemms);
     udump_convolution_library_close(device->convolutions);
+    free(device->library_path);
     free(device);
+}
+
+udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error) {
+    if (device->gemms) return UDUMP_OK;
+    udump_status status = udump_gemm_library_open(device->library_path, &device->gemms, error);
+    /* Without cuDNN, or in fp32, where exact sums are wanted, our own kernel convolves. */
+    if (!status && device->compute != UDUMP_F32) udump_convolution_library_open(device->library_path, &device->convolutions, NULL);
+    return status;
 }
 
 static udump_status device_open(const udump_device_request *request, void **opened, udump_error *error) {
@@ -37,10 +47,8 @@ static udump_status device_open(const udump_device_request *request, void **open
     device->ordinal = request->ordinal;
     device->compute = request->compute;
     udump_status status = udump_cuda_status(cudaSetDevice(request->ordinal), "device", error);
-    if (!status) status = udump_gemm_library_open(request->library_path, &device->gemms, error);
-    /* Without cuDNN, or in fp32, where exact sums are wanted, our own kernel convolves. */
-    if (!status && device->compute != UDUMP_F32 && udump_convolution_library_open(request->library_path, &device->convolutions, error))
-        device->convolutions = NULL;
+    if (!status && request->library_path && !(device->library_path = strdup(request->library_path)))
+        status = udump_fail_memory(error, "device", strlen(request->library_path));
     if (status) device_close(device);
     else *opened = device;
     return status;
@@ -106,7 +114,7 @@ static udump_status exec_open(udump_exec *x, udump_error *error) {
     state->device = x->device;
     udump_status status = udump_cuda_status(cudaSetDevice(state->device->ordinal), "session", error);
     if (!status) status = udump_cuda_status(streams_open(state), "session", error);
-    if (!status) status = udump_gemm_open(state->device->gemms, &state->gemm, error);
+    if (!status && state->device->gemms) status = udump_gemm_open(state->device->gemms, &state->gemm, error);
     if (!status && state->device->convolutions) status = udump_convolution_open(state->device->convolutions, &state->convolution, error);
     if (status) exec_close(x);
     return status;
@@ -174,6 +182,13 @@ static udump_ticket take_ticket(udump_exec *x, cudaStream_t stream) {
 }
 
 static udump_ticket mark(udump_exec *x) { return take_ticket(x, udump_cuda_stream(x)); }
+
+static void follow(udump_exec *x, void *stream) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    cudaError_t result = cudaEventRecord(state->made, stream);
+    if (result == cudaSuccess) result = cudaStreamWaitEvent(state->stream, state->made, 0);
+    fail_with(x, "follow", result);
+}
 
 static udump_ticket fetch(udump_exec *x, void *host, const void *arena, size_t bytes) {
     udump_cuda_state *state = udump_cuda_state_of(x);
@@ -249,6 +264,7 @@ static const udump_backend table = {
     .fetch = fetch,
     .mark = mark,
     .await = await,
+    .follow = follow,
     .attention_maps = udump_cuda_attention_maps,
     .attention_rows = udump_cuda_attention_rows,
     .attention_summary = udump_cuda_attention_summary,

@@ -12,8 +12,9 @@
 typedef struct udump_cuda_device {
     int32_t ordinal;
     udump_dtype compute;
-    udump_gemm_library *gemms;
-    udump_convolution_library *convolutions; /* NULL: cuDNN is not there, and our own kernel does them */
+    char *library_path;                      /* or NULL */
+    udump_gemm_library *gemms;               /* NULL until a weight is packed: who only renders needs no vendor's library */
+    udump_convolution_library *convolutions; /* NULL too where cuDNN is not there, and our own kernel does them */
 } udump_cuda_device;
 
 /* A weight on the device, of the compute type; vectors are fp32. */
@@ -39,7 +40,7 @@ typedef struct udump_cuda_state {
     size_t scratch_bytes;
     float *staging;              /* host */
     size_t staging_bytes;
-    udump_gemm *gemm;
+    udump_gemm *gemm;               /* NULL without libraries, as the next */
     udump_convolution *convolution;
 } udump_cuda_state;
 
@@ -62,6 +63,9 @@ float *udump_cuda_staging(udump_exec *x, size_t bytes);
 /* backend.c: crossing */
 void udump_cuda_write(udump_exec *x, void *arena, const void *host, size_t bytes);
 void udump_cuda_read(udump_exec *x, void *host, const void *arena, size_t bytes);
+
+/* Loads the vendors' libraries, once; packing is done by one thread. Errors: DEVICE, MEMORY. */
+udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error);
 
 /* packing.c */
 udump_packed *udump_cuda_pack_conv(void *device, const udump_conv_shape *shape, const float *weight, const float *bias, udump_error *error);

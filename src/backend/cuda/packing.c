@@ -52,6 +52,7 @@ static void reorder(float *to, const float *from, size_t out, size_t in, size_t 
 
 udump_packed *udump_cuda_pack_conv(void *opened, const udump_conv_shape *shape, const float *weight, const float *bias, udump_error *error) {
     udump_cuda_device *device = opened;
+    if (udump_cuda_libraries(device, error)) return NULL;
     size_t taps = (size_t)shape->kernel * (size_t)shape->kernel, count = (size_t)shape->in * (size_t)shape->out * taps;
     bool product = taps == 1 && shape->stride == 1 && !shape->pad_begin && !shape->pad_end; /* of channels last, a 1 x 1 convolution is one */
     bool library = device->convolutions && udump_convolution_library_fits(device->convolutions, shape);
@@ -72,6 +73,7 @@ udump_packed *udump_cuda_pack_conv(void *opened, const udump_conv_shape *shape, 
 udump_packed *udump_cuda_pack_linear(
     void *device, int32_t in, int32_t rows, int32_t part_count, const udump_linear_part *parts, udump_error *error) {
     (void)rows;
+    if (udump_cuda_libraries(device, error)) return NULL;
     size_t out = 0, first = 0;
     bool biased = false;
     for (int32_t p = 0; p < part_count; p++) out += (size_t)parts[p].out, biased |= parts[p].bias != NULL;
