@@ -140,18 +140,31 @@ typedef enum udump_prediction {
     UDUMP_PREDICTION_V = 2 /* Salimans and Ho 2022, progressive distillation */
 } udump_prediction;
 
+/* A low-rank difference (Hu et al. 2021) that is added to the weights while they load: kohya's and diffusers' safetensors; of
+ * LyCORIS' adapters LoCon. */
+typedef struct udump_lora {
+    const char *path;
+    const double *weight; /* what the difference is multiplied by; NULL: 1 */
+    /* What some blocks' difference is multiplied by besides, and the text encoders' ("TE" or "BASE"): "IN04=0.5,OUT00-OUT08=0,TE=0.3",
+     * layer specs and numbers. The others keep the weight, as does what is in no block. NULL: none */
+    const char *block_weights;
+} udump_lora;
+
 typedef struct udump_model_options {
     size_t struct_bytes;
     udump_device device;
     udump_precision precision;
     udump_prediction prediction;
     int32_t threads; /* 0: one for each core that this process may use */
+    const udump_lora *loras; /* [lora_count] */
+    int32_t lora_count;      /* 0..64 */
 } udump_model_options;
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 
 /* Loads a checkpoint: a diffusers folder, or one .safetensors file in the original (LDM) layout. Everything is validated before
  * the first large allocation; nothing stays mapped or open. options may be NULL.
- * Errors: FILE, FORMAT, WEIGHTS (names the tensor, expected and found shapes), UNSUPPORTED, MEMORY, DEVICE. */
+ * Errors: FILE, FORMAT, WEIGHTS (names the tensor, expected and found shapes; also one of a LoRA that is for another model), UNSUPPORTED,
+ * SYNTAX (block weights, with the position), ARGUMENT, MEMORY, DEVICE. */
 UDUMP_API udump_status udump_model_load(const char *path, const udump_model_options *options, udump_model **model, udump_error *error);
 /* Models are reference-counted; sessions and contexts hold one reference each. Thread-safe. Release accepts NULL. */
 UDUMP_API void udump_model_retain(udump_model *model);

@@ -96,6 +96,7 @@ static float *read_tensor(udump_loader *l, const char *name, const char *kind, i
     l->status = udump_weights_read(l->weights, weight, values, &bad, &l->error);
     if (!l->status && bad) warn_bad(l, weight, bad);
     l->parameter_count += (int64_t)count;
+    if (!l->status && strcmp(kind, "weight") == 0) l->status = udump_loras_merge(l->loras, name, rank, shape, values, &l->error);
     return values;
 }
 

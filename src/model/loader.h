@@ -4,10 +4,12 @@
 #define UDUMP_MODEL_LOADER_H
 
 #include "backend/ops.h"
+#include "model/lora.h"
 #include "weights/weights.h"
 
 typedef struct udump_loader {
     udump_weights *weights;
+    const udump_loras *loras; /* added to the layers as they are read */
     const udump_backend *backend;
     void *device;
     udump_status status;

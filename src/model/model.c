@@ -114,8 +114,8 @@ static udump_status keep_tensor_list(udump_model *model, const udump_weights *we
     return UDUMP_OK;
 }
 
-static udump_status load_parts(udump_model *model, udump_weights *weights, udump_error *error) {
-    udump_loader l = { .weights = weights, .backend = model->backend, .device = model->device };
+static udump_status load_parts(udump_model *model, udump_weights *weights, const udump_loras *loras, udump_error *error) {
+    udump_loader l = { .weights = weights, .loras = loras, .backend = model->backend, .device = model->device };
     udump_clip_load(&l, &model->clip);
     if (!l.status) udump_unet_load(&l, &model->unet);
     if (!l.status && model->unet.context_dim != model->clip.width)
@@ -143,6 +143,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "not initialised");
 
     udump_weights *weights = NULL;
+    udump_loras loras = { 0 };
     udump_model *model = calloc(1, sizeof *model);
     if (!model) return udump_fail_memory(error, path, sizeof *model);
     atomic_init(&model->references, 1);
@@ -150,10 +151,15 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     udump_status status = udump_weights_open(path, &weights, error);
     if (!status) status = check_config(model, weights, options, error);
     if (!status) status = choose_device(model, options, error);
-    if (!status) status = load_parts(model, weights, error);
+    if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
+    if (!status) status = load_parts(model, weights, &loras, error);
     if (!status) status = check_unused(weights, error);
+    if (!status) status = udump_loras_check_used(&loras, error);
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);
+    model->lora_tags = loras.tags;
+    loras.tags = NULL;
+    udump_loras_close(&loras);
     udump_weights_close(weights);
     if (status) udump_model_release(model);
     else *result = model;
@@ -171,6 +177,7 @@ void udump_model_release(udump_model *model) {
     free(model->warnings);
     free(model->tensors);
     free(model->clip.layers);
+    free(model->lora_tags);
     if (model->device) model->backend->device_close(model->device);
     free(model);
 }

@@ -16,6 +16,7 @@ struct udump_model {
     udump_dtype compute;
     char name[128]; /* the checkpoint's, without folder and suffix */
     char device_note[160];
+    char *lora_tags; /* "<lora:name:0.8>", a blank between them; "" for none */
     udump_layout layout;
     udump_prediction prediction; /* EPSILON or V */
     double beta_start, beta_end; /* the scheduler's, of 1000 training levels */

@@ -64,6 +64,7 @@ static void print_key(FILE *out, const char *key, const char *value) {
 
 static void print_all(FILE *out, const udump_infotext *info) {
     if (info->prompt) fputs(info->prompt, out);
+    if (info->loras && *info->loras) fprintf(out, " %s", info->loras);
     if (info->negative_prompt && *info->negative_prompt) fprintf(out, "\nNegative prompt: %s", info->negative_prompt);
     fprintf(out, "\nSteps: %" PRId32, info->steps);
     print_key(out, "Sampler", info->sampler);

@@ -10,6 +10,7 @@
 /* Strings are UTF-8; bytes that are not become U+FFFD. NULL and "" leave a key out. */
 typedef struct udump_infotext {
     const char *prompt, *negative_prompt;
+    const char *loras; /* "<lora:name:0.8>": follows the prompt, as the webui has it there */
     int32_t steps;
     const char *sampler;  /* "DPM++ 2M" */
     const char *schedule; /* "Karras" */

@@ -96,6 +96,7 @@ static udump_status make_infotexts(
         run->infotexts[i] = udump_infotext_format(&(udump_infotext){
             .prompt = erased ? udump_prompt_erased(prompts[0]) : run->prompt,
             .negative_prompt = erased ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
+            .loras = model->lora_tags,
             .steps = run->sizes.steps,
             .sampler = run->choice.sampler->name,
             .schedule = udump_schedule_name(run->choice.chosen),

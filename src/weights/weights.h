@@ -31,6 +31,8 @@ typedef struct udump_weights udump_weights;
  * Files stay open (not mapped) until the close. Errors: FILE, FORMAT (also two tensors of one canonical name, a missing part, a file
  * without any tensor of the original layout), UNSUPPORTED (.ckpt, pickle), MEMORY. */
 udump_status udump_weights_open(const char *path, udump_weights **weights, udump_error *error);
+/* One safetensors file of any tensors: their canonical names are those in the file, and every part is "". Errors: as above. */
+udump_status udump_weights_open_tensors(const char *path, udump_weights **weights, udump_error *error);
 void udump_weights_close(udump_weights *weights); /* NULL is fine */
 
 udump_layout udump_weights_layout(const udump_weights *weights);
@@ -39,6 +41,9 @@ const udump_weight *udump_weights_at(const udump_weights *weights, int64_t index
 const udump_weight *udump_weights_find(const udump_weights *weights, const char *name); /* NULL if there is none */
 /* Tensors that are no weights and are left out above: "name in file (I64)". NULL past the last. */
 const char *udump_weights_skipped(const udump_weights *weights, int64_t index);
+
+/* A text of the metadata in the file that udump_weights_open_tensors opened; NULL if there is none. */
+const char *udump_weights_metadata(const udump_weights *weights, const char *key);
 
 /* The tensor as fp32 in C order, as many elements as its shape has. *bad counts its NaN and infinite values (may be NULL). Marks it used.
  * weight is one of weights' own. Takes at most 2 MB beside destination. Threads may read different tensors at once.
