@@ -170,7 +170,7 @@ static void guess_family(const udump_lora_file *file, char hint[64]) {
         for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
             if (strstr(file->layers[i].name, ".attn2.to_k") && file->layers[i].tensors[UDUMP_LORA_DOWN]->shape[1] == widths[w].width)
                 family = widths[w].family;
-    snprintf(hint, 64, family ? "; the LoRA seems to be for %s" : "", family);
+    snprintf(hint, 64, "%s%s", family ? "; the LoRA seems to be for " : "", family ? family : "");
 }
 
 static udump_status check_fit(const udump_lora_file *file, const layer *own, int rank, const int64_t *shape, udump_error *error) {
