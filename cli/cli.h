@@ -59,6 +59,7 @@ int finish_output(int status);
 typedef struct model_arguments {
     const char *path, *device, *precision, *prediction;
     int32_t threads;
+    const char *embeddings;
     option_list loras; /* "FILE:0.8:IN04=0.5,OUT00-OUT08=0" */
 } model_arguments;
 /* Loads, and prints the warnings that loading gave. On failure prints, and returns an exit status in *status. */

@@ -99,6 +99,7 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     bool readable = read_loras(&arguments->loras, &loras);
     options.loras = loras.items;
     options.lora_count = loras.count;
+    options.embeddings = arguments->embeddings;
     if (readable && udump_model_load(arguments->path, &options, &model, &error)) *status = fail_input(&error);
     free_loras(&loras);
     if (!model) return NULL;

@@ -45,6 +45,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--precision", NULL, OPTION_TEXT, &a->model.precision, "auto, fp32 or bf16 (auto: bf16 where the CPU has AMX)" },
         { "--prediction", NULL, OPTION_TEXT, &a->model.prediction, "auto, epsilon or v (auto: the model's config)" },
         { "--lora", NULL, OPTION_LIST, &a->model.loras, "FILE[:WEIGHT][:IN04=0.5,OUT00-OUT08=0,TE=1]; may be given several times" },
+        { "--embeddings", NULL, OPTION_TEXT, &a->model.embeddings, "a folder of embeddings (safetensors): a file's name in a prompt stands for it" },
         { "--threads", NULL, OPTION_INTEGER, &a->model.threads, "0 is one for each core (0)" },
         { "--features", NULL, OPTION_TEXT, &o->features, "blocks to show: IN00,M00,OUT00-OUT11(+2); \"\" is all" },
         { "--feature-steps", NULL, OPTION_TEXT, &o->feature_steps, "steps to show: 1,5,10-20(+5) (all)" },

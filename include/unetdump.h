@@ -158,6 +158,9 @@ typedef struct udump_model_options {
     int32_t threads; /* 0: one for each core that this process may use */
     const udump_lora *loras; /* [lora_count] */
     int32_t lora_count;      /* 0..64 */
+    /* A folder of textual inversion embeddings, read with the folders in it: safetensors files, each for the word that its name is. In
+     * prompts that word then stands for the file's vectors. Files that are for other models are left out with a warning. NULL: none */
+    const char *embeddings;
 } udump_model_options;
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 
@@ -373,8 +376,8 @@ typedef struct udump_progress {
 
 /* A token's column in attention maps. */
 typedef struct udump_column {
-    int32_t id;        /* CLIP's */
-    char text[64];     /* the token's own text; "<start>", "<end>" (padding too) */
+    int32_t id;        /* CLIP's; from 49408 on a vector of an embedding */
+    char text[64];     /* the token's own text, the embedding's name; "<start>", "<end>" (padding too) */
     int32_t word;      /* which word of the prompt, from 0: tokens of one word share it; -1 for start and end */
     float weight;
 } udump_column;

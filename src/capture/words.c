@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/status.h"
+#include "text/chunks.h"
 #include "text/tokenizer.h"
 
 static const char spaces[] = " \t\r\n";
@@ -59,14 +61,25 @@ static bool stands_at(const udump_context *context, int32_t at, const int32_t *i
     return at + length == context->tokens || columns[at + length].word != columns[at + length - 1].word;
 }
 
+/* How many columns from columns[at] on are the embedding called name; 0 if it does not begin there. */
+static int32_t embedding_at(const udump_context *context, int32_t at, const char *name) {
+    const udump_column *columns = context->columns;
+    int32_t length = 0;
+    if (columns[at].id < UDUMP_EMBEDDING_IDS || strncasecmp(columns[at].text, name, sizeof columns[at].text - 1) != 0) return 0;
+    if (at > 0 && columns[at - 1].word == columns[at].word) return 0;
+    while (at + length < context->tokens && columns[at + length].word == columns[at].word) length++;
+    return length;
+}
+
 int32_t udump_words_mark(const udump_words *words, int32_t word, const udump_context *context, uint8_t *marks) {
     int32_t found = 0;
     memset(marks, 0, (size_t)context->tokens);
     if (!context->columns) return 0;
     for (int32_t at = 0; at < context->tokens; at++) {
-        if (!stands_at(context, at, words->ids[word], words->lengths[word])) continue;
-        memset(marks + at, 1, (size_t)words->lengths[word]);
-        found += words->lengths[word];
+        int32_t length = stands_at(context, at, words->ids[word], words->lengths[word]) ? words->lengths[word]
+                                                                                         : embedding_at(context, at, words->names[word]);
+        memset(marks + at, 1, (size_t)length);
+        found += length;
     }
     return found;
 }

@@ -13,7 +13,7 @@ typedef struct udump_clip_layer {
 typedef struct udump_clip {
     int32_t vocabulary, positions, width, heads, layer_count;
     udump_activation activation;
-    udump_packed *tokens;    /* [vocabulary, width] */
+    udump_packed *tokens;    /* [vocabulary and embeddings, width] */
     udump_packed *places;    /* [positions, width] */
     udump_clip_layer *layers; /* [layer_count]; the model's to free */
     udump_norm final_norm;

@@ -114,9 +114,11 @@ static udump_status keep_tensor_list(udump_model *model, const udump_weights *we
     return UDUMP_OK;
 }
 
-static udump_status load_parts(udump_model *model, udump_weights *weights, const udump_loras *loras, udump_error *error) {
-    udump_loader l = { .weights = weights, .loras = loras, .backend = model->backend, .device = model->device };
-    udump_clip_load(&l, &model->clip);
+static udump_status load_parts(
+    udump_model *model, udump_weights *weights, const udump_loras *loras, const char *embeddings, udump_error *error) {
+    udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device };
+    l.status = udump_embeddings_load(embeddings, weights, udump_load_warn, &l, &model->embeddings, &l.error);
+    if (!l.status) udump_clip_load(&l, &model->clip);
     if (!l.status) udump_unet_load(&l, &model->unet);
     if (!l.status && model->unet.context_dim != model->clip.width)
         udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "unet", "cross-attention expects contexts %d wide, the text encoder gives %d",
@@ -152,7 +154,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (!status) status = check_config(model, weights, options, error);
     if (!status) status = choose_device(model, options, error);
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
-    if (!status) status = load_parts(model, weights, &loras, error);
+    if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status) status = check_unused(weights, error);
     if (!status) status = udump_loras_check_used(&loras, error);
     if (!status) status = keep_tensor_list(model, weights, error);
@@ -178,6 +180,7 @@ void udump_model_release(udump_model *model) {
     free(model->tensors);
     free(model->clip.layers);
     free(model->lora_tags);
+    udump_embeddings_free(&model->embeddings);
     if (model->device) model->backend->device_close(model->device);
     free(model);
 }

@@ -21,6 +21,7 @@ struct udump_model {
     udump_prediction prediction; /* EPSILON or V */
     double beta_start, beta_end; /* the scheduler's, of 1000 training levels */
 
+    udump_embeddings embeddings;
     udump_clip clip;
     udump_unet unet;
     udump_vae vae;

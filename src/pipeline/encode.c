@@ -44,7 +44,7 @@ static udump_status encode_part(
     udump_session *session, const udump_prompt_part *part, int32_t skip, udump_context **result, udump_error *error) {
     udump_chunks chunks;
     udump_context *context = NULL;
-    udump_status status = udump_chunks_make(part->pieces, part->piece_count, &chunks, error);
+    udump_status status = udump_chunks_make(part->pieces, part->piece_count, &session->model->embeddings.words, &chunks, error);
     if (status) return status;
     status = udump_context_create(chunks.count * UDUMP_CLIP_POSITIONS, session->model->clip.width, part->text, chunks.columns, &context, error);
     session->x.tap = NULL;

@@ -38,7 +38,7 @@ udump_status udump_tokens(const char *text, udump_token *tokens, int32_t capacit
     udump_chunks chunks = { 0 };
     udump_status status = check(text, error);
     if (!status) status = udump_emphasis_parse(text, &pieces, &piece_count, error);
-    if (!status) status = udump_chunks_make(pieces, piece_count, &chunks, error);
+    if (!status) status = udump_chunks_make(pieces, piece_count, NULL, &chunks, error);
     udump_emphasis_free(pieces, piece_count);
     if (status) return status;
     *count = 0;

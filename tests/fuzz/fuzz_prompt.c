@@ -19,14 +19,26 @@ static void must(bool holds) {
 
 static bool is_utf8(const char *text) { return udump_utf8_check(text, strlen(text), "", NULL) == UDUMP_OK; }
 
+/* An embedding's vectors stand one after the other in one chunk. */
+static void check_whole(const udump_chunks *chunks, int32_t at, const udump_chunk_embedding *embedding) {
+    int32_t first = at - (chunks->ids[at] - embedding->first_id);
+    if (chunks->ids[at] < embedding->first_id || chunks->ids[at] >= embedding->first_id + embedding->vectors) return;
+    must(first >= 0 && first / UDUMP_CHUNK_TOKENS == (first + embedding->vectors - 1) / UDUMP_CHUNK_TOKENS);
+    for (int32_t i = 0; i < embedding->vectors; i++) must(chunks->ids[first + i] == embedding->first_id + i);
+}
+
 /* Every chunk has its start and end; weights are numbers of the prompt's own tokens alone. */
-static void check_chunks(const udump_prompt_piece *pieces, int32_t count) {
+static void check_chunks(const udump_prompt_piece *pieces, int32_t count, bool embedded) {
+    udump_chunk_embedding items[] = { { "aa", (int32_t[]){ 1196 }, 1, 3, 49408 }, { "a", (int32_t[]){ 320 }, 1, 20, 49411 } };
+    const udump_chunk_embeddings embeddings = { items, 2 };
     udump_chunks chunks;
-    if (udump_chunks_make(pieces, count, &chunks, NULL)) return;
+    if (udump_chunks_make(pieces, count, embedded ? &embeddings : NULL, &chunks, NULL)) return;
     must(chunks.count >= 1 && chunks.count <= UDUMP_CHUNKS_MOST);
     for (int32_t i = 0; i < chunks.count * UDUMP_CHUNK_TOKENS; i++) {
         int32_t place = i % UDUMP_CHUNK_TOKENS;
-        must(chunks.ids[i] >= 0 && chunks.ids[i] <= 49407 && is_utf8(chunks.columns[i].text));
+        must(chunks.ids[i] >= 0 && chunks.ids[i] < (embedded ? 49431 : 49408) && is_utf8(chunks.columns[i].text));
+        check_whole(&chunks, i, &items[0]);
+        check_whole(&chunks, i, &items[1]);
         if (place == 0) must(chunks.ids[i] == 49406 && chunks.weights[i] == 1);
         if (place == UDUMP_CHUNK_TOKENS - 1) must(chunks.ids[i] == 49407 && chunks.weights[i] == 1);
     }
@@ -42,7 +54,8 @@ static void check_emphasis(const char *text) {
         must(is_utf8(pieces[i].text) && !isnan(pieces[i].weight));
         if (i) must(pieces[i].weight != pieces[i - 1].weight);
     }
-    check_chunks(pieces, count);
+    check_chunks(pieces, count, false);
+    check_chunks(pieces, count, true);
     udump_emphasis_free(pieces, count);
 }
 

@@ -154,7 +154,7 @@ static udump_chunks chunks_of(const char *prompt) {
     int32_t count;
     udump_chunks chunks;
     assert_int_equal(udump_emphasis_parse(prompt, &pieces, &count, NULL), UDUMP_OK);
-    assert_int_equal(udump_chunks_make(pieces, count, &chunks, NULL), UDUMP_OK);
+    assert_int_equal(udump_chunks_make(pieces, count, NULL, &chunks, NULL), UDUMP_OK);
     udump_emphasis_free(pieces, count);
     for (int32_t i = 0; i < chunks.count * UDUMP_CHUNK_TOKENS; i++) {
         assert_int_equal(chunks.ids[i], chunks.columns[i].id);
@@ -220,7 +220,7 @@ static void commas_move_what_follows(void **state) {
     udump_chunks_free(&chunks);
     strcat(text, "a");
     udump_prompt_piece piece = { text, 1 };
-    assert_int_equal(udump_chunks_make(&piece, 1, &chunks, NULL), UDUMP_ERROR_UNSUPPORTED);
+    assert_int_equal(udump_chunks_make(&piece, 1, NULL, &chunks, NULL), UDUMP_ERROR_UNSUPPORTED);
     free(text);
 }
 
