@@ -267,7 +267,9 @@ typedef enum udump_attention_kinds {
 
 typedef struct udump_generate_options {
     size_t struct_bytes;
-    const char *prompt;          /* may hold layer prompts: "a (~: IN00-OUT11: cute; M00: excellent :~) girl"; NULL: "" */
+    /* May hold layer prompts: "a (~: IN00-OUT11: cute; M00: excellent :~) girl"; AND joins prompts: "a cat :1.2 AND a dog :0.8" (Liu et al.
+     * 2022): uncond + cfg * the sum of weight * (cond - uncond). NULL: "" */
+    const char *prompt;
     const char *negative_prompt; /* NULL: "" */
     int32_t width_px, height_px; /* multiples of 8, 8..16384; 0: 512 */
     int32_t steps;               /* 1..1000; 0: 20 */
@@ -281,7 +283,7 @@ typedef struct udump_generate_options {
     const double *eta;     /* how random the ancestral samplers, the SDE samplers and DDIM are, 0..1; NULL: 1, but for DDIM 0 */
     const double *s_noise; /* what their fresh noise is multiplied by, 0 or more; NULL: 1 */
     int64_t ensd;          /* "eta noise seed delta": added to the seed of the noise after the initial latent, but for the SDE samplers */
-    float cfg;                   /* 0: 7.0; 1 runs without the negative prompt */
+    float cfg;                   /* 0: 7.0; 1 runs without the negative prompt, unless AND joins prompts */
     uint64_t seed;
     int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
     udump_rng rng;
@@ -347,6 +349,7 @@ typedef struct udump_place {
     udump_side side;    /* COND or UNCOND; BOTH in a hook */
     int32_t context;    /* cross-attention: index into udump_run_info's contexts; else -1 */
     const char *word;   /* of an OVERLAY; else NULL */
+    int32_t part;       /* of the prompts that AND joins, from 0; 0 for UNCOND and in a hook */
 } udump_place;
 
 /* One picture of tiles. Tiles stand in the grid of the webui extension, but: QK, WORDS, HEAT and SELF_QUERIES have a column for each
@@ -396,6 +399,8 @@ typedef struct udump_run_prompt {
     udump_variant variant;
     int32_t context; /* index into the run's contexts */
     int32_t until;   /* the last sampler step for which it holds */
+    int32_t part;    /* of the prompts that AND joins, from 0 */
+    float weight;    /* the part's */
 } udump_run_prompt;
 
 /* What a run is, told before its first step. Everything it points to is valid only during the call. */
@@ -413,7 +418,7 @@ typedef struct udump_run_info {
     int32_t variants;    /* 2 with a diff: every image comes twice; else 1 */
     const udump_run_context *contexts; /* [context_count]: all that any block attends to */
     int32_t context_count;
-    const udump_run_prompt *prompts; /* [prompt_count]: of the first image, by stretch of steps, side, variant and block, as far as they are run */
+    const udump_run_prompt *prompts; /* [prompt_count]: of the first image, by stretch of steps, side, part, variant and block, as far as they are run */
     int32_t prompt_count;
     const char *const *words; /* [word_count]: attention_words */
     int32_t word_count;
@@ -467,7 +472,7 @@ UDUMP_API void udump_folder_options_init(udump_folder_options *options);
 
 /* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, diff.csv,
  * tokens.json and manifest.json. Files appear whole or not at all. Names (image, source, block, step; then, where it applies, -uncond,
- * -erased, the kind, -d2 for a block's third transformer layer, -average):
+ * -and1 for the second of the prompts that AND joins, -erased, the kind, -d2 for a block's third transformer layer, -average):
  *   000.png  000-erased.png  000-unet-OUT11-020.png  000-unet-OUT11-020-average.png  000-unet-OUT11-020.npy  000-diff-OUT11-020.png
  *   000-attn-OUT11-020-qk.png  -k  -vqk  -words  -self-queries  -self-received  -self-entropy  -self-pca  -self-map
  *   000-heat.png  000-heat-red.png (the word's overlay)
@@ -532,7 +537,7 @@ UDUMP_API udump_status udump_steps_parse(const char *spec, int32_t total, uint8_
 /* A prompt, taken apart: layer prompts first, then each block's schedule. model NULL means SD 1's 25 blocks. */
 typedef struct udump_prompt udump_prompt;
 /* steps: of the run that the schedule is for, 1..1000. Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED
- * (AND; too much different text), ARGUMENT (not UTF-8, longer than 32 KiB, steps), MEMORY. */
+ * (more than 16 prompts joined by AND; too much different text), ARGUMENT (not UTF-8, longer than 32 KiB, steps), MEMORY. */
 UDUMP_API udump_status udump_prompt_parse(
     const udump_model *model, const char *text, int32_t steps, int32_t negative, udump_prompt **prompt, udump_error *error);
 UDUMP_API void udump_prompt_free(udump_prompt *prompt); /* accepts NULL */
@@ -593,7 +598,8 @@ UDUMP_API void udump_context_retain(udump_context *context);
 UDUMP_API void udump_context_release(udump_context *context);
 
 /* For every block and every row of the batch, the context it attends to. Rows: the prompt's rows of all images, in a run with a diff
- * followed by those of their erased twins; then the negative prompt's rows in the same order (none if cfg is 1). */
+ * followed by those of their erased twins; for each further prompt that AND joins the same again; then the negative prompt's rows in the
+ * same order (none if cfg is 1 and there is one prompt of weight 1). */
 typedef struct udump_table udump_table;
 /* Every entry starts as NULL. Errors: ARGUMENT (rows not in 1..2048), MEMORY. */
 UDUMP_API udump_status udump_table_create(udump_model *model, int32_t rows, udump_table **table, udump_error *error);

@@ -140,7 +140,9 @@ typedef struct udump_backend {
     /* Sampling, on F32 tensors of any (equal) shape. */
     void (*linear_combination)(
         udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients /* host */);
-    void (*cfg_combine)(udump_exec *x, udump_tensor out, udump_tensor cond_uncond /* [2 * out.n, ...]: cond rows first */, float scale);
+    /* out = uncond + the sum over parts of scale * (cond - uncond). cond_uncond: [parts + 1, out.n, ...], uncond last; scales: host,
+     * [parts, out.n] */
+    void (*cfg_combine)(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, int32_t parts, const float *scales);
     void (*convert)(udump_exec *x, udump_tensor out, udump_tensor in); /* between dtypes; equal shapes */
 
     /* Moving between host and device: fp32, C order, udump_tensor_count values. download waits for what came before. */

@@ -39,7 +39,7 @@ udump_tensor udump_embed_tokens(
 udump_tensor udump_timestep_embedding(udump_exec *x, int32_t count, int32_t c, const float *timesteps);
 void udump_into_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_into_linear_combination(udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients);
-void udump_into_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale);
+void udump_into_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, int32_t parts, const float *scales);
 /* out F32; a and b of any dtype; all of one shape. Nothing is written in a dry pass. */
 void udump_subtract(
     udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);

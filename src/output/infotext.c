@@ -122,6 +122,7 @@ static void print_canvas(FILE *out, const udump_place *place, bool average) {
     if (place->kind == UDUMP_KIND_DIFF) print_key(out, "Diff", "enabled - erased");
     print_key(out, "Word", place->word);
     if (place->side == UDUMP_SIDE_UNCOND) print_key(out, "Side", udump_side_name(place->side));
+    if (place->part) fprintf(out, ", Part: %" PRId32, place->part);
     if (place->variant == UDUMP_VARIANT_ERASED) print_key(out, "Layer Prompts", udump_variant_name(place->variant));
     if (place->depth) fprintf(out, ", Transformer Layer: %" PRId32, place->depth);
     bool over_heads = attention && place->kind != UDUMP_KIND_VQK;

@@ -53,6 +53,7 @@ static uint64_t checksum(const char *text) {
 
 /* A word that a heat's name ends in anyway has its first letter written as a code, which no other word's name has. */
 static bool is_reserved(const char *word) {
+    if (strncmp(word, "and", 3) == 0 && word[3] && !word[3 + strspn(word + 3, "0123456789")]) return true;
     return strcmp(word, "uncond") == 0 || strcmp(word, "erased") == 0 || strcmp(word, "average") == 0;
 }
 
@@ -75,9 +76,9 @@ static udump_status check_place(const udump_place *place, udump_error *error) {
     if (!whole_image && (!length || length > 32 || strspn(block, letters_and_digits) != length))
         return udump_fail_values(
             error, UDUMP_ERROR_ARGUMENT, "place", "a block's name does not suit a file's", "letters and digits", block);
-    if (place->step < 0 || place->depth < 0)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "place", "a negative number: step %" PRId32 ", depth %" PRId32, place->step,
-            place->depth);
+    if (place->step < 0 || place->depth < 0 || place->part < 0)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "place", "a negative number: step %" PRId32 ", depth %" PRId32 ", part %" PRId32,
+            place->step, place->depth, place->part);
     if (place->kind == UDUMP_KIND_OVERLAY && (!place->word || !*place->word))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "place", "an overlay without its word");
     return UDUMP_OK;
@@ -88,12 +89,13 @@ udump_status udump_name_tensor(const udump_place *place, char name[UDUMP_NAME_BY
     if (status) return status;
     const char *side = place->side == UDUMP_SIDE_UNCOND ? "-uncond" : "",
                *variant = place->variant == UDUMP_VARIANT_ERASED ? "-erased" : "";
-    char depth[16] = "", word[WORD_BYTES] = "", step[64] = "";
+    char depth[16] = "", part[16] = "", word[WORD_BYTES] = "", step[64] = "";
+    if (place->part) snprintf(part, sizeof part, "-and%" PRId32, place->part);
     if (place->depth) snprintf(depth, sizeof depth, "-d%" PRId32, place->depth);
     if (place->kind == UDUMP_KIND_OVERLAY) name_word(place->word, word);
     if (place->kind != UDUMP_KIND_OVERLAY && place->kind != UDUMP_KIND_HEAT)
         snprintf(step, sizeof step, "-%s-%03" PRId32, place->block, place->step);
-    snprintf(name, UDUMP_NAME_BYTES, "%s%s%s%s%s%s%s%s", kinds[place->kind].source, step, side, variant, kinds[place->kind].suffix, depth,
+    snprintf(name, UDUMP_NAME_BYTES, "%s%s%s%s%s%s%s%s%s", kinds[place->kind].source, step, side, part, variant, kinds[place->kind].suffix, depth,
         *word ? "-" : "", word);
     return UDUMP_OK;
 }

@@ -31,15 +31,21 @@ static void list_contexts(const udump_run *run, struct lists *lists, udump_run_i
 static void list_prompts(udump_session *session, struct lists *lists, udump_run_info *info) {
     udump_run *run = &session->run;
     const udump_conditioning *c = &run->conditioning;
+    const udump_sizes *sizes = &run->sizes;
     udump_run_prompt *next = lists->prompts;
     for (int32_t table = 0; table < c->table_count; table++)
-        for (int32_t row = 0; row < c->rows; row += run->sizes.images)
-            for (int32_t block = 0; block < c->blocks; block++, next++)
+        for (int32_t row = 0; row < c->rows; row += sizes->images) {
+            int32_t part = row / sizes->latents, variant = row / sizes->images % sizes->variants;
+            bool cond = part < sizes->parts.most;
+            for (int32_t block = 0; block < c->blocks && (!cond || part < sizes->parts.count[variant]); block++, next++)
                 *next = (udump_run_prompt){ .block = session->model->unet.blocks[block].name,
-                    .side = row / run->sizes.latents ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND,
-                    .variant = row / run->sizes.images % run->sizes.variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED,
+                    .side = cond ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND,
+                    .variant = (udump_variant)variant,
                     .context = c->which[udump_conditioning_entry(c, table, block, row)],
-                    .until = c->until[table] };
+                    .until = c->until[table],
+                    .part = cond ? part : 0,
+                    .weight = cond ? sizes->parts.weights[variant][part] : 1 };
+        }
     info->prompts = lists->prompts;
     info->prompt_count = (int32_t)(next - lists->prompts);
 }

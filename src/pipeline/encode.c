@@ -69,11 +69,8 @@ static void cache_free(struct cache *cache) {
     free(cache->contexts);
 }
 
-/* What holds at a sampler step; the context stays the cache's. */
-static udump_status cache_get(struct cache *cache, const udump_prompt_entry *entry, udump_context **result, udump_error *error) {
-    const udump_prompt_part *part = &entry->parts[0];
-    if (entry->part_count > 1 || part->weight != 1.0f)
-        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "joining prompts with AND is not supported yet");
+/* The context stays the cache's. */
+static udump_status cache_get(struct cache *cache, const udump_prompt_part *part, udump_context **result, udump_error *error) {
     for (int32_t i = 0; i < cache->count; i++)
         if (strcmp(udump_context_text(cache->contexts[i]), part->text) == 0) return *result = cache->contexts[i], UDUMP_OK;
     if (cache->count == cache->capacity) {
@@ -118,7 +115,7 @@ static udump_status parse_side(
 static udump_status parse_prompts(
     udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
     udump_status status = parse_side(session, o->prompt ? o->prompt : "", 0, sizes, prompts, error);
-    if (!status && sizes->sides > 1) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
+    if (!status && sizes->uncond) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
     if (!status && sizes->variants > 1 && !has_layers(prompts->of[0][0]) && !has_layers(prompts->of[1][0]))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");
     return status;
@@ -148,9 +145,10 @@ static udump_status fill_table(struct cache *cache, const struct prompts *prompt
     udump_status status = UDUMP_OK;
     for (int32_t block = 0; block < table->blocks; block++)
         for (int32_t row = 0; !status && row < table->rows; row++) {
-            int32_t side = row / (sizes->images * sizes->variants), variant = row / sizes->images % sizes->variants;
+            int32_t part = row / sizes->latents, variant = row / sizes->images % sizes->variants, side = part >= sizes->parts.most;
+            const udump_prompt_entry *entry = entry_at(prompts->of[side][variant], block, step);
             udump_context *context;
-            status = cache_get(cache, entry_at(prompts->of[side][variant], block, step), &context, error);
+            status = cache_get(cache, &entry->parts[!side && part < entry->part_count ? part : 0], &context, error);
             if (!status) status = udump_table_set(table, block, row, context, error);
             if (status && error && side == 1 && strcmp(error->where, "prompt") == 0)
                 snprintf(error->where, sizeof error->where, "negative prompt");
@@ -181,12 +179,13 @@ udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, udump_tables *tables, udump_error *error) {
     struct cache cache = { .session = session, .skip = o->clip_skip ? o->clip_skip - 1 : 0 };
     struct prompts prompts = { 0 };
-    int32_t rows = sizes->images * sizes->variants * sizes->sides, blocks = session->model->unet.block_count;
+    int32_t blocks = session->model->unet.block_count;
     *tables = (udump_tables){ 0 };
     udump_status status = parse_prompts(session, o, sizes, &prompts, error);
     for (int32_t step = 1, until; !status && step <= sizes->steps; step = until + 1) {
         until = unchanged_until(&prompts, blocks, step, sizes->steps);
-        status = add_table(tables, session->model, rows, until, error);
+        status = add_table(tables, session->model, sizes->rows, until, error);
+        if (!status) tables->tables[tables->count - 1]->parts = sizes->parts;
         if (!status) status = fill_table(&cache, &prompts, sizes, step, tables->tables[tables->count - 1], error);
     }
     prompts_free(&prompts);
@@ -205,7 +204,10 @@ udump_status udump_context_encode(udump_session *session, const char *prompt, ud
     udump_status status = udump_prompt_parse(session->model, prompt, 1, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
-    if (!status) status = cache_get(&cache, entry_at(parsed, 0, 1), result, error);
+    const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
+    if (entry && (entry->part_count > 1 || entry->parts[0].weight != 1))
+        status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several contexts, with weights: see udump_table_encode");
+    if (!status) status = cache_get(&cache, &entry->parts[0], result, error);
     if (!status) udump_context_retain(*result);
     cache_free(&cache);
     udump_prompt_free(parsed);
@@ -217,7 +219,7 @@ udump_status udump_table_encode(udump_session *session, const udump_generate_opt
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "table", "a run is going on in this session");
     udump_sizes sizes;
     udump_tables tables;
-    udump_status status = udump_sizes_resolve(options, &sizes, error);
+    udump_status status = udump_sizes_resolve(session->model, options, NULL, &sizes, error);
     if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
     if (status) return status;
     *table = tables.tables[0];

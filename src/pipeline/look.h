@@ -31,6 +31,7 @@ typedef struct udump_look {
     const udump_sink *sink;
     char *const *infotexts;               /* [variants, images] */
     int32_t images, variants, sides;      /* the batch's rows are [sides, variants, images] */
+    const udump_parts *parts;             /* the first sides: the prompts that AND joins */
     int32_t width_px, height_px;
     udump_selection features, attention, diff;
     uint32_t kinds; /* of attention */

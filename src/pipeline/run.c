@@ -56,7 +56,7 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
     udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in,
         &(udump_unet_inputs){ run->conditioning.kvs, run->times, evaluation->index });
-    if (run->sizes.sides > 1) udump_into_cfg_combine(x, run->eps, run->unet_out, run->sizes.cfg);
+    if (run->sizes.uncond) udump_into_cfg_combine(x, run->eps, run->unet_out, run->sizes.parts.most, run->scales);
     else udump_into_convert(x, run->eps, run->unet_out);
     convert_prediction(session, evaluation);
     return run->eps;
@@ -160,7 +160,7 @@ udump_status udump_begin(
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
     udump_run *run = &session->run;
-    udump_status status = udump_run_create(session, options, sink, run, error);
+    udump_status status = udump_run_create(session, options, table, sink, run, error);
     if (!status) status = take_tables(session, options, table, error);
     set_tap(session);
     session->x.cancel = options->cancel;

@@ -11,16 +11,23 @@ typedef struct udump_hook {
     void *user;
 } udump_hook;
 
-/* The sizes that options come to. The U-Net's batch has the rows [sides, variants, images]: cond first, then uncond unless cfg is 1. */
+/* The sizes that options come to. The U-Net's batch has the rows [sides, variants, images]: cond first, a side for each of the prompts
+ * that AND joins, then uncond unless cfg is 1 and there is one prompt of weight 1. */
 typedef struct udump_sizes {
     int32_t width_px, height_px, latent_h, latent_w;
-    int32_t images, variants, sides; /* variants: 2 with a diff; sides: 1 without uncond */
+    int32_t images, variants, sides; /* variants: 2 with a diff; sides: parts.most, and one more with uncond */
+    udump_parts parts;
+    bool uncond;
     int32_t latents, rows;           /* variants * images; sides * latents */
     int32_t steps;                   /* as asked for; a sampler may take others */
     float cfg;
 } udump_sizes;
-/* Errors: ARGUMENT. */
-udump_status udump_sizes_resolve(const udump_generate_options *options, udump_sizes *sizes, udump_error *error);
+/* The prompts' parts are the table's, or if that is NULL the prompts' own. Errors: ARGUMENT; of prompts as udump_prompt_parse. */
+udump_status udump_sizes_resolve(
+    const udump_model *model, const udump_generate_options *options, const udump_table *table, udump_sizes *sizes, udump_error *error);
+/* The parts of a run's prompts, with layer prompts and (variants 2) without. Where blocks differ: those with one part of weight 1 have it
+ * in every row; the others must have as many, of the same weights. Errors: as udump_prompt_parse, UNSUPPORTED (they do not). */
+udump_status udump_parts_find(const udump_model *model, const char *prompt, int32_t variants, udump_parts *parts, udump_error *error);
 
 /* What begin resolved the options to, and what the steps need. Everything is the run's own. */
 typedef struct udump_run {
@@ -30,7 +37,8 @@ typedef struct udump_run {
     char *prompt, *negative_prompt;
     const char *rng_name; /* "nv", "cpu", "given" */
     udump_sampler_choice choice;
-    float *noise; /* [images, 4, h, w], or NULL */
+    float *noise;  /* [images, 4, h, w], or NULL */
+    float *scales; /* [parts, latents]: cfg times the part's weight */
 
     udump_sink sink;
     udump_sampling sampling;
@@ -71,8 +79,8 @@ void udump_tables_free(udump_tables *tables);
 udump_status udump_run_announce(udump_session *session, udump_error *error);
 
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
-udump_status udump_run_create(
-    udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_run *run, udump_error *error);
+udump_status udump_run_create(udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink,
+    udump_run *run, udump_error *error);
 void udump_run_free(udump_run *run);
 
 #endif

@@ -7,13 +7,15 @@ udump_place udump_place_of_row(const udump_look *look, const udump_place *tap, i
     udump_place place = *tap;
     place.image = row % look->images;
     place.variant = row / look->images % look->variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED;
-    place.side = row / (look->images * look->variants) ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND;
+    place.part = row / (look->images * look->variants);
+    place.side = place.part < look->parts->most ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND;
+    if (place.side == UDUMP_SIDE_UNCOND) place.part = 0;
     return place;
 }
 
 bool udump_row_wanted(const udump_look *look, int32_t row) {
-    udump_side side = row / (look->images * look->variants) ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND;
-    return look->side == UDUMP_SIDE_BOTH || look->side == side;
+    udump_place place = udump_place_of_row(look, &(udump_place){ 0 }, row);
+    return (look->side == UDUMP_SIDE_BOTH || look->side == place.side) && place.part < look->parts->count[place.variant];
 }
 
 udump_shown udump_shown_maps(const udump_place *place, const float *maps, int32_t heads, int32_t n, int32_t h, int32_t w) {

@@ -2,6 +2,7 @@
 #include "text/chunks.h"
 #include "text/emphasis.h"
 #include "text/layer_prompt.h"
+#include "text/prompt_and.h"
 #include "text/prompt_schedule.h"
 #include "text/utf8.h"
 
@@ -71,6 +72,22 @@ static void check_schedule(const char *text) {
     udump_prompt_schedule_free(entries, count);
 }
 
+/* Parts are UTF-8, together no longer than the text, of weights that are numbers; each reads as a prompt of its own. */
+static void check_and(const char *text) {
+    udump_and_part *parts;
+    int32_t count;
+    size_t length = 0;
+    udump_status status = udump_and_split(text, &parts, &count, NULL);
+    must(status == UDUMP_OK || status == UDUMP_ERROR_UNSUPPORTED);
+    for (int32_t i = 0; !status && i < count; i++) {
+        must(is_utf8(parts[i].text) && fabsf(parts[i].weight) <= 1e6f);
+        length += strlen(parts[i].text);
+        check_schedule(parts[i].text);
+    }
+    must(status || (count >= 1 && count <= UDUMP_AND_PARTS_MOST && length <= strlen(text)));
+    if (!status) udump_and_free(parts, count);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *text = malloc(size + 1);
     if (!text) return 0;
@@ -83,7 +100,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         must(prompts.count == UDUMP_SD1_BLOCKS);
         for (int32_t i = 0; i < prompts.count; i++) {
             must(is_utf8(prompts.texts[i]) && strlen(prompts.texts[i]) <= size);
-            if (i == 0 || strcmp(prompts.texts[i], prompts.texts[i - 1]) != 0) check_schedule(prompts.texts[i]);
+            if (i == 0 || strcmp(prompts.texts[i], prompts.texts[i - 1]) != 0) {
+                check_schedule(prompts.texts[i]);
+                check_and(prompts.texts[i]);
+            }
         }
         must(is_utf8(prompts.erased));
         udump_layer_prompts_free(&prompts);

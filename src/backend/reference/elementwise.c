@@ -60,12 +60,14 @@ void udump_reference_linear_combination(udump_exec *x, udump_tensor out, int32_t
     }
 }
 
-void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale) {
-    size_t count = udump_tensor_count(out);
+void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, int32_t parts, const float *scales) {
+    size_t count = udump_tensor_count(out), each = count / (size_t)out.n;
     const void *source = udump_tensor_data(x, cond_uncond);
     for (size_t i = 0; i < count; i++) {
-        float cond = udump_reference_get(source, cond_uncond.dtype, i), uncond = udump_reference_get(source, cond_uncond.dtype, count + i);
-        udump_reference_set(udump_tensor_data(x, out), out.dtype, i, uncond + (cond - uncond) * scale);
+        float uncond = udump_reference_get(source, cond_uncond.dtype, (size_t)parts * count + i), sum = uncond;
+        for (size_t k = 0; k < (size_t)parts; k++)
+            sum += (udump_reference_get(source, cond_uncond.dtype, k * count + i) - uncond) * scales[k * (size_t)out.n + i / each];
+        udump_reference_set(udump_tensor_data(x, out), out.dtype, i, sum);
     }
 }
 

@@ -56,7 +56,7 @@ void udump_reference_embed_tokens(
     udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions, const int32_t *ids);
 void udump_reference_timestep_embedding(udump_exec *x, udump_tensor out, const float *timesteps);
 void udump_reference_linear_combination(udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients);
-void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale);
+void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, int32_t parts, const float *scales);
 void udump_reference_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_reference_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_reference_download(udump_exec *x, float *host, udump_tensor in);
