@@ -13,7 +13,7 @@ enum { OPTIONS_MOST = 48, QUERIES_MOST = 64 };
 /* What the options say, in the command's own types. */
 typedef struct arguments {
     model_arguments model;
-    const char *output, *rng, *noise, *side, *average, *dump, *kinds, *queries;
+    const char *output, *diff_with, *rng, *noise, *side, *average, *dump, *kinds, *queries;
     double cfg, eta, s_noise; /* NAN: not given */
     bool no_canvas, force, report, quiet, help;
     int32_t queries_px[2 * QUERIES_MOST];
@@ -56,6 +56,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--self-query", NULL, OPTION_TEXT, &a->queries, "self: where these pixels look: x,y;x,y or grid:4x4" },
         { "--diff", NULL, OPTION_TEXT, &o->diff, "blocks to show with the layer prompts minus without" },
         { "--diff-steps", NULL, OPTION_TEXT, &o->diff_steps, "at which steps (all)" },
+        { "--diff-with", NULL, OPTION_TEXT, &a->diff_with, "what --diff compares with: prompt (no layer prompts), lora (no LoRAs) or another MODEL (prompt)" },
         { "--side", NULL, OPTION_TEXT, &a->side, "cond, uncond or both: whose maps (cond)" },
         { "--average", NULL, OPTION_TEXT, &a->average, "none, sum, 1-norm or 2-norm: also draw the average (none)" },
         { "--color", NULL, OPTION_TEXT, &o->style.color, "white-black, red-blue, rgb:R;G;B or hsl:H;S;L (hsl:(2+v)/3;1.0;0.5)" },
@@ -105,11 +106,15 @@ static bool check_numbers(const arguments *a) {
     return true;
 }
 
+static bool compares_models(const arguments *a) { return a->diff_with && strcmp(a->diff_with, "prompt") != 0; }
+
 /* Options that would do nothing are mistakes. */
 static bool check_idle(const arguments *a) {
     const udump_generate_options *o = &a->options;
     if (o->feature_steps && !o->features) return fail_usage("--feature-steps needs --features (\"\" is all blocks)"), false;
     if (o->diff_steps && !o->diff) return fail_usage("--diff-steps needs --diff (\"\" is all blocks)"), false;
+    if (a->diff_with && !o->diff) return fail_usage("--diff-with needs --diff (\"\" is all blocks)"), false;
+    if (compares_models(a) && strcmp(a->diff_with, "lora") == 0 && !a->model.loras.count) return fail_usage("--diff-with lora needs --lora"), false;
     const char *idle = o->attention_steps ? "--attention-steps"
         : a->kinds                        ? "--attention-kind"
         : o->attention_words              ? "--attention-words"
@@ -155,6 +160,14 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     return status ? fail_error(&error) : EXIT_DONE;
 }
 
+/* The same model without LoRAs, or another one with them. */
+static udump_model *load_other(const arguments *a, int *status) {
+    model_arguments other = a->model;
+    if (strcmp(a->diff_with, "lora") == 0) other.loras.count = 0;
+    else other.path = a->diff_with;
+    return load_model(&other, status);
+}
+
 static int generate(arguments *a, const udump_folder_options *folder_options) {
     udump_array noise = { 0 };
     udump_error error;
@@ -162,9 +175,13 @@ static int generate(arguments *a, const udump_folder_options *folder_options) {
     if (a->noise) a->options.noise = &noise.view;
     int status;
     udump_session *session = NULL;
-    udump_model *model = load_model(&a->model, &status);
-    if (model) status = udump_session_create(model, &session, &error) ? fail_error(&error) : run(session, a, folder_options);
+    udump_model *model = load_model(&a->model, &status), *other = model && compares_models(a) ? load_other(a, &status) : NULL;
+    if (model && (other || !compares_models(a))) {
+        bool failed = udump_session_create(model, &session, &error) || (other && udump_session_set_other(session, other, &error));
+        status = failed ? fail_error(&error) : run(session, a, folder_options);
+    }
     udump_session_destroy(session);
+    udump_model_release(other);
     udump_model_release(model);
     udump_array_free(&noise);
     return status;

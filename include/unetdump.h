@@ -229,6 +229,12 @@ UDUMP_API udump_status udump_session_create(udump_model *model, udump_session **
 /* Ends a run that is going on. Accepts NULL. */
 UDUMP_API void udump_session_destroy(udump_session *session);
 
+/* In runs with a diff every image then gets a twin by the other model, from the same noise and prompts, and differences are between the
+ * two: with and without a LoRA, or two checkpoints. Both are on one device, in one precision, of one family: every block has as many
+ * channels. The session holds a reference. Hooks, and udump_latent_view, are of the first alone; such a run takes no table. NULL: diffs
+ * are of layer prompts again. Errors: ARGUMENT (models that cannot be compared; says why), STATE (a run is going on), MEMORY. */
+UDUMP_API udump_status udump_session_set_other(udump_session *session, udump_model *model, udump_error *error);
+
 typedef enum udump_rng {
     UDUMP_RNG_NV = 0, /* torch.randn on CUDA: Philox 4x32-10; the webui's "GPU"/"NV" */
     UDUMP_RNG_CPU = 1 /* torch.randn on the CPU: mt19937 */
@@ -299,7 +305,9 @@ typedef struct udump_generate_options {
     const char *attention_words;  /* words of the prompt, white space between them: one map a word of what `attention` selects; NULL: none */
     const int32_t *self_queries_px; /* [self_query_count, 2]: x, y in the image; of UDUMP_ATTEND_SELF: where the positions that cover these look */
     int32_t self_query_count;       /* 0..64 */
-    const char *diff; /* the outputs of blocks with the prompts' layer prompts, minus those without. Every image then has a twin without */
+    /* The outputs of blocks with the prompts' layer prompts, minus those without; or minus those of the session's other model. Every image
+     * then has a twin. */
+    const char *diff;
     const char *diff_steps;
     udump_side side; /* whose rows are shown */
     udump_style style;
@@ -332,7 +340,8 @@ typedef enum udump_kind {
 /* Of an image in a run with a diff: the twins. Without, every image is ENABLED. */
 typedef enum udump_variant {
     UDUMP_VARIANT_ENABLED = 0, /* with the layer prompts */
-    UDUMP_VARIANT_ERASED = 1   /* without */
+    UDUMP_VARIANT_ERASED = 1,  /* without */
+    UDUMP_VARIANT_OTHER = 2    /* by the session's other model; of a difference: this one's minus the other's */
 } udump_variant;
 
 /* Where something was captured. */
@@ -472,7 +481,7 @@ UDUMP_API void udump_folder_options_init(udump_folder_options *options);
 
 /* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, diff.csv,
  * tokens.json and manifest.json. Files appear whole or not at all. Names (image, source, block, step; then, where it applies, -uncond,
- * -and1 for the second of the prompts that AND joins, -erased, the kind, -d2 for a block's third transformer layer, -average):
+ * -and1 for the second of the prompts that AND joins, -erased or -other, the kind, -d2 for a block's third transformer layer, -average):
  *   000.png  000-erased.png  000-unet-OUT11-020.png  000-unet-OUT11-020-average.png  000-unet-OUT11-020.npy  000-diff-OUT11-020.png
  *   000-attn-OUT11-020-qk.png  -k  -vqk  -words  -self-queries  -self-received  -self-entropy  -self-pca  -self-map
  *   000-heat.png  000-heat-red.png (the word's overlay)

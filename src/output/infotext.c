@@ -119,7 +119,7 @@ static void print_canvas(FILE *out, const udump_place *place, bool average) {
     bool attention = place->kind != UDUMP_KIND_FEATURES && place->kind != UDUMP_KIND_DIFF;
     if (place->block && *place->block) fprintf(out, "Layer Name: %s, Feature Steps: %" PRId32, place->block, place->step);
     if (attention) fprintf(out, "%sAttention: %s", place->block && *place->block ? ", " : "", udump_kind_name(place->kind));
-    if (place->kind == UDUMP_KIND_DIFF) print_key(out, "Diff", "enabled - erased");
+    if (place->kind == UDUMP_KIND_DIFF) print_key(out, "Diff", place->variant == UDUMP_VARIANT_OTHER ? "enabled - other" : "enabled - erased");
     print_key(out, "Word", place->word);
     if (place->side == UDUMP_SIDE_UNCOND) print_key(out, "Side", udump_side_name(place->side));
     if (place->part) fprintf(out, ", Part: %" PRId32, place->part);

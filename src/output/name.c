@@ -42,7 +42,13 @@ const char *udump_side_name(udump_side side) {
     return side == UDUMP_SIDE_UNCOND ? "uncond" : side == UDUMP_SIDE_COND ? "cond" : "both";
 }
 
-const char *udump_variant_name(udump_variant variant) { return variant == UDUMP_VARIANT_ERASED ? "erased" : "enabled"; }
+const char *udump_variant_name(udump_variant variant) {
+    return variant == UDUMP_VARIANT_ERASED ? "erased" : variant == UDUMP_VARIANT_OTHER ? "other" : "enabled";
+}
+
+const char *udump_variant_suffix(udump_variant variant) {
+    return variant == UDUMP_VARIANT_ERASED ? "-erased" : variant == UDUMP_VARIANT_OTHER ? "-other" : "";
+}
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo): http://www.isthe.com/chongo/tech/comp/fnv/ */
 static uint64_t checksum(const char *text) {
@@ -54,7 +60,7 @@ static uint64_t checksum(const char *text) {
 /* A word that a heat's name ends in anyway has its first letter written as a code, which no other word's name has. */
 static bool is_reserved(const char *word) {
     if (strncmp(word, "and", 3) == 0 && word[3] && !word[3 + strspn(word + 3, "0123456789")]) return true;
-    return strcmp(word, "uncond") == 0 || strcmp(word, "erased") == 0 || strcmp(word, "average") == 0;
+    return strcmp(word, "uncond") == 0 || strcmp(word, "erased") == 0 || strcmp(word, "other") == 0 || strcmp(word, "average") == 0;
 }
 
 static void name_word(const char *word, char name[WORD_BYTES]) {
@@ -88,7 +94,7 @@ udump_status udump_name_tensor(const udump_place *place, char name[UDUMP_NAME_BY
     udump_status status = check_place(place, error);
     if (status) return status;
     const char *side = place->side == UDUMP_SIDE_UNCOND ? "-uncond" : "",
-               *variant = place->variant == UDUMP_VARIANT_ERASED ? "-erased" : "";
+               *variant = udump_variant_suffix(place->variant);
     char depth[16] = "", part[16] = "", word[WORD_BYTES] = "", step[64] = "";
     if (place->part) snprintf(part, sizeof part, "-and%" PRId32, place->part);
     if (place->depth) snprintf(depth, sizeof depth, "-d%" PRId32, place->depth);
@@ -117,6 +123,6 @@ udump_status udump_name_place(const udump_place *place, bool average, const char
 udump_status udump_name_image(int32_t image, udump_variant variant, const char *suffix, char name[UDUMP_NAME_BYTES], udump_error *error) {
     udump_status status = check_image(image, error);
     if (!status)
-        snprintf(name, UDUMP_NAME_BYTES, "%03" PRId32 "%s%s", image, variant == UDUMP_VARIANT_ERASED ? "-erased" : "", suffix);
+        snprintf(name, UDUMP_NAME_BYTES, "%03" PRId32 "%s%s", image, udump_variant_suffix(variant), suffix);
     return status;
 }

@@ -208,5 +208,6 @@ void udump_run_free(udump_run *run) {
     udump_sampling_free(&run->sampling);
     udump_conditioning_free(&run->conditioning);
     udump_look_free(&run->look);
+    udump_kept_free(&run->kept);
     memset(run, 0, sizeof *run);
 }

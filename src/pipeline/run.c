@@ -155,18 +155,42 @@ static void set_tap(udump_session *session) {
     session->x.tap_user = session;
 }
 
+/* The conditioning, the arena, and what stays in it. */
+static udump_status fill(udump_session *session, const udump_generate_options *options, const udump_table *table, udump_error *error) {
+    udump_status status = take_tables(session, options, table, error);
+    set_tap(session);
+    session->x.cancel = options->cancel;
+    return status ? status : prepare(session, error);
+}
+
+/* The session's and its other model's run of a diff between the two. */
+static udump_status begin_pair(
+    udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
+    udump_session *other = session->other;
+    udump_generate_options own = *options;
+    own.diff = own.diff_steps = NULL; /* within each there are no twins */
+    if (table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a diff between two models has a table for each: it is made from the prompts");
+    udump_sizes checked;
+    udump_status status = udump_sizes_resolve(session->model, options, NULL, &checked, error);
+    if (!status) status = udump_run_create(session, &own, NULL, sink, &session->run, error);
+    if (!status) status = udump_run_create(other, &own, NULL, sink, &other->run, error);
+    if (!status) status = udump_pair_create(session, options, error);
+    if (!status) status = fill(session, &own, NULL, error);
+    return status ? status : fill(other, &own, NULL, error);
+}
+
 udump_status udump_begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
+    if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     udump_run *run = &session->run;
-    udump_status status = udump_run_create(session, options, table, sink, run, error);
-    if (!status) status = take_tables(session, options, table, error);
-    set_tap(session);
-    session->x.cancel = options->cancel;
-    if (!status) status = prepare(session, error);
+    bool paired = session->other && options->diff;
+    udump_status status = paired ? begin_pair(session, options, table, sink, error) : udump_run_create(session, options, table, sink, run, error);
+    if (!status && !paired) status = fill(session, options, table, error);
     if (!status) status = udump_run_announce(session, error);
     if (status) {
+        if (paired) udump_run_free(&session->other->run);
         udump_run_free(run);
         return status;
     }
@@ -196,6 +220,8 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
     double begin = now_seconds();
     int32_t index = run->sampling.next_step;
     udump_status status = udump_sampling_step(&run->sampling, index, &(udump_denoiser){ session, predict_eps }, error);
+    udump_session *other = run->paired ? session->other : NULL;
+    if (!status && other) status = udump_sampling_step(&other->run.sampling, index, &(udump_denoiser){ other, predict_eps }, error);
     if (status) return status;
     run->step_seconds[index] = now_seconds() - begin;
     if (remaining) *remaining = run->sampling.steps - index - 1;
@@ -222,7 +248,7 @@ static udump_status show_image(udump_session *session, int32_t latent, udump_err
     const udump_sizes *sizes = &run->sizes;
     quantize(run->decoded, run->pixels, (size_t)sizes->width_px * (size_t)sizes->height_px * 3);
     udump_picture picture = { run->pixels, sizes->width_px, sizes->height_px, 3, (size_t)sizes->width_px * 3 };
-    udump_variant variant = latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
+    udump_variant variant = run->look.is_other ? UDUMP_VARIANT_OTHER : latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
     if (run->sink.image
         && run->sink.image(run->sink.user, latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
         return stopped(error);
@@ -242,10 +268,15 @@ static udump_status decode_all(udump_session *session, udump_error *error) {
 
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
+    udump_session *other = session->run.paired ? session->other : NULL;
     session->x.tap = NULL;
+    if (other) other->x.tap = NULL;
     udump_status status = decode ? decode_all(session, error) : UDUMP_OK;
+    if (other && !status && decode) status = decode_all(other, error);
+    if (other) udump_run_free(&other->run);
     udump_run_free(&session->run);
     session->x.cancel = NULL;
+    if (other) other->x.cancel = NULL;
     return status;
 }
 

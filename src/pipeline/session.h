@@ -50,6 +50,9 @@ typedef struct udump_run {
     udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */
     size_t mark;                    /* the arena above everything that stays */
 
+    bool paired;      /* the session's other model runs in step */
+    udump_kept kept;  /* of a pair's first */
+
     char **infotexts;      /* [latents] */
     float *decoded;        /* host, [height, width, 3] */
     uint8_t *pixels;       /* [height, width, 3] */
@@ -62,6 +65,7 @@ struct udump_session {
     udump_exec x;
     udump_noise_levels levels;
     udump_hook hooks[UDUMP_BLOCKS_MOST];
+    udump_session *other; /* what a diff compares with; or NULL */
     udump_run run;
 };
 
@@ -75,7 +79,9 @@ typedef struct udump_tables {
 udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *options, const udump_sizes *sizes, udump_tables *tables, udump_error *error);
 void udump_tables_free(udump_tables *tables);
-/* Tells the sink what the run is. Errors: CANCELLED (it said stop), MEMORY. */
+/* Joins the runs that the session and its other one have created for a diff. Errors: SYNTAX, ARGUMENT, MEMORY. */
+udump_status udump_pair_create(udump_session *session, const udump_generate_options *options, udump_error *error);
+/* Tells the sink what the run is, or the pair of them. Errors: CANCELLED (it said stop), MEMORY. */
 udump_status udump_run_announce(udump_session *session, udump_error *error);
 
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */

@@ -44,4 +44,22 @@ bad "x.ckpt:1" "x.ckpt: a pickled checkpoint (.ckpt, .pt, .pth, .bin) can run an
 bad "$demo/vae/diffusion_pytorch_model.safetensors" "$demo/vae/diffusion_pytorch_model.safetensors: decoder.conv_in.bias: not a tensor of a LoRA for Stable Diffusion"
 bad "a:0.5:b.safetensors:1:IN12=0" "layer spec: unknown block at column 1: expected a block: IN00..IN11, M00, OUT00..OUT11, found IN12"
 bad "a:0.5:b.safetensors:1:IN01=x" "block weights: not a weight at column 6: expected a number from -1000 to 1000"
+
+# Differences between two models.
+lora=$goldens/lora-kohya.safetensors
+small compared --lora "$lora" --diff OUT11 --diff-with lora --dump npy --no-canvas
+only_in compared 000.png 000-other.png 000-diff-OUT11-001-other.npy diff.csv manifest.json
+same_files compared/000.png whole/000.png
+same_files compared/000-other.png plain/000.png
+tr -d ' \n' <compared/manifest.json >"$said/manifest"
+grep -q '"file":"000-other.png"[^}]*"variant":"other"' "$said/manifest" || fail "the manifest lacks the other model's picture"
+equal "$prompt" "$("$tool" png-text compared/000-other.png | head -1)" "the other picture's infotext"
+small itself --lora "$lora" --diff OUT11 --diff-with "$demo" # both have the LoRA
+same_files itself/000.png itself/000-other.png
+equal "0,OUT11,1,cond,0,0,0,1" "$(tail -1 itself/diff.csv)" "a model's difference to itself"
+works generate -m "$demo" -p "a (~:_:red:~) circle" -o layers --width 64 --height 64 --steps 1 --diff OUT11 --diff-with prompt --lora "$lora"
+[ -f layers/000-erased.png ] || fail "no twin without layer prompts"
+small_refused "^unetdump: --diff-with needs --diff" --diff-with lora --lora "$lora"
+small_refused "^unetdump: --diff-with lora needs --lora" --diff OUT11 --diff-with lora
+small_refused "^unetdump: nowhere: cannot be opened: No such file or directory" --diff OUT11 --diff-with nowhere
 finish

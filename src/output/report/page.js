@@ -18,10 +18,11 @@ const shownFiles = files.filter(f => f.block && pngs.has(f.file));
 const kindOf = f => f.kind + (f.depth ? " " + (f.depth + 1) : "") + (f.average ? " average" : "");
 const kindName = k => { const [kind, ...rest] = k.split(" "); return [names[kind] || kind, ...rest.map(r => /^\d/.test(r) ? "layer " + r : r)].join(", "); };
 const sideOf = f => f.side + (f.part ? "-and" + f.part : "");
-const rowOf = f => sideOf(f) + (f.variant === "erased" ? " erased" : "");
+const rowOf = f => sideOf(f) + (f.variant === "enabled" ? "" : " " + f.variant);
+const twin = { erased: ", without layer prompts", other: ", the other model" };
 const rowName = r => {
     const [side, variant] = r.split(" "), part = /-and(\d+)$/.exec(side);
-    return (side === "uncond" ? "negative prompt" : "prompt" + (part ? ", part " + (Number(part[1]) + 1) : "")) + (variant ? ", without layer prompts" : "");
+    return (side === "uncond" ? "negative prompt" : "prompt" + (part ? ", part " + (Number(part[1]) + 1) : "")) + (variant ? twin[variant] || ", " + variant : "");
 };
 const unique = list => [...new Set(list)];
 const order = b => (b.startsWith("IN") ? 0 : b.startsWith("M") ? 1000 : 2000) + parseInt(b.replace(/\D/g, "") || "0", 10);
@@ -162,7 +163,7 @@ function buildHead() {
     $("parameters").textContent = [`${run.steps} steps of ${run.sampler}`, run.schedule, `CFG ${run.cfg}`, `seed ${run.seed}`, `${run.width} × ${run.height}`, run.model, `${run.device}, ${run.precision}`].join(" · ");
     for (const f of files.filter(f => f.source === "image" && pngs.has(f.file))) {
         const figure = make("figure"), frame = make("div", undefined, "frame"), img = make("img"), canvas = make("canvas");
-        frame.dataset.name = run.variants > 1 ? (f.variant === "erased" ? "without layer prompts" : "with layer prompts") : f.file;
+        frame.dataset.name = run.variants > 1 ? ({ erased: "without layer prompts", other: "the other model" })[f.variant] || (files.some(o => o.variant === "other") ? "the model" : "with layer prompts") : f.file;
         frame.dataset.image = f.image;
         frame.dataset.variant = f.variant;
         img.src = url(f.file);
