@@ -6,14 +6,15 @@
 #include <string.h>
 
 #include "cli.h"
+#include "lora.h"
 #include "progress.h"
 
-enum { OPTIONS_MOST = 48, QUERIES_MOST = 64 };
+enum { OPTIONS_MOST = 96, QUERIES_MOST = 64 };
 
 /* What the options say, in the command's own types. */
 typedef struct arguments {
     model_arguments model;
-    const char *output, *diff_with, *rng, *noise, *side, *average, *dump, *kinds, *queries;
+    const char *output, *lora_folder, *diff_with, *rng, *noise, *side, *average, *dump, *kinds, *queries;
     double cfg, eta, s_noise; /* NAN: not given */
     bool no_canvas, force, report, quiet, help;
     int32_t queries_px[2 * QUERIES_MOST];
@@ -45,6 +46,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--precision", NULL, OPTION_TEXT, &a->model.precision, "auto, fp32 or bf16 (auto: bf16 where the CPU has AMX)" },
         { "--prediction", NULL, OPTION_TEXT, &a->model.prediction, "auto, epsilon or v (auto: the model's config)" },
         { "--lora", NULL, OPTION_LIST, &a->model.loras, "FILE[:WEIGHT][:IN04=0.5,OUT00-OUT08=0,TE=1]; may be given several times" },
+        { "--lora-dir", NULL, OPTION_TEXT, &a->lora_folder, "where the prompt's <lora:NAME:WEIGHT> are: DIR/NAME.safetensors" },
         { "--embeddings", NULL, OPTION_TEXT, &a->model.embeddings, "a folder of embeddings (safetensors): a file's name in a prompt stands for it" },
         { "--threads", NULL, OPTION_INTEGER, &a->model.threads, "0 is one for each core (0)" },
         { "--features", NULL, OPTION_TEXT, &o->features, "blocks to show: IN00,M00,OUT00-OUT11(+2); \"\" is all" },
@@ -206,7 +208,11 @@ int command_generate(int argc, char **argv) {
     }
     if (!a.model.path || !a.options.prompt || !a.output)
         return fail_usage("generate needs %s", !a.model.path ? "-m MODEL" : !a.options.prompt ? "-p PROMPT" : "-o DIR");
-    if (!resolve_names(&a, &folder_options) || !check_numbers(&a) || !check_idle(&a)) return EXIT_BAD_INPUT;
+    prompt_loras taken;
+    bool ready = take_prompt_loras(a.options.prompt, a.lora_folder, &taken, &a.model.loras) && resolve_names(&a, &folder_options)
+        && check_numbers(&a) && check_idle(&a);
+    if (!ready) return free_prompt_loras(&taken), EXIT_BAD_INPUT;
+    a.options.prompt = taken.prompt;
     a.options.cfg = (float)a.cfg;
     a.options.eta = isnan(a.eta) ? NULL : &a.eta;
     a.options.s_noise = isnan(a.s_noise) ? NULL : &a.s_noise;
@@ -215,5 +221,7 @@ int command_generate(int argc, char **argv) {
     warn_about_steps("--diff-steps", a.options.diff_steps, a.options.steps);
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
-    return generate(&a, &folder_options);
+    int status = generate(&a, &folder_options);
+    free_prompt_loras(&taken);
+    return status;
 }

@@ -208,6 +208,18 @@ typedef struct product {
 
 enum { TILE_COLUMNS = 1024 }; /* sums of one tile stay in the first cache */
 
+/* sums [count] += factors [rank] . down [rank, columns], the first count of them; four rows at a time, so that sums are touched less. */
+static void add_products(float *restrict sums, const float *factors, const float *down, int64_t rank, int64_t columns, int64_t count) {
+    int64_t r = 0;
+    for (; r + 4 <= rank; r += 4) {
+        const float a = factors[r], b = factors[r + 1], c = factors[r + 2], d = factors[r + 3];
+        const float *first = down + r * columns, *second = first + columns, *third = second + columns, *fourth = third + columns;
+        for (int64_t i = 0; i < count; i++) sums[i] += a * first[i] + b * second[i] + (c * third[i] + d * fourth[i]);
+    }
+    for (; r < rank; r++)
+        for (int64_t i = 0; i < count; i++) sums[i] += factors[r] * down[r * columns + i];
+}
+
 static void add_rows(void *arg, int64_t begin, int64_t end, int thread) {
     const product *p = arg;
     (void)thread;
@@ -215,10 +227,7 @@ static void add_rows(void *arg, int64_t begin, int64_t end, int thread) {
         for (int64_t first = 0; first < p->columns; first += TILE_COLUMNS) {
             float sums[TILE_COLUMNS] = { 0 }, *out = p->values + row * p->columns + first;
             int64_t count = p->columns - first < TILE_COLUMNS ? p->columns - first : TILE_COLUMNS;
-            for (int64_t r = 0; r < p->rank; r++) {
-                const float factor = p->up[row * p->rank + r], *down = p->down + r * p->columns + first;
-                for (int64_t i = 0; i < count; i++) sums[i] += factor * down[i];
-            }
+            add_products(sums, p->up + row * p->rank, p->down + first, p->rank, p->columns, count);
             for (int64_t i = 0; i < count; i++) out[i] += p->scale * sums[i];
         }
 }

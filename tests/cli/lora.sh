@@ -33,6 +33,23 @@ cp "$goldens/lora-old.safetensors" "a:0.5:b.safetensors"
 small colons --lora "a:0.5:b.safetensors:2"
 equal "$prompt <lora:a:0.5:b:2>" "$(first_line colons)" "infotext of a name with colons"
 
+# In the prompt, as the webui has them.
+tagged() { # tagged FOLDER PROMPT
+    works generate -m "$demo" -p "$2" -o "$1" --width 64 --height 64 --steps 1 --features OUT11 --dump npy --no-canvas --lora-dir "$goldens"
+}
+tagged tag "$prompt<lora:lora-kohya>"
+same_files tag/$of whole/$of
+equal "$prompt <lora:lora-kohya:1>" "$(first_line tag)" "infotext of a LoRA in the prompt"
+tagged tags "<lora:lora-kohya:1>$prompt<lyco:lora-locon:-0.5>"
+same_files tags/$of two/$of
+tagged text "$prompt <lora:> <lora"
+other_files text/$of plain/$of
+small_refused "^unetdump: --prompt: <lora:x:1> needs --lora-dir" -p "a <lora:x:1>"
+small_refused "^unetdump: --prompt: <lora:../x>: not the name of a file in --lora-dir" -p "a <lora:../x>" --lora-dir "$goldens"
+small_refused "^unetdump: --prompt: <lora:x:1:0.5>: expected one number as its weight" -p "a <lora:x:1:0.5>" --lora-dir "$goldens"
+small_refused "^unetdump: --prompt: <hypernet:x:1>: hypernetworks are not supported" -p "a <hypernet:x:1>" --lora-dir "$goldens"
+small_refused "^unetdump: ./x.safetensors: cannot be opened: No such file or directory" -p "a <lora:x:1>" --lora-dir .
+
 bad() { # bad LORA LINE
     run 2 generate -m "$demo" -p "$prompt" -o out --width 64 --height 64 --steps 1 --lora "$1"
     equal "unetdump: $2" "$(cat "$said/err")" "--lora $1"

@@ -67,6 +67,50 @@ static void test_names(void **state) {
     }
 }
 
+/* name with '_' for every '.', in one of two buffers. */
+static const char *flat(const char *prefix, const char *name) {
+    static char buffers[2][600];
+    static int next;
+    char *buffer = buffers[next++ % 2];
+    snprintf(buffer, sizeof buffers[0], "%s%s", prefix, name);
+    for (char *c = buffer; *c; c++)
+        if (*c == '.') *c = '_';
+    return buffer;
+}
+
+static void check_layer(const char *name, const char *ending, const char *layer) {
+    char full[700];
+    snprintf(full, sizeof full, "%s%s", name, ending);
+    check_name(full, layer, UDUMP_LORA_ALPHA);
+}
+
+/* Every layer of SD 1.5 that can have one, by its diffusers and its original name ("canonical<TAB>original", one tensor a line). */
+static void test_all_names(void **state) {
+    (void)state;
+    FILE *file = fopen(TEST_DATA "/weights/sd15_ldm_names.txt", "r");
+    char line[512];
+    int unet = 0, text = 0;
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        char *theirs = strchr(line, '\t'), *end = strstr(line, ".weight\t");
+        if (!end || strstr(line, "norm") || strstr(line, "embedding.weight") || strncmp(line, "vae/", 4) == 0) continue;
+        theirs++;
+        theirs[strcspn(theirs, "\n") - strlen(".weight")] = '\0';
+        *end = '\0';
+        if (strncmp(line, "unet/", 5) == 0) {
+            unet++;
+            check_layer(flat("lora_unet_", line + 5), ".alpha", line);
+            check_layer(flat("lora_unet_", theirs + strlen("model.diffusion_model.")), ".alpha", line);
+        } else {
+            text++;
+            check_layer(flat("lora_te_text_model_", line + strlen("text_encoder/")), ".alpha", line);
+        }
+    }
+    fclose(file);
+    assert_int_equal(unet, 282);
+    assert_int_equal(text, 72);
+}
+
 /* ---- block weights */
 
 static void test_blocks(void **state) {
@@ -355,7 +399,7 @@ static void test_bad_options(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_blocks), cmocka_unit_test(test_bad_blocks),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_all_names), cmocka_unit_test(test_blocks), cmocka_unit_test(test_bad_blocks),
         cmocka_unit_test(test_block_of_layer), cmocka_unit_test(test_parity), cmocka_unit_test(test_bad_tensors),
         cmocka_unit_test(test_other_models), cmocka_unit_test(test_bad_metadata), cmocka_unit_test(test_bad_options) };
     return cmocka_run_group_tests(tests, NULL, NULL);
