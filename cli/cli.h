@@ -55,9 +55,9 @@ int print_json(json_t *value);
 /* Flushes standard output; a failure to write becomes the exit status. */
 int finish_output(int status);
 
-/* -m, --device, --precision, --prediction, --threads, as the commands that load a model have them. */
+/* -m, --device, --precision, --prediction, --threads and where CUDA is, as the commands that load a model have them. */
 typedef struct model_arguments {
-    const char *path, *device, *precision, *prediction;
+    const char *path, *device, *precision, *prediction, *cuda_module, *cuda_libraries;
     int32_t threads;
     const char *embeddings;
     option_list loras; /* "FILE:0.8:IN04=0.5,OUT00-OUT08=0" */

@@ -123,15 +123,17 @@ UDUMP_API void udump_cancel_raise(udump_cancel *cancel);
 typedef struct udump_model udump_model;
 
 typedef enum udump_device {
-    UDUMP_DEVICE_AUTO = 0,
-    UDUMP_DEVICE_CPU = 1,      /* oneDNN */
-    UDUMP_DEVICE_REFERENCE = 2 /* plain C: slow, simple, what the others are checked against */
+    UDUMP_DEVICE_AUTO = 0,      /* CUDA where a device and the module are there, else the CPU */
+    UDUMP_DEVICE_CPU = 1,       /* oneDNN */
+    UDUMP_DEVICE_REFERENCE = 2, /* plain C: slow, simple, what the others are checked against */
+    UDUMP_DEVICE_CUDA = 3       /* by the module libunetdump-cuda.so */
 } udump_device;
 
 typedef enum udump_precision {
-    UDUMP_PRECISION_AUTO = 0, /* bf16 where the CPU multiplies bf16 matrices natively (AMX), else fp32 */
+    UDUMP_PRECISION_AUTO = 0, /* fp16 on CUDA; bf16 where the CPU multiplies bf16 matrices natively (AMX), else fp32 */
     UDUMP_PRECISION_FP32 = 1,
-    UDUMP_PRECISION_BF16 = 2 /* weights and activations; sums, norms, softmax and the latent stay fp32 */
+    UDUMP_PRECISION_BF16 = 2, /* weights and activations; sums, norms, softmax and the latent stay fp32 */
+    UDUMP_PRECISION_FP16 = 3  /* likewise; not on the CPU */
 } udump_precision;
 
 typedef enum udump_prediction {
@@ -156,6 +158,9 @@ typedef struct udump_model_options {
     udump_precision precision;
     udump_prediction prediction;
     int32_t threads; /* 0: one for each core that this process may use */
+    int32_t device_index; /* CUDA: which of several devices */
+    const char *cuda_module; /* the module's file; NULL: libunetdump-cuda.so beside the library or program, or where the system looks */
+    const char *cuda_libraries; /* the folder of cuBLAS and cuDNN (PyTorch's wheels have one); NULL: where the system looks */
     const udump_lora *loras; /* [lora_count] */
     int32_t lora_count;      /* 0..64 */
     /* A folder of textual inversion embeddings, read with the folders in it: safetensors files, each for the word that its name is. In
@@ -176,9 +181,9 @@ UDUMP_API void udump_model_release(udump_model *model);
 typedef struct udump_model_info {
     const char *family;      /* "SD 1" */
     const char *layout;      /* "diffusers" or "ldm" */
-    const char *device;      /* "cpu", "reference" */
+    const char *device;      /* "cpu", "reference", "cuda" */
     const char *device_note; /* which device was chosen, and why */
-    const char *precision;   /* "fp32", "bf16" */
+    const char *precision;   /* "fp32", "bf16", "fp16" */
     const char *prediction;  /* "epsilon", "v" */
     int32_t block_count;
     int32_t context_dim;    /* width of a context's rows */
@@ -439,7 +444,7 @@ typedef struct udump_run_info {
     int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
 } udump_run_info;
 
-/* Receives results in the order they are made. Any member may be NULL. A function that takes its time holds sampling back; nothing
+/* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing
  * is dropped. Everything pointed to is valid only during the call. */
 typedef struct udump_sink {
     size_t struct_bytes;

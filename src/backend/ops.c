@@ -133,10 +133,13 @@ void udump_into_linear_combination(udump_exec *x, udump_tensor out, int32_t coun
     if (!udump_exec_stopped(x) && !x->dry) x->backend->linear_combination(x, out, count, in, coefficients);
 }
 
-void udump_into_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, int32_t parts, const float *scales) {
-    bool whole = cond_uncond.n == (parts + 1) * out.n && udump_tensor_count(cond_uncond) == (size_t)(parts + 1) * udump_tensor_count(out);
-    if (udump_exec_stopped(x) || !agree(x, whole, "cfg_combine", out, cond_uncond) || x->dry) return;
-    x->backend->cfg_combine(x, out, cond_uncond, parts, scales);
+void udump_into_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale) {
+    if (udump_exec_stopped(x)
+        || !agree(x, cond_uncond.n == 2 * out.n && udump_tensor_count(cond_uncond) == 2 * udump_tensor_count(out), "cfg_combine", out,
+            cond_uncond)
+        || x->dry)
+        return;
+    x->backend->cfg_combine(x, out, cond_uncond, scale);
 }
 
 void udump_upload(udump_exec *x, udump_tensor out, const float *host) {
@@ -147,6 +150,12 @@ void udump_download(udump_exec *x, float *host, udump_tensor in) {
     if (!udump_exec_stopped(x) && !x->dry) x->backend->download(x, host, in);
 }
 
-void udump_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference) {
-    if (!udump_exec_stopped(x) && !x->dry) x->backend->subtract(x, out, a, b, absolute, difference);
+void udump_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_tensor difference) {
+    if (!udump_exec_stopped(x) && !x->dry) x->backend->subtract(x, out, a, b, absolute, udump_tensor_data(x, difference));
+}
+
+udump_ticket udump_mark(udump_exec *x) { return x->backend->mark && !x->dry ? x->backend->mark(x) : 0; }
+
+void udump_await(udump_exec *x, udump_ticket ticket) {
+    if (x->backend->await && !x->dry) x->backend->await(x, ticket);
 }

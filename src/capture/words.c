@@ -71,15 +71,18 @@ static int32_t embedding_at(const udump_context *context, int32_t at, const char
     return length;
 }
 
-int32_t udump_words_mark(const udump_words *words, int32_t word, const udump_context *context, uint8_t *marks) {
+/* How many columns the word takes from columns[at] on; 0 if it does not stand there. */
+static int32_t length_at(const udump_words *words, int32_t word, const udump_context *context, int32_t at) {
+    if (stands_at(context, at, words->ids[word], words->lengths[word])) return words->lengths[word];
+    return embedding_at(context, at, words->names[word]);
+}
+
+int32_t udump_words_find(const udump_words *words, int32_t word, const udump_context *context, int32_t *columns) {
     int32_t found = 0;
-    memset(marks, 0, (size_t)context->tokens);
-    if (!context->columns) return 0;
-    for (int32_t at = 0; at < context->tokens; at++) {
-        int32_t length = stands_at(context, at, words->ids[word], words->lengths[word]) ? words->lengths[word]
-                                                                                         : embedding_at(context, at, words->names[word]);
-        memset(marks + at, 1, (size_t)length);
-        found += length;
+    for (int32_t at = 0; context->columns && at < context->tokens;) {
+        int32_t length = length_at(words, word, context, at);
+        for (int32_t i = 0; i < length; i++) columns[found++] = at + i;
+        at += length ? length : 1;
     }
     return found;
 }

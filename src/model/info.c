@@ -8,7 +8,7 @@ void udump_model_get_info(const udump_model *model, udump_model_info *info) {
         .layout = model->layout == UDUMP_LAYOUT_LDM ? "ldm" : "diffusers",
         .device = model->backend->name,
         .device_note = model->device_note,
-        .precision = model->compute == UDUMP_BF16 ? "bf16" : "fp32",
+        .precision = model->compute == UDUMP_BF16 ? "bf16" : model->compute == UDUMP_F16 ? "fp16" : "fp32",
         .prediction = model->prediction == UDUMP_PREDICTION_V ? "v" : "epsilon",
         .block_count = model->unet.block_count,
         .context_dim = model->unet.context_dim,

@@ -4,36 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parallel.h"
 #include "base/status.h"
 
 void udump_model_options_init(udump_model_options *options) {
     memset(options, 0, sizeof *options);
     options->struct_bytes = sizeof *options;
-}
-
-static udump_status choose_device(udump_model *model, const udump_model_options *options, udump_error *error) {
-    model->threads = options->threads > 0 ? options->threads : udump_core_count();
-    model->backend = udump_backend_reference();
-    bool native_bf16 = false;
-    const char *note = "reference: plain C, as asked for";
-#ifdef UDUMP_PLAIN_THREADS
-    if (options->device == UDUMP_DEVICE_CPU) return udump_fail(error, UDUMP_ERROR_DEVICE, "device cpu", "this build has no oneDNN");
-    if (options->device == UDUMP_DEVICE_AUTO) note = "reference: this build has no oneDNN";
-#else
-    if (options->device != UDUMP_DEVICE_REFERENCE) {
-        model->backend = udump_backend_cpu();
-        native_bf16 = udump_backend_cpu_has_bf16();
-        note = native_bf16 ? "cpu: oneDNN, bf16 by AMX" : "cpu: oneDNN, fp32 (no AMX for bf16)";
-    }
-#endif
-    if ((unsigned)options->device > UDUMP_DEVICE_REFERENCE || (unsigned)options->precision > UDUMP_PRECISION_BF16
-        || (unsigned)options->prediction > UDUMP_PREDICTION_V)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown device, precision or prediction");
-    bool bf16 = options->precision == UDUMP_PRECISION_BF16 || (options->precision == UDUMP_PRECISION_AUTO && native_bf16);
-    model->compute = bf16 ? UDUMP_BF16 : UDUMP_F32;
-    snprintf(model->device_note, sizeof model->device_note, "%s", note);
-    return model->backend->device_open(model->threads, model->compute, &model->device, error);
 }
 
 /* "models/demo/" -> "demo"; "x.safetensors" -> "x" */
@@ -51,6 +26,7 @@ static void set_name(udump_model *model, const char *path) {
 static udump_status check_config(udump_model *model, const udump_weights *weights, const udump_model_options *options, udump_error *error) {
     char text[64] = "epsilon";
     double value;
+    if ((unsigned)options->prediction > UDUMP_PREDICTION_V) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown prediction");
     udump_weights_config_text(weights, "scheduler", "prediction_type", text, sizeof text);
     model->prediction = options->prediction;
     if (model->prediction == UDUMP_PREDICTION_AUTO) {
@@ -152,7 +128,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     set_name(model, path);
     udump_status status = udump_weights_open(path, &weights, error);
     if (!status) status = check_config(model, weights, options, error);
-    if (!status) status = choose_device(model, options, error);
+    if (!status) status = udump_model_choose_device(model, options, error);
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status) status = check_unused(weights, error);

@@ -35,6 +35,9 @@ struct udump_model {
     int64_t tensor_count;
 };
 
+/* Sets the backend, the precision and the note, and opens the device. Errors: ARGUMENT, DEVICE, UNSUPPORTED, MEMORY. */
+udump_status udump_model_choose_device(udump_model *model, const udump_model_options *options, udump_error *error);
+
 /* CLIP: start, 75 tokens, end. */
 enum { UDUMP_CLIP_POSITIONS = 77, UDUMP_PIXELS_PER_LATENT = 8, UDUMP_TRAIN_STEPS = 1000 };
 

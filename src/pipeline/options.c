@@ -31,8 +31,8 @@ static udump_status resolve_rows(
     else status = udump_parts_find(model, o->prompt ? o->prompt : "", sizes->variants, &sizes->parts, error);
     if (status) return status;
     const udump_parts *parts = &sizes->parts;
-    bool joined = parts->most > 1 || parts->weights[0][0] != 1 || (sizes->variants > 1 && parts->weights[1][0] != 1);
-    sizes->uncond = sizes->cfg != 1.0f || joined;
+    sizes->joined = parts->most > 1 || parts->weights[0][0] != 1 || (sizes->variants > 1 && parts->weights[1][0] != 1);
+    sizes->uncond = sizes->cfg != 1.0f || sizes->joined;
     sizes->sides = parts->most + sizes->uncond;
     sizes->latents = sizes->variants * sizes->images;
     sizes->rows = sizes->sides * sizes->latents;
@@ -158,19 +158,6 @@ static udump_status begin_look(const udump_model *model, const udump_generate_op
     return udump_look_create(&run->look, model, o, error);
 }
 
-/* What each row's difference to the negative prompt's is multiplied by. */
-static udump_status make_scales(udump_run *run, udump_error *error) {
-    const udump_sizes *sizes = &run->sizes;
-    size_t count = (size_t)sizes->parts.most * (size_t)sizes->latents;
-    run->scales = malloc(count * sizeof *run->scales);
-    if (!run->scales) return udump_fail_memory(error, "scales", count * sizeof *run->scales);
-    for (size_t i = 0; i < count; i++) {
-        size_t part = i / (size_t)sizes->latents, variant = i % (size_t)sizes->latents / (size_t)sizes->images;
-        run->scales[i] = sizes->cfg * sizes->parts.weights[variant][part];
-    }
-    return UDUMP_OK;
-}
-
 udump_status udump_run_create(udump_session *session, const udump_generate_options *o, const udump_table *table, const udump_sink *sink,
     udump_run *run, udump_error *error) {
     if (o->struct_bytes < sizeof *o) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
@@ -182,7 +169,6 @@ udump_status udump_run_create(udump_session *session, const udump_generate_optio
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
     udump_status status = udump_sizes_resolve(session->model, o, table, &run->sizes, error);
-    if (!status) status = make_scales(run, error);
     if (!status && (o->clip_skip < 0 || o->clip_skip > session->model->clip.layer_count))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,
             (int)session->model->clip.layer_count);
@@ -194,20 +180,21 @@ udump_status udump_run_create(udump_session *session, const udump_generate_optio
     return status;
 }
 
-void udump_run_free(udump_run *run) {
+void udump_run_free(udump_session *session) {
+    udump_run *run = &session->run;
     for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) free(run->infotexts[i]);
     free(run->infotexts);
     free(run->prompt);
     free(run->negative_prompt);
     free(run->noise);
-    free(run->scales);
     free(run->times);
     free(run->step_seconds);
     free(run->decoded);
     free(run->pixels);
     udump_sampling_free(&run->sampling);
     udump_conditioning_free(&run->conditioning);
-    udump_look_free(&run->look);
+    udump_look_free(&run->look, &session->x);
     udump_kept_free(&run->kept);
+    free(run->hooked);
     memset(run, 0, sizeof *run);
 }

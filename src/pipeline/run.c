@@ -16,23 +16,43 @@ static double now_seconds(void) {
 /* What a callback that says stop leads to. */
 static udump_status stopped(udump_error *error) { return udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback"); }
 
+/* The hook sees the host's memory: the arena's own, or a copy that goes back. */
 static void call_hook(udump_session *session, const udump_tapped *tapped) {
     const udump_evaluation *now = session->run.now;
     const udump_hook *hook = &session->hooks[tapped->index];
+    udump_exec *x = &session->x;
     udump_tensor out = tapped->out;
-    udump_view view
-        = udump_view_make(udump_tensor_data(&session->x, out), out.dtype, 4, (int64_t[]){ out.n, out.h, out.w, out.c });
+    void *data = udump_tensor_data(x, out), *seen = x->backend->host_memory ? data : session->run.hooked;
+    if (seen != data) x->backend->read(x, seen, data, udump_tensor_bytes(out));
+    if (udump_exec_stopped(x)) return;
+    udump_view view = udump_view_make(seen, out.dtype, 4, (int64_t[]){ out.n, out.h, out.w, out.c });
     udump_place place = { .image = -1, .block = session->model->unet.blocks[tapped->index].name, .block_index = tapped->index,
         .step = now->index + 1, .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .side = UDUMP_SIDE_BOTH,
         .context = -1 };
-    if (hook->call(hook->user, &place, &view) == UDUMP_STOP)
-        udump_exec_fail(&session->x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
+    if (hook->call(hook->user, &place, &view) == UDUMP_STOP) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
+    else if (seen != data) x->backend->write(x, data, seen, udump_tensor_bytes(out));
+}
+
+/* Room for the largest block's output, where hooks need a copy. */
+static void reserve_hooked(udump_session *session, udump_tensor out) {
+    udump_run *run = &session->run;
+    size_t bytes = udump_tensor_bytes(out);
+    if (session->x.backend->host_memory || bytes <= run->hooked_bytes) return;
+    void *grown = realloc(run->hooked, bytes);
+    if (!grown) {
+        udump_exec_fail(&session->x, UDUMP_ERROR_MEMORY, "hook", "out of memory: %zu bytes", bytes);
+        return;
+    }
+    run->hooked = grown;
+    run->hooked_bytes = bytes;
 }
 
 /* First whoever may change the tensor, then whoever looks at it. */
 static void on_tap(void *user, udump_exec *x, const udump_tapped *tapped) {
     udump_session *session = user;
-    if (!x->dry && tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call) call_hook(session, tapped);
+    bool hooked = tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call;
+    if (hooked && x->dry) reserve_hooked(session, tapped->out);
+    else if (hooked) call_hook(session, tapped);
     if (!udump_exec_stopped(x)) udump_look_at(&session->run.look, x, tapped, session->run.now);
 }
 
@@ -43,6 +63,35 @@ static void convert_prediction(udump_session *session, const udump_evaluation *e
     udump_run *run = &session->run;
     udump_into_linear_combination(
         &session->x, run->eps, 2, (udump_tensor[]){ run->eps, run->scaled }, (float[]){ norm, norm * (float)evaluation->sigma });
+}
+
+/* uncond + cfg * the sum of weight * (cond - uncond), over the prompts that AND joins (Liu et al. 2022), for one of the batch's variants. */
+static void join_parts(udump_session *session, int32_t variant) {
+    udump_run *run = &session->run;
+    udump_exec *x = &session->x;
+    const udump_sizes *sizes = &run->sizes;
+    size_t mark = udump_arena_mark(x);
+    int32_t first = variant * sizes->images;
+    udump_tensor sum = udump_tensor_rows(run->eps, first, sizes->images), uncond = udump_tensor_new(x, UDUMP_F32, sum.n, sum.h, sum.w, sum.c),
+                 cond = udump_tensor_new(x, UDUMP_F32, sum.n, sum.h, sum.w, sum.c);
+    udump_into_convert(x, uncond, udump_tensor_rows(run->unet_out, sizes->parts.most * sizes->latents + first, sizes->images));
+    udump_into_convert(x, sum, udump_tensor_rows(run->unet_out, sizes->parts.most * sizes->latents + first, sizes->images));
+    for (int32_t part = 0; part < sizes->parts.count[variant]; part++) {
+        float scale = sizes->cfg * sizes->parts.weights[variant][part];
+        udump_into_convert(x, cond, udump_tensor_rows(run->unet_out, part * sizes->latents + first, sizes->images));
+        udump_into_linear_combination(x, sum, 3, (udump_tensor[]){ sum, cond, uncond }, (float[]){ 1, scale, -scale });
+    }
+    udump_arena_release(x, mark);
+}
+
+/* The U-Net's rows to one prediction for each latent. */
+static void guide(udump_session *session) {
+    udump_run *run = &session->run;
+    const udump_sizes *sizes = &run->sizes;
+    if (!sizes->uncond) udump_into_convert(&session->x, run->eps, run->unet_out);
+    else if (!sizes->joined) udump_into_cfg_combine(&session->x, run->eps, run->unet_out, sizes->cfg);
+    else
+        for (int32_t variant = 0; variant < sizes->variants; variant++) join_parts(session, variant);
 }
 
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {
@@ -56,9 +105,9 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
     udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in,
         &(udump_unet_inputs){ run->conditioning.kvs, run->times, evaluation->index });
-    if (run->sizes.uncond) udump_into_cfg_combine(x, run->eps, run->unet_out, run->sizes.parts.most, run->scales);
-    else udump_into_convert(x, run->eps, run->unet_out);
+    guide(session);
     convert_prediction(session, evaluation);
+    if (!x->dry) udump_outbox_sweep(&run->look, x);
     return run->eps;
 }
 
@@ -118,6 +167,7 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
+    if (!status) status = udump_outbox_create(&run->look.outbox, x, error);
     if (status) return status;
     lay_out(session);
     udump_sampling_start(&run->sampling, run->noise);
@@ -190,8 +240,8 @@ udump_status udump_begin(
     if (!status && !paired) status = fill(session, options, table, error);
     if (!status) status = udump_run_announce(session, error);
     if (status) {
-        if (paired) udump_run_free(&session->other->run);
-        udump_run_free(run);
+        if (paired) udump_run_free(session->other);
+        udump_run_free(session);
         return status;
     }
     run->active = true;
@@ -223,6 +273,11 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
     udump_session *other = run->paired ? session->other : NULL;
     if (!status && other) status = udump_sampling_step(&other->run.sampling, index, &(udump_denoiser){ other, predict_eps }, error);
     if (status) return status;
+    /* A device may run one step behind, so that it never waits for the host; no further, so that a cancel comes through. */
+    udump_await(&session->x, run->stepped);
+    run->stepped = udump_mark(&session->x);
+    if (other) udump_await(&other->x, other->run.stepped);
+    if (other) other->run.stepped = udump_mark(&other->x);
     run->step_seconds[index] = now_seconds() - begin;
     if (remaining) *remaining = run->sampling.steps - index - 1;
     return report_progress(run, index + 1, error);
@@ -230,8 +285,12 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
 
 udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
+    udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
-    *view = udump_view_make(udump_tensor_data(&session->x, latent), UDUMP_F32, 4, (int64_t[]){ latent.n, latent.h, latent.w, latent.c });
+    void *data = udump_tensor_data(x, latent), *seen = x->backend->host_memory ? data : session->run.sampling.staged;
+    if (seen != data) x->backend->read(x, seen, data, udump_tensor_bytes(latent));
+    if (udump_exec_stopped(x)) return udump_exec_status(x, error);
+    *view = udump_view_make(seen, UDUMP_F32, 4, (int64_t[]){ latent.n, latent.h, latent.w, latent.c });
     return UDUMP_OK;
 }
 
@@ -266,15 +325,21 @@ static udump_status decode_all(udump_session *session, udump_error *error) {
     return status;
 }
 
+/* What is still to come of a run. */
+static udump_status finish(udump_session *session, int32_t decode, udump_error *error) {
+    session->x.tap = NULL;
+    udump_outbox_flush(&session->run.look, &session->x);
+    udump_status status = udump_exec_status(&session->x, error);
+    return status || !decode ? status : decode_all(session, error);
+}
+
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
     udump_session *other = session->run.paired ? session->other : NULL;
-    session->x.tap = NULL;
-    if (other) other->x.tap = NULL;
-    udump_status status = decode ? decode_all(session, error) : UDUMP_OK;
-    if (other && !status && decode) status = decode_all(other, error);
-    if (other) udump_run_free(&other->run);
-    udump_run_free(&session->run);
+    udump_status status = finish(session, decode, error);
+    if (other && !status) status = finish(other, decode, error);
+    if (other) udump_run_free(other);
+    udump_run_free(session);
     session->x.cancel = NULL;
     if (other) other->x.cancel = NULL;
     return status;

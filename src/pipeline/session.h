@@ -17,7 +17,7 @@ typedef struct udump_sizes {
     int32_t width_px, height_px, latent_h, latent_w;
     int32_t images, variants, sides; /* variants: 2 with a diff; sides: parts.most, and one more with uncond */
     udump_parts parts;
-    bool uncond;
+    bool uncond, joined; /* joined: there is more than one prompt of weight 1 */
     int32_t latents, rows;           /* variants * images; sides * latents */
     int32_t steps;                   /* as asked for; a sampler may take others */
     float cfg;
@@ -37,8 +37,7 @@ typedef struct udump_run {
     char *prompt, *negative_prompt;
     const char *rng_name; /* "nv", "cpu", "given" */
     udump_sampler_choice choice;
-    float *noise;  /* [images, 4, h, w], or NULL */
-    float *scales; /* [parts, latents]: cfg times the part's weight */
+    float *noise; /* [images, 4, h, w], or NULL */
 
     udump_sink sink;
     udump_sampling sampling;
@@ -49,6 +48,9 @@ typedef struct udump_run {
     udump_tensor unet_in, unet_out; /* [rows, h, w, 4] */
     udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */
     size_t mark;                    /* the arena above everything that stays */
+    udump_ticket stepped;           /* the end of the last step */
+    void *hooked;                   /* host: a block's output, for hooks; NULL where they see the arena */
+    size_t hooked_bytes;
 
     bool paired;      /* the session's other model runs in step */
     udump_kept kept;  /* of a pair's first */
@@ -87,6 +89,7 @@ udump_status udump_run_announce(udump_session *session, udump_error *error);
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
 udump_status udump_run_create(udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink,
     udump_run *run, udump_error *error);
-void udump_run_free(udump_run *run);
+/* What the session's run holds. */
+void udump_run_free(udump_session *session);
 
 #endif

@@ -60,14 +60,12 @@ void udump_reference_linear_combination(udump_exec *x, udump_tensor out, int32_t
     }
 }
 
-void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, int32_t parts, const float *scales) {
-    size_t count = udump_tensor_count(out), each = count / (size_t)out.n;
+void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale) {
+    size_t count = udump_tensor_count(out);
     const void *source = udump_tensor_data(x, cond_uncond);
     for (size_t i = 0; i < count; i++) {
-        float uncond = udump_reference_get(source, cond_uncond.dtype, (size_t)parts * count + i), sum = uncond;
-        for (size_t k = 0; k < (size_t)parts; k++)
-            sum += (udump_reference_get(source, cond_uncond.dtype, k * count + i) - uncond) * scales[k * (size_t)out.n + i / each];
-        udump_reference_set(udump_tensor_data(x, out), out.dtype, i, sum);
+        float cond = udump_reference_get(source, cond_uncond.dtype, i), uncond = udump_reference_get(source, cond_uncond.dtype, count + i);
+        udump_reference_set(udump_tensor_data(x, out), out.dtype, i, uncond + (cond - uncond) * scale);
     }
 }
 
@@ -82,4 +80,19 @@ void udump_reference_upload(udump_exec *x, udump_tensor out, const float *host) 
 
 void udump_reference_download(udump_exec *x, float *host, udump_tensor in) {
     for (size_t i = 0; i < udump_tensor_count(in); i++) host[i] = udump_reference_get(udump_tensor_data(x, in), in.dtype, i);
+}
+
+void udump_reference_write(udump_exec *x, void *arena, const void *host, size_t bytes) {
+    (void)x;
+    memcpy(arena, host, bytes);
+}
+
+void udump_reference_read(udump_exec *x, void *host, const void *arena, size_t bytes) {
+    (void)x;
+    memcpy(host, arena, bytes);
+}
+
+void udump_reference_copy(udump_exec *x, void *to, const void *from, size_t bytes) {
+    (void)x;
+    memcpy(to, from, bytes);
 }
