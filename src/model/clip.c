@@ -44,7 +44,7 @@ static udump_clip_layer load_layer(udump_loader *l, const udump_clip *clip, int3
 void udump_clip_load(udump_loader *l, udump_clip *clip) {
     load_config(l, clip);
     if (l->status) return;
-    clip->tokens = udump_load_tokens(l, "text_encoder/embeddings.token_embedding", clip->vocabulary, clip->width, 0);
+    clip->tokens = udump_load_tokens(l, "text_encoder/embeddings.token_embedding", clip->vocabulary, clip->width);
     clip->places = udump_load_embedding(l, "text_encoder/embeddings.position_embedding", clip->positions, clip->width);
     clip->layers = calloc((size_t)clip->layer_count + 1, sizeof *clip->layers);
     if (!clip->layers) {

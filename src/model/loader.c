@@ -218,7 +218,8 @@ udump_packed *udump_load_embedding(udump_loader *l, const char *name, int32_t ro
     return packed;
 }
 
-udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows, int32_t c, int encoder) {
+udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows, int32_t c) {
+    int encoder = strncmp(name, "text_encoder_2/", strlen("text_encoder_2/")) == 0;
     size_t own = (size_t)rows * (size_t)c, extra = (size_t)l->embeddings->vectors * (size_t)c;
     float *values = read_tensor(l, name, "weight", 2, (int64_t[]){ rows, c }, false);
     float *both = l->status ? NULL : udump_aligned_alloc((own + extra) * sizeof *both);

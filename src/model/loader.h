@@ -32,8 +32,8 @@ udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *
 /* One tensor [2 * inner, in] with the value's half first, as GEGLU's projection is stored. */
 udump_linear udump_load_geglu(udump_loader *l, const char *name, int32_t in, int32_t rows);
 udump_norm udump_load_norm(udump_loader *l, const char *name, int32_t c, int32_t groups, float eps);
-/* The tokens' [rows, c] of a text encoder (0 or 1), followed by the embeddings' vectors for it. */
-udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows, int32_t c, int encoder);
+/* The tokens' [rows, c] of a text encoder, the name's, followed by the embeddings' vectors for it. */
+udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows, int32_t c);
 /* Notes something that loading goes on from; loader: a udump_loader. */
 void udump_load_warn(void *loader, const char *line);
 udump_packed *udump_load_embedding(udump_loader *l, const char *name, int32_t rows, int32_t c);

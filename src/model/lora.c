@@ -145,8 +145,8 @@ udump_status udump_loras_merge(
     return status;
 }
 
-udump_status udump_loras_check_used(const udump_loras *loras, udump_error *error) {
+udump_status udump_loras_check_used(const udump_loras *loras, const udump_weights *checkpoint, udump_error *error) {
     udump_status status = UDUMP_OK;
-    for (int32_t i = 0; i < loras->count && !status; i++) status = udump_lora_check_used(loras->entries[i].file, error);
+    for (int32_t i = 0; i < loras->count && !status; i++) status = udump_lora_check_used(loras->entries[i].file, checkpoint, error);
     return status;
 }

@@ -37,7 +37,7 @@ void udump_loras_close(udump_loras *loras);
 udump_status udump_loras_merge(
     const udump_loras *loras, const char *name, int rank, const int64_t *shape, float *values, udump_error *error);
 /* As udump_lora_check_used, of all. */
-udump_status udump_loras_check_used(const udump_loras *loras, udump_error *error);
+udump_status udump_loras_check_used(const udump_loras *loras, const udump_weights *checkpoint, udump_error *error);
 
 /* Which block a layer of the U-Net belongs to, by its canonical name; -1: none. */
 int32_t udump_lora_block(const udump_lora_levels *levels, const char *name);

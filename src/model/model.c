@@ -132,7 +132,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status) status = check_unused(weights, error);
-    if (!status) status = udump_loras_check_used(&loras, error);
+    if (!status) status = udump_loras_check_used(&loras, weights, error);
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);
     model->lora_tags = loras.tags;

@@ -303,9 +303,21 @@ udump_status udump_lora_merge(
     return status || factor == 0 ? status : merge_layer(file, own, rank, shape, factor, threads, values, error);
 }
 
-udump_status udump_lora_check_used(const udump_lora_file *file, udump_error *error) {
+/* *found: whether the checkpoint has such a layer. */
+static udump_status find_layer(const udump_weights *checkpoint, const layer *own, bool *found, udump_error *error) {
+    char *name;
+    if (asprintf(&name, "%s.weight", own->name) < 0) return udump_fail_memory(error, "LoRA", strlen(own->name));
+    *found = udump_weights_find(checkpoint, name) != NULL;
+    free(name);
+    return UDUMP_OK;
+}
+
+udump_status udump_lora_check_used(const udump_lora_file *file, const udump_weights *checkpoint, udump_error *error) {
     for (int64_t i = 0; i < file->count; i++) {
-        if (file->layers[i].used) continue;
+        bool found = file->layers[i].used;
+        udump_status status = found ? UDUMP_OK : find_layer(checkpoint, &file->layers[i], &found, error);
+        if (status) return status;
+        if (found) continue;
         char hint[64], what[160];
         guess_family(file, hint);
         snprintf(what, sizeof what, "the model has no such layer%s", hint);

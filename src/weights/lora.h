@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "unetdump.h"
+#include "weights/weights.h"
 
 typedef struct udump_lora_file udump_lora_file;
 
@@ -23,7 +23,8 @@ void udump_lora_close(udump_lora_file *file); /* NULL is fine */
 udump_status udump_lora_merge(
     udump_lora_file *file, const char *name, int rank, const int64_t *shape, double factor, int threads, float *values, udump_error *error);
 
-/* Once everything was merged. Errors: WEIGHTS, at the first tensor that belongs to no layer of the model. */
-udump_status udump_lora_check_used(const udump_lora_file *file, udump_error *error);
+/* Once everything was merged. Errors: WEIGHTS, at the first tensor that belongs to no layer of the checkpoint (text encoders have layers
+ * that nothing reads: a LoRA may have them too), MEMORY. */
+udump_status udump_lora_check_used(const udump_lora_file *file, const udump_weights *checkpoint, udump_error *error);
 
 #endif

@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void merge_all(udump_lora_file *file) {
+static void merge_all(udump_lora_file *file, const char *path) {
     static const struct {
         const char *name;
         int rank;
@@ -21,7 +21,10 @@ static void merge_all(udump_lora_file *file) {
     udump_error error = { 0 };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         if (udump_lora_merge(file, layers[i].name, layers[i].rank, layers[i].shape, 0.5, 1, values, &error) && !error.what[0]) abort();
-    if (udump_lora_check_used(file, &error) && !error.what[0]) abort();
+    udump_weights *checkpoint; /* any will do: its own tensors */
+    if (udump_weights_open_tensors(path, &checkpoint, NULL)) abort();
+    if (udump_lora_check_used(file, checkpoint, &error) && !error.what[0]) abort();
+    udump_weights_close(checkpoint);
 }
 
 static void parse_blocks(const uint8_t *data, size_t size) {
@@ -51,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (udump_lora_open(path, &file, &error)) {
         if (!error.what[0]) abort();
     } else {
-        merge_all(file);
+        merge_all(file, path);
     }
     udump_lora_close(file);
     close(memory);

@@ -367,6 +367,31 @@ static void test_other_models(void **state) {
         { "lora_unet_conv_in.lora_down.weight", "F32", "[1,4]", 16, 0 }, { "lora_unet_conv_in.lora_up.weight", "F32", "[32,1]", 128, 0 });
 }
 
+/* Layers that the checkpoint has and nothing reads: SDXL's LoRAs have the text encoder's last. */
+static void test_unread_layers(void **state) {
+    (void)state;
+    const tensor tensors[] = { { "lora_te_text_model_encoder_layers_9_mlp_fc1.lora_down.weight", "F32", "[1,4]", 16, 0 },
+        { "lora_te_text_model_encoder_layers_9_mlp_fc1.lora_up.weight", "F32", "[4,1]", 16, 0 } };
+    const tensor layer = { "text_encoder/encoder.layers.9.mlp.fc1.weight", "F32", "[4,4]", 64, 0 };
+    udump_lora_file *file;
+    udump_weights *checkpoint;
+    udump_error error;
+    char path[64];
+    snprintf(path, sizeof path, "%s", write_file(tensors, 2, NULL));
+    assert_int_equal(udump_lora_open(path, &file, NULL), UDUMP_OK);
+    remove(path);
+    snprintf(path, sizeof path, "%s", write_file(&layer, 1, NULL));
+    assert_int_equal(udump_weights_open_tensors(path, &checkpoint, NULL), UDUMP_OK);
+    remove(path);
+    assert_int_equal(udump_lora_check_used(file, checkpoint, NULL), UDUMP_OK);
+    udump_weights_close(checkpoint);
+    assert_int_equal(udump_weights_open(TEST_ROOT "/models/demo", &checkpoint, NULL), UDUMP_OK);
+    assert_int_equal(udump_lora_check_used(file, checkpoint, &error), UDUMP_ERROR_WEIGHTS);
+    assert_string_equal(error.what, "the model has no such layer");
+    udump_weights_close(checkpoint);
+    udump_lora_close(file);
+}
+
 static void test_bad_metadata(void **state) {
     (void)state;
 #define A "unet.mid_block.attentions.0.proj_in.lora_A.weight"
@@ -401,6 +426,7 @@ static void test_bad_options(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_all_names), cmocka_unit_test(test_blocks), cmocka_unit_test(test_bad_blocks),
         cmocka_unit_test(test_block_of_layer), cmocka_unit_test(test_parity), cmocka_unit_test(test_bad_tensors),
-        cmocka_unit_test(test_other_models), cmocka_unit_test(test_bad_metadata), cmocka_unit_test(test_bad_options) };
+        cmocka_unit_test(test_other_models), cmocka_unit_test(test_unread_layers),
+        cmocka_unit_test(test_bad_metadata), cmocka_unit_test(test_bad_options) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
