@@ -103,6 +103,7 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     options.precision = (udump_precision)precision;
     options.prediction = (udump_prediction)prediction;
     options.threads = arguments->threads;
+    options.vae_path = arguments->vae;
     udump_model *model = NULL;
     udump_error error;
     lora_list loras;

@@ -25,6 +25,7 @@ static size_t list_options(arguments *a, cli_option *list) {
     udump_generate_options *o = &a->options;
     const cli_option all[] = {
         { "--model", "-m", OPTION_TEXT, &a->model.path, "a diffusers folder, or a single .safetensors file" },
+        { "--vae", NULL, OPTION_TEXT, &a->model.vae, "another autoencoder: a .safetensors file or a diffusers vae folder" },
         { "--prompt", "-p", OPTION_TEXT, &o->prompt, "what to draw" },
         { "--negative-prompt", "-n", OPTION_TEXT, &o->negative_prompt, "what not to draw" },
         { "--output", "-o", OPTION_TEXT, &a->output, "the folder to write to" },

@@ -52,3 +52,17 @@ target_include_directories(unetdump_cuda SYSTEM PRIVATE ${CUDA_INCLUDE} ${CUDNN_
 target_link_libraries(unetdump_cuda PRIVATE udump_flags ${CUDART_STATIC} Threads::Threads dl rt m stdc++)
 set_target_properties(unetdump_cuda PROPERTIES OUTPUT_NAME unetdump-cuda C_VISIBILITY_PRESET hidden)
 install(TARGETS unetdump_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+
+# Whether cuDNN has a plan for every convolution of every family, on a card that is only described: needs the library, and no device.
+if(UDUMP_BUILD_TESTS)
+  add_executable(check_plans ${PROJECT_SOURCE_DIR}/tests/device/plans/check_plans.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/convolution.c
+      ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c)
+  target_include_directories(check_plans PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(check_plans SYSTEM PRIVATE ${CUDA_INCLUDE} ${CUDNN_INCLUDE})
+  target_link_libraries(check_plans PRIVATE udump_flags unetdump_static dl)
+  find_library(CUDNN_LIBRARY cudnn HINTS ${CUDA_ROOT}/lib64 ${CUDA_ROOT}/lib)
+  if(CUDNN_LIBRARY)
+    get_filename_component(CUDNN_FOLDER ${CUDNN_LIBRARY} DIRECTORY)
+    add_test(NAME convolution_plans COMMAND check_plans ${PROJECT_SOURCE_DIR}/tests/device/h100.json ${CUDNN_FOLDER})
+  endif()
+endif()

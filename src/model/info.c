@@ -4,7 +4,7 @@
 
 void udump_model_get_info(const udump_model *model, udump_model_info *info) {
     *info = (udump_model_info){
-        .family = "SD 1",
+        .family = model->family->name,
         .layout = model->layout == UDUMP_LAYOUT_LDM ? "ldm" : "diffusers",
         .device = model->backend->name,
         .device_note = model->device_note,
@@ -13,6 +13,7 @@ void udump_model_get_info(const udump_model *model, udump_model_info *info) {
         .block_count = model->unet.block_count,
         .context_dim = model->unet.context_dim,
         .context_tokens = UDUMP_CLIP_POSITIONS,
+        .pooled_dim = model->pooled_dim,
         .latent_channels = model->unet.latent_channels,
         .pixels_per_latent = UDUMP_PIXELS_PER_LATENT,
         .threads = model->threads,

@@ -18,11 +18,14 @@ struct udump_model {
     char device_note[160];
     char *lora_tags; /* "<lora:name:0.8>", a blank between them; "" for none */
     udump_layout layout;
-    udump_prediction prediction; /* EPSILON or V */
+    udump_prediction prediction; /* EPSILON or V; AUTO only while loading */
     double beta_start, beta_end; /* the scheduler's, of 1000 training levels */
+    bool zero_snr;               /* the last level is all noise (Lin et al. 2024) */
 
     udump_embeddings embeddings;
-    udump_clip clip;
+    const udump_family *family;
+    udump_clip clips[UDUMP_TEXT_ENCODERS_MOST]; /* [family->text_count]: their contexts stand side by side */
+    int32_t pooled_dim; /* of the last one's pooled vector; 0 but for SDXL */
     udump_unet unet;
     udump_vae vae;
 

@@ -169,9 +169,10 @@ udump_status udump_run_create(udump_session *session, const udump_generate_optio
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
     udump_status status = udump_sizes_resolve(session->model, o, table, &run->sizes, error);
-    if (!status && (o->clip_skip < 0 || o->clip_skip > session->model->clip.layer_count))
+    bool skips = session->model->family->clip_skip;
+    if (!status && (o->clip_skip < 0 || (skips && o->clip_skip > session->model->clips[0].layer_count)))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,
-            (int)session->model->clip.layer_count);
+            (int)session->model->clips[0].layer_count);
     if (!status && o->noise) status = copy_noise(o->noise, run, session->model->unet.latent_channels, error);
     if (!status) status = plan_sampling(session, o, run, error);
     if (!status) status = write_infotexts(session->model, o, run, error);

@@ -22,8 +22,9 @@ static udump_status check_models(const udump_model *a, const udump_model *b, udu
     const udump_unet *x = &a->unet, *y = &b->unet;
     udump_status status = check_number("it has another number of blocks", x->block_count, y->block_count, error);
     if (!status) status = check_number("its contexts have another width", x->context_dim, y->context_dim, error);
+    if (!status) status = check_number("its pooled vectors have another width", a->pooled_dim, b->pooled_dim, error);
     if (!status) status = check_number("it has another number of latent channels", x->latent_channels, y->latent_channels, error);
-    if (!status && (a->beta_start != b->beta_start || a->beta_end != b->beta_end))
+    if (!status && (a->beta_start != b->beta_start || a->beta_end != b->beta_end || a->zero_snr != b->zero_snr))
         status = refuse(error, "it has other noise levels", NULL, NULL);
     if (!status && (a->backend != b->backend || a->compute != b->compute)) status = refuse(error, "it is on another device, or of another precision", NULL, NULL);
     for (int32_t i = 0; !status && i < x->block_count; i++) {

@@ -94,6 +94,13 @@ static void guide(udump_session *session) {
         for (int32_t variant = 0; variant < sizes->variants; variant++) join_parts(session, variant);
 }
 
+/* Which pooled vector each row of the batch takes in each block; NULL in families without. */
+static const int32_t *pooled_now(const udump_session *session) {
+    const udump_conditioning *c = &session->run.conditioning;
+    if (!session->model->pooled_dim) return NULL;
+    return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->step + 1), 0, 0);
+}
+
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {
     udump_session *session = user;
     udump_run *run = &session->run;
@@ -103,8 +110,8 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
     for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
-    udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in,
-        &(udump_unet_inputs){ run->conditioning.kvs, run->times, evaluation->index });
+    udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in, &(udump_unet_inputs){ .kvs = run->conditioning.kvs,
+        .times = run->times, .evaluation = evaluation->index, .vectors = run->vectors, .which = pooled_now(session) });
     guide(session);
     convert_prediction(session, evaluation);
     if (!x->dry) udump_outbox_sweep(&run->look, x);
@@ -120,7 +127,16 @@ static void embed_times(udump_session *session) {
         return;
     }
     for (int32_t i = 0; i < count; i++) timesteps[i] = (float)run->sampling.evaluations[i].timestep;
-    udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, run->times);
+    if (session->model->pooled_dim) {
+        float h = (float)run->sizes.height_px, w = (float)run->sizes.width_px;
+        udump_unet_added added = { udump_conditioning_upload_pooled(&run->conditioning, &session->x, session->model->pooled_dim),
+            { h, w, 0, 0, h, w } };
+        run->vectors = added.pooled.n;
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, &added, run->times);
+    } else {
+        run->vectors = 1;
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, NULL, run->times);
+    }
     free(timesteps);
 }
 

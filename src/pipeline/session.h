@@ -43,7 +43,8 @@ typedef struct udump_run {
     udump_sampling sampling;
     udump_conditioning conditioning;
     udump_look look;
-    udump_tensor *times;            /* [resnet_count] */
+    udump_tensor *times;            /* [resnet_count], each [evaluations * vectors, 1, 1, channels] */
+    int32_t vectors;                /* 1, or as many as there are pooled vectors */
     const udump_evaluation *now;    /* the evaluation that is running */
     udump_tensor unet_in, unet_out; /* [rows, h, w, 4] */
     udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */

@@ -103,16 +103,16 @@ static void rename_old(char *path) {
 static char *canonical_layer(const char *part, const char *path) {
     static const char prefix[] = "model.diffusion_model.", suffix[] = ".weight";
     size_t bytes = sizeof prefix + strlen(path) + sizeof suffix;
-    char *name = malloc(bytes), *layer = NULL;
-    const char *found_part;
+    char *name = malloc(bytes);
+    udump_mapping mapping;
     bool is_original = false;
     if (!name) return NULL;
     for (size_t i = 0; i < COUNT(original); i++) is_original |= strcmp(part, "unet") == 0 && begins(path, original[i]);
     strcpy(stpcpy(stpcpy(name, is_original ? prefix : ""), path), suffix);
-    bool mapped = is_original ? udump_name_map_ldm(name, 0, &layer, &found_part) : udump_name_map_diffusers(part, name, &layer, &found_part);
+    bool mapped = is_original ? udump_name_map_ldm(name, 0, &mapping) : udump_name_map_diffusers(part, name, &mapping);
     free(name);
-    if (mapped) layer[strlen(layer) - (sizeof suffix - 1)] = '\0';
-    return mapped ? layer : NULL;
+    if (mapped) mapping.canonical[strlen(mapping.canonical) - (sizeof suffix - 1)] = '\0';
+    return mapped ? mapping.canonical : NULL;
 }
 
 bool udump_lora_name(const char *name, char **layer, udump_lora_role *role) {

@@ -70,7 +70,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
 }
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     *total_bytes = limit_bytes();
-    *free_bytes = *total_bytes - used_bytes;
+    *free_bytes = used_bytes < *total_bytes ? *total_bytes - used_bytes : 0;
     return cudaSuccess;
 }
 cudaError_t cudaGetLastError(void) {
@@ -84,7 +84,7 @@ const char *cudaGetErrorString(cudaError_t error) {
 
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
     *memory = NULL;
-    if (bytes > limit_bytes() - used_bytes) return fail(cudaErrorMemoryAllocation);
+    if (used_bytes + bytes > limit_bytes()) return fail(cudaErrorMemoryAllocation);
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
     memset(*memory, 0xFF, bytes); /* NaN, in every format */

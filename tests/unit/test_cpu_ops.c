@@ -635,7 +635,7 @@ static void test_device(void **state) {
     assert_ptr_equal(backend, udump_backend_cpu());
     assert_string_equal(backend->name, "cpu");
     assert_int_equal(backend->device_open(&(udump_device_request){ .threads = 2, .compute = UDUMP_F16 }, &device, &error), UDUMP_ERROR_UNSUPPORTED);
-    assert_string_equal(error.what, "the CPU computes in F32 or BF16");
+    assert_string_equal(error.what, "the CPU computes in fp32 or bf16, not in fp16");
     assert_null(device);
     const void *const *theirs = (const void *const *)udump_backend_reference(), *const *ours = (const void *const *)backend;
     for (size_t i = 0; i < sizeof *backend / sizeof *ours; i++) assert_true(!theirs[i] == !ours[i]); /* the table has no hole */

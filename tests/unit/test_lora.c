@@ -45,6 +45,11 @@ static void test_names(void **state) {
     check_name("lora_te_text_model_encoder_layers_11_self_attn_q_proj.lora_up.weight", "text_encoder/encoder.layers.11.self_attn.q_proj",
         UDUMP_LORA_UP);
     check_name("lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha", "text_encoder/encoder.layers.0.mlp.fc1", UDUMP_LORA_ALPHA);
+    check_name("lora_te2_text_model_encoder_layers_31_mlp_fc2.alpha", "text_encoder_2/encoder.layers.31.mlp.fc2", UDUMP_LORA_ALPHA);
+    check_name("text_encoder_2.text_model.encoder.layers.0.self_attn.k_proj.lora_A.weight", "text_encoder_2/encoder.layers.0.self_attn.k_proj",
+        UDUMP_LORA_DOWN);
+    check_name("lora_unet_label_emb_0_2.alpha", "unet/add_embedding.linear_2", UDUMP_LORA_ALPHA);
+    check_name("lora_unet_output_blocks_2_2_conv.alpha", "unet/up_blocks.0.upsamplers.0.conv", UDUMP_LORA_ALPHA);
     check_name("unet.mid_block.attentions.0.proj_in.lora_A.weight", "unet/mid_block.attentions.0.proj_in", UDUMP_LORA_DOWN);
     check_name("text_encoder.text_model.encoder.layers.0.self_attn.out_proj.lora_B.weight", "text_encoder/encoder.layers.0.self_attn.out_proj",
         UDUMP_LORA_UP);

@@ -4,12 +4,13 @@
 
 #include <cudnn.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backend/cuda/library.h"
 #include "base/status.h"
 
 enum { CONFIGS_MOST = 16, WORKSPACE_BYTES_MOST = 512 << 20 };
-enum { IN = 1, WEIGHT, BIAS, RESIDUAL, OUT, CONVOLVED, BIASED }; /* tensors' identities in a graph */
+enum { IN = 1, WEIGHT, BIAS, RESIDUAL, OUT, CONVOLVED, SUM }; /* tensors' identities in a graph */
 
 struct udump_convolution_library {
     cudnnHandle_t handle;
@@ -36,7 +37,8 @@ typedef struct plan {
 
 struct udump_convolution {
     udump_convolution_library *library;
-    cudnnHandle_t handle; /* the session's: it keeps its stream */
+    cudnnHandle_t handle; /* the session's: it keeps its stream; NULL: planning only */
+    cudnnBackendDescriptor_t described; /* the device, where there is none */
     plan *plans;
     int32_t count, room;
 };
@@ -77,8 +79,22 @@ udump_status udump_convolution_open(udump_convolution_library *library, udump_co
     return udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "%s", library->text(made));
 }
 
+udump_status udump_convolution_open_described(udump_convolution_library *library, const char *json, udump_convolution **result, udump_error *error) {
+    udump_convolution *c = *result = calloc(1, sizeof *c);
+    if (!c) return udump_fail_memory(error, "convolutions", sizeof *c);
+    c->library = library;
+    cudnnStatus_t status = library->make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &c->described);
+    if (!status) status = library->set(c->described, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(json), json);
+    if (!status) status = library->finalize(c->described);
+    if (!status) return UDUMP_OK;
+    udump_convolution_close(c);
+    *result = NULL;
+    return udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "device properties: %s", library->text(status));
+}
+
 void udump_convolution_close(udump_convolution *c) {
     if (!c) return;
+    if (c->described) c->library->destroy_descriptor(c->described);
     for (int32_t i = 0; i < c->count; i++) c->library->destroy_descriptor(c->plans[i].execution);
     if (c->handle) c->library->destroy(c->handle);
     free(c->plans);
@@ -180,13 +196,15 @@ static cudnnBackendDescriptor_t build_graph(struct build *b, cudnnHandle_t handl
     cudnnBackendDescriptor_t in = tensor(b, IN, c->n, s->in, c->in_h, c->in_w, false), weight = tensor(b, WEIGHT, s->out, s->in, s->kernel, s->kernel, false),
                              bias = tensor(b, BIAS, 1, s->out, 1, 1, false), convolved = tensor(b, CONVOLVED, c->n, s->out, c->out_h, c->out_w, true),
                              out = tensor(b, OUT, c->n, s->out, c->out_h, c->out_w, false);
-    cudnnBackendDescriptor_t biased = added ? tensor(b, BIASED, c->n, s->out, c->out_h, c->out_w, true) : out;
     operations[0] = convolve(b, s, in, weight, convolved);
-    operations[1] = add(b, convolved, bias, biased);
-    if (added) operations[2] = add(b, biased, tensor(b, RESIDUAL, c->n, s->out, c->out_h, c->out_w, false), out);
+    if (added) { /* before the bias: in this order the library has engines that are compiled already */
+        cudnnBackendDescriptor_t sum = tensor(b, SUM, c->n, s->out, c->out_h, c->out_w, true);
+        operations[1] = add(b, convolved, tensor(b, RESIDUAL, c->n, s->out, c->out_h, c->out_w, false), sum);
+        operations[2] = add(b, sum, bias, out);
+    } else operations[1] = add(b, convolved, bias, out);
     cudnnBackendDescriptor_t graph = make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, added ? 3 : 2, operations);
-    set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+    if (handle) set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
     finalize(b, graph);
     return graph;
 }
@@ -204,17 +222,22 @@ static bool repeatable(struct build *b, cudnnBackendDescriptor_t config) {
     return true;
 }
 
-/* An execution plan of the config, or NULL where it does not come to one. */
+/* An execution plan of the config, or NULL where it does not come to one. Only described, a device has no driver to compile for: there it is enough that
+ * nothing else is missing. */
 static cudnnBackendDescriptor_t plan_of(const udump_convolution *c, cudnnBackendDescriptor_t config, size_t *workspace_bytes) {
     const udump_convolution_library *l = c->library;
     cudnnBackendDescriptor_t execution = NULL;
     int64_t count = 0, bytes = 0;
-    if (l->make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &execution)) return NULL;
-    bool fine = !l->set(execution, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &c->handle)
-        && !l->set(execution, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config) && !l->finalize(execution)
-        && !l->get(execution, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes) && bytes <= WORKSPACE_BYTES_MOST;
+    cudnnStatus_t status = l->make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &execution);
+    if (status) return NULL;
+    if (c->described) status = l->set(execution, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c->described);
+    else status = l->set(execution, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &c->handle);
+    if (!status) status = l->set(execution, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config);
+    if (!status) status = l->finalize(execution);
+    if (c->described && status == CUDNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING) return execution;
+    if (!status) status = l->get(execution, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes);
     *workspace_bytes = (size_t)bytes;
-    if (fine) return execution;
+    if (!status && bytes <= WORKSPACE_BYTES_MOST) return execution;
     l->destroy_descriptor(execution);
     return NULL;
 }
@@ -225,6 +248,7 @@ static cudnnBackendDescriptor_t choose(struct build *b, const udump_convolution 
     int64_t found = 0;
     set_descriptor(b, heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
     set(b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    if (c->described) set_descriptor(b, heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, c->described);
     finalize(b, heuristics);
     for (int i = 0; i < CONFIGS_MOST; i++) configs[i] = make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     if (b->status || b->l->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS_MOST, &found, configs)) return NULL;

@@ -24,6 +24,8 @@ void udump_convolution_library_close(udump_convolution_library *library);
 /* Whether it can do channels like these at all. */
 bool udump_convolution_library_fits(const udump_convolution_library *library, const udump_conv_shape *shape);
 udump_status udump_convolution_open(udump_convolution_library *library, udump_convolution **convolution, udump_error *error);
+/* For planning only, without a device: what cuDNN would do on the one that json describes (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION). */
+udump_status udump_convolution_open_described(udump_convolution_library *library, const char *json, udump_convolution **convolution, udump_error *error);
 void udump_convolution_close(udump_convolution *convolution);
 
 /* Finds the plan for a call of that shape, and how much workspace it needs. Pointers of the call are not looked at. */
