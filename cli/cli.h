@@ -10,11 +10,18 @@
 /* Exit statuses. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_BAD_INPUT = 2 };
 
+/* What an option that may be given several times was given. */
+enum { LIST_MOST = 64 };
+typedef struct option_list {
+    const char *items[LIST_MOST];
+    int count;
+} option_list;
+
 typedef struct cli_option {
     const char *name;     /* "--steps" */
     const char *shorthand; /* "-s", or NULL */
-    enum { OPTION_TEXT, OPTION_INTEGER, OPTION_LONG, OPTION_NUMBER, OPTION_SEED, OPTION_FLAG } kind;
-    void *value;          /* const char **, int32_t *, int64_t *, double *, uint64_t *, bool * */
+    enum { OPTION_TEXT, OPTION_INTEGER, OPTION_LONG, OPTION_NUMBER, OPTION_SEED, OPTION_FLAG, OPTION_LIST } kind;
+    void *value;          /* const char **, int32_t *, int64_t *, double *, uint64_t *, bool *, option_list * */
     const char *help;
 } cli_option;
 
@@ -56,6 +63,8 @@ int finish_output(int status);
 typedef struct model_arguments {
     const char *path, *vae, *device, *precision, *prediction, *cuda_module, *cuda_libraries;
     int32_t threads;
+    const char *embeddings;
+    option_list loras; /* "FILE:0.8:IN04=0.5,OUT00-OUT08=0" */
 } model_arguments;
 /* Loads, and prints the warnings that loading gave. On failure prints, and returns an exit status in *status. */
 udump_model *load_model(const model_arguments *arguments, int *status);

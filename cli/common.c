@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "lora.h"
 
 int fail_usage(const char *format, ...) {
     va_list args;
@@ -105,7 +106,14 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     options.vae_path = arguments->vae;
     udump_model *model = NULL;
     udump_error error;
-    if (udump_model_load(arguments->path, &options, &model, &error)) return *status = fail_input(&error), NULL;
+    lora_list loras;
+    bool readable = read_loras(&arguments->loras, &loras);
+    options.loras = loras.items;
+    options.lora_count = loras.count;
+    options.embeddings = arguments->embeddings;
+    if (readable && udump_model_load(arguments->path, &options, &model, &error)) *status = fail_input(&error);
+    free_loras(&loras);
+    if (!model) return NULL;
     for (int32_t i = 0; udump_model_warning(model, i); i++) fprintf(stderr, "unetdump: warning: %s\n", udump_model_warning(model, i));
     return model;
 }

@@ -6,14 +6,15 @@
 #include <string.h>
 
 #include "cli.h"
+#include "lora.h"
 #include "progress.h"
 
-enum { OPTIONS_MOST = 48, QUERIES_MOST = 64 };
+enum { OPTIONS_MOST = 96, QUERIES_MOST = 64 };
 
 /* What the options say, in the command's own types. */
 typedef struct arguments {
     model_arguments model;
-    const char *output, *rng, *noise, *side, *average, *dump, *kinds, *queries;
+    const char *output, *lora_folder, *diff_with, *rng, *noise, *side, *average, *dump, *kinds, *queries;
     double cfg, eta, s_noise; /* NAN: not given */
     bool no_canvas, force, report, quiet, help;
     int32_t queries_px[2 * QUERIES_MOST];
@@ -47,6 +48,9 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--cuda-libraries", NULL, OPTION_TEXT, &a->model.cuda_libraries, "the folder of cuBLAS and cuDNN, if the system does not find them" },
         { "--precision", NULL, OPTION_TEXT, &a->model.precision, "auto, fp32, bf16 or fp16 (auto: fp16 on CUDA, bf16 where the CPU has AMX)" },
         { "--prediction", NULL, OPTION_TEXT, &a->model.prediction, "auto, epsilon or v (auto: the model's config)" },
+        { "--lora", NULL, OPTION_LIST, &a->model.loras, "FILE[:WEIGHT][:IN04=0.5,OUT00-OUT08=0,TE=1]; may be given several times" },
+        { "--lora-dir", NULL, OPTION_TEXT, &a->lora_folder, "where the prompt's <lora:NAME:WEIGHT> are: DIR/NAME.safetensors" },
+        { "--embeddings", NULL, OPTION_TEXT, &a->model.embeddings, "a folder of embeddings (safetensors): a file's name in a prompt stands for it" },
         { "--threads", NULL, OPTION_INTEGER, &a->model.threads, "0 is one for each core (0)" },
         { "--features", NULL, OPTION_TEXT, &o->features, "blocks to show: IN00,M00,OUT00-OUT11(+2); \"\" is all" },
         { "--feature-steps", NULL, OPTION_TEXT, &o->feature_steps, "steps to show: 1,5,10-20(+5) (all)" },
@@ -57,6 +61,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--self-query", NULL, OPTION_TEXT, &a->queries, "self: where these pixels look: x,y;x,y or grid:4x4" },
         { "--diff", NULL, OPTION_TEXT, &o->diff, "blocks to show with the layer prompts minus without" },
         { "--diff-steps", NULL, OPTION_TEXT, &o->diff_steps, "at which steps (all)" },
+        { "--diff-with", NULL, OPTION_TEXT, &a->diff_with, "what --diff compares with: prompt (no layer prompts), lora (no LoRAs) or another MODEL (prompt)" },
         { "--side", NULL, OPTION_TEXT, &a->side, "cond, uncond or both: whose maps (cond)" },
         { "--average", NULL, OPTION_TEXT, &a->average, "none, sum, 1-norm or 2-norm: also draw the average (none)" },
         { "--color", NULL, OPTION_TEXT, &o->style.color, "white-black, red-blue, rgb:R;G;B or hsl:H;S;L (hsl:(2+v)/3;1.0;0.5)" },
@@ -106,11 +111,15 @@ static bool check_numbers(const arguments *a) {
     return true;
 }
 
+static bool compares_models(const arguments *a) { return a->diff_with && strcmp(a->diff_with, "prompt") != 0; }
+
 /* Options that would do nothing are mistakes. */
 static bool check_idle(const arguments *a) {
     const udump_generate_options *o = &a->options;
     if (o->feature_steps && !o->features) return fail_usage("--feature-steps needs --features (\"\" is all blocks)"), false;
     if (o->diff_steps && !o->diff) return fail_usage("--diff-steps needs --diff (\"\" is all blocks)"), false;
+    if (a->diff_with && !o->diff) return fail_usage("--diff-with needs --diff (\"\" is all blocks)"), false;
+    if (compares_models(a) && strcmp(a->diff_with, "lora") == 0 && !a->model.loras.count) return fail_usage("--diff-with lora needs --lora"), false;
     const char *idle = o->attention_steps ? "--attention-steps"
         : a->kinds                        ? "--attention-kind"
         : o->attention_words              ? "--attention-words"
@@ -156,6 +165,14 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     return status ? fail_error(&error) : EXIT_DONE;
 }
 
+/* The same model without LoRAs, or another one with them. */
+static udump_model *load_other(const arguments *a, int *status) {
+    model_arguments other = a->model;
+    if (strcmp(a->diff_with, "lora") == 0) other.loras.count = 0;
+    else other.path = a->diff_with;
+    return load_model(&other, status);
+}
+
 static int generate(arguments *a, const udump_folder_options *folder_options) {
     udump_array noise = { 0 };
     udump_error error;
@@ -163,9 +180,13 @@ static int generate(arguments *a, const udump_folder_options *folder_options) {
     if (a->noise) a->options.noise = &noise.view;
     int status;
     udump_session *session = NULL;
-    udump_model *model = load_model(&a->model, &status);
-    if (model) status = udump_session_create(model, &session, &error) ? fail_error(&error) : run(session, a, folder_options);
+    udump_model *model = load_model(&a->model, &status), *other = model && compares_models(a) ? load_other(a, &status) : NULL;
+    if (model && (other || !compares_models(a))) {
+        bool failed = udump_session_create(model, &session, &error) || (other && udump_session_set_other(session, other, &error));
+        status = failed ? fail_error(&error) : run(session, a, folder_options);
+    }
     udump_session_destroy(session);
+    udump_model_release(other);
     udump_model_release(model);
     udump_array_free(&noise);
     return status;
@@ -190,7 +211,11 @@ int command_generate(int argc, char **argv) {
     }
     if (!a.model.path || !a.options.prompt || !a.output)
         return fail_usage("generate needs %s", !a.model.path ? "-m MODEL" : !a.options.prompt ? "-p PROMPT" : "-o DIR");
-    if (!resolve_names(&a, &folder_options) || !check_numbers(&a) || !check_idle(&a)) return EXIT_BAD_INPUT;
+    prompt_loras taken;
+    bool ready = take_prompt_loras(a.options.prompt, a.lora_folder, &taken, &a.model.loras) && resolve_names(&a, &folder_options)
+        && check_numbers(&a) && check_idle(&a);
+    if (!ready) return free_prompt_loras(&taken), EXIT_BAD_INPUT;
+    a.options.prompt = taken.prompt;
     a.options.cfg = (float)a.cfg;
     a.options.eta = isnan(a.eta) ? NULL : &a.eta;
     a.options.s_noise = isnan(a.s_noise) ? NULL : &a.s_noise;
@@ -199,5 +224,7 @@ int command_generate(int argc, char **argv) {
     warn_about_steps("--diff-steps", a.options.diff_steps, a.options.steps);
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
-    return generate(&a, &folder_options);
+    int status = generate(&a, &folder_options);
+    free_prompt_loras(&taken);
+    return status;
 }

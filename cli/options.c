@@ -49,6 +49,13 @@ static bool read_seed(const char *text, const cli_option *option) {
     return fits;
 }
 
+static bool add_item(const char *text, const cli_option *option) {
+    option_list *list = option->value;
+    if (list->count == LIST_MOST) return fail_usage("%s: more than %d", option->name, LIST_MOST), false;
+    list->items[list->count++] = text;
+    return true;
+}
+
 static bool read_value(const char *text, const cli_option *option) {
     switch (option->kind) {
     case OPTION_TEXT: *(const char **)option->value = text; return true;
@@ -56,6 +63,7 @@ static bool read_value(const char *text, const cli_option *option) {
     case OPTION_LONG: return read_integer(text, option);
     case OPTION_NUMBER: return read_number(text, option);
     case OPTION_SEED: return read_seed(text, option);
+    case OPTION_LIST: return add_item(text, option);
     case OPTION_FLAG: break;
     }
     return fail_usage("%s takes no value", option->name), false;

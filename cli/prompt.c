@@ -61,16 +61,37 @@ static void print_tokens(const char *text) {
     free(tokens);
 }
 
+/* The tokens of what holds for some steps; of each of the prompts that AND joins, with its weight. */
+static void print_parts(const udump_prompt_entry *entry) {
+    for (int32_t i = 0; i < entry->part_count; i++) {
+        const udump_prompt_part *part = &entry->parts[i];
+        if (entry->part_count > 1 || part->weight != 1) printf("  weight %.6g: %s\n", (double)part->weight, part->text);
+        print_tokens(part->text);
+    }
+}
+
+/* The texts, AND between them. */
+static void print_texts(const udump_prompt_entry *entry) {
+    for (int32_t i = 0; i < entry->part_count; i++) printf("%s%s", i ? " AND" : "", entry->parts[i].text);
+    putchar('\n');
+}
+
+/* Entries of one schedule: as many parts, of the same weights. */
+static bool same_texts(const udump_prompt_entry *a, const udump_prompt_entry *b) {
+    for (int32_t i = 0; i < a->part_count; i++)
+        if (strcmp(a->parts[i].text, b->parts[i].text) != 0) return false;
+    return true;
+}
+
 /* The tokens; before them, where the prompt changes over the steps, the steps and what holds for them. */
 static void print_schedule(const udump_prompt *prompt, int32_t block) {
     int32_t count, begin = 1;
     const udump_prompt_entry *entries = udump_prompt_schedule(prompt, block, &count);
-    if (count == 1) print_tokens(entries->parts->text);
-    for (int32_t i = 0; count > 1 && i < count; i++) {
-        const char *text = entries[i].parts->text;
-        if (i + 1 < count && strcmp(text, entries[i + 1].parts->text) == 0) continue;
-        printf("  steps %d-%d: %s\n", (int)begin, (int)entries[i].until, text);
-        print_tokens(text);
+    for (int32_t i = 0; i < count; i++) {
+        if (i + 1 < count && same_texts(&entries[i], &entries[i + 1])) continue;
+        if (count > 1) printf("  steps %d-%d: ", (int)begin, (int)entries[i].until);
+        if (count > 1) print_texts(&entries[i]);
+        print_parts(&entries[i]);
         begin = entries[i].until + 1;
     }
 }

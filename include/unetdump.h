@@ -143,6 +143,16 @@ typedef enum udump_prediction {
     UDUMP_PREDICTION_V = 2 /* Salimans and Ho 2022, progressive distillation */
 } udump_prediction;
 
+/* A low-rank difference (Hu et al. 2021) that is added to the weights while they load: kohya's and diffusers' safetensors; of
+ * LyCORIS' adapters LoCon. */
+typedef struct udump_lora {
+    const char *path;
+    const double *weight; /* what the difference is multiplied by; NULL: 1 */
+    /* What some blocks' difference is multiplied by besides, and the text encoders' ("TE" or "BASE"): "IN04=0.5,OUT00-OUT08=0,TE=0.3",
+     * layer specs and numbers. The others keep the weight, as does what is in no block. NULL: none */
+    const char *block_weights;
+} udump_lora;
+
 typedef struct udump_model_options {
     size_t struct_bytes;
     udump_device device;
@@ -153,12 +163,18 @@ typedef struct udump_model_options {
     const char *cuda_module; /* the module's file; NULL: libunetdump-cuda.so beside the library or program, or where the system looks */
     const char *cuda_libraries; /* the folder of cuBLAS and cuDNN (PyTorch's wheels have one); NULL: where the system looks */
     const char *vae_path; /* an autoencoder instead of the checkpoint's: a .safetensors file or a diffusers vae folder; NULL: none */
+    const udump_lora *loras; /* [lora_count] */
+    int32_t lora_count;      /* 0..64 */
+    /* A folder of textual inversion embeddings, read with the folders in it: safetensors files, each for the word that its name is. In
+     * prompts that word then stands for the file's vectors. Files that are for other models are left out with a warning. NULL: none */
+    const char *embeddings;
 } udump_model_options;
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 
 /* Loads a checkpoint: a diffusers folder, or one .safetensors file in the original (LDM) layout. Everything is validated before
  * the first large allocation; nothing stays mapped or open. options may be NULL.
- * Errors: FILE, FORMAT, WEIGHTS (names the tensor, expected and found shapes), UNSUPPORTED, MEMORY, DEVICE. */
+ * Errors: FILE, FORMAT, WEIGHTS (names the tensor, expected and found shapes; also one of a LoRA that is for another model), UNSUPPORTED,
+ * SYNTAX (block weights, with the position), ARGUMENT, MEMORY, DEVICE. */
 UDUMP_API udump_status udump_model_load(const char *path, const udump_model_options *options, udump_model **model, udump_error *error);
 /* Models are reference-counted; sessions and contexts hold one reference each. Thread-safe. Release accepts NULL. */
 UDUMP_API void udump_model_retain(udump_model *model);
@@ -242,6 +258,12 @@ UDUMP_API udump_status udump_session_create(udump_model *model, udump_session **
 /* Ends a run that is going on. Accepts NULL. */
 UDUMP_API void udump_session_destroy(udump_session *session);
 
+/* In runs with a diff every image then gets a twin by the other model, from the same noise and prompts, and differences are between the
+ * two: with and without a LoRA, or two checkpoints. Both are on one device, in one precision, of one family: every block has as many
+ * channels. The session holds a reference. Hooks, and udump_latent_view, are of the first alone; such a run takes no table. NULL: diffs
+ * are of layer prompts again. Errors: ARGUMENT (models that cannot be compared; says why), STATE (a run is going on), MEMORY. */
+UDUMP_API udump_status udump_session_set_other(udump_session *session, udump_model *model, udump_error *error);
+
 typedef enum udump_rng {
     UDUMP_RNG_NV = 0, /* torch.randn on CUDA: Philox 4x32-10; the webui's "GPU"/"NV" */
     UDUMP_RNG_CPU = 1 /* torch.randn on the CPU: mt19937 */
@@ -280,7 +302,9 @@ typedef enum udump_attention_kinds {
 
 typedef struct udump_generate_options {
     size_t struct_bytes;
-    const char *prompt;          /* may hold layer prompts: "a (~: IN00-OUT11: cute; M00: excellent :~) girl"; NULL: "" */
+    /* May hold layer prompts: "a (~: IN00-OUT11: cute; M00: excellent :~) girl"; AND joins prompts: "a cat :1.2 AND a dog :0.8" (Liu et al.
+     * 2022): uncond + cfg * the sum of weight * (cond - uncond). NULL: "" */
+    const char *prompt;
     const char *negative_prompt; /* NULL: "" */
     int32_t width_px, height_px; /* multiples of 8, 8..16384; 0: 512 */
     int32_t steps;               /* 1..1000; 0: 20 */
@@ -294,7 +318,7 @@ typedef struct udump_generate_options {
     const double *eta;     /* how random the ancestral samplers, the SDE samplers and DDIM are, 0..1; NULL: 1, but for DDIM 0 */
     const double *s_noise; /* what their fresh noise is multiplied by, 0 or more; NULL: 1 */
     int64_t ensd;          /* "eta noise seed delta": added to the seed of the noise after the initial latent, but for the SDE samplers */
-    float cfg;                   /* 0: 7.0; 1 runs without the negative prompt */
+    float cfg;                   /* 0: 7.0; 1 runs without the negative prompt, unless AND joins prompts */
     uint64_t seed;
     int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
     udump_rng rng;
@@ -311,7 +335,9 @@ typedef struct udump_generate_options {
     const char *attention_words;  /* words of the prompt, white space between them: one map a word of what `attention` selects; NULL: none */
     const int32_t *self_queries_px; /* [self_query_count, 2]: x, y in the image; of UDUMP_ATTEND_SELF: where the positions that cover these look */
     int32_t self_query_count;       /* 0..64 */
-    const char *diff; /* the outputs of blocks with the prompts' layer prompts, minus those without. Every image then has a twin without */
+    /* The outputs of blocks with the prompts' layer prompts, minus those without; or minus those of the session's other model. Every image
+     * then has a twin. */
+    const char *diff;
     const char *diff_steps;
     udump_side side; /* whose rows are shown */
     udump_style style;
@@ -344,7 +370,8 @@ typedef enum udump_kind {
 /* Of an image in a run with a diff: the twins. Without, every image is ENABLED. */
 typedef enum udump_variant {
     UDUMP_VARIANT_ENABLED = 0, /* with the layer prompts */
-    UDUMP_VARIANT_ERASED = 1   /* without */
+    UDUMP_VARIANT_ERASED = 1,  /* without */
+    UDUMP_VARIANT_OTHER = 2    /* by the session's other model; of a difference: this one's minus the other's */
 } udump_variant;
 
 /* Where something was captured. */
@@ -361,6 +388,7 @@ typedef struct udump_place {
     udump_side side;    /* COND or UNCOND; BOTH in a hook */
     int32_t context;    /* cross-attention: index into udump_run_info's contexts; else -1 */
     const char *word;   /* of an OVERLAY; else NULL */
+    int32_t part;       /* of the prompts that AND joins, from 0; 0 for UNCOND and in a hook */
 } udump_place;
 
 /* One picture of tiles. Tiles stand in the grid of the webui extension, but: QK, WORDS, HEAT and SELF_QUERIES have a column for each
@@ -390,8 +418,8 @@ typedef struct udump_progress {
 
 /* A token's column in attention maps. */
 typedef struct udump_column {
-    int32_t id;        /* CLIP's */
-    char text[64];     /* the token's own text; "<start>", "<end>" (padding too) */
+    int32_t id;        /* CLIP's; from 49408 on a vector of an embedding */
+    char text[64];     /* the token's own text, the embedding's name; "<start>", "<end>" (padding too) */
     int32_t word;      /* which word of the prompt, from 0: tokens of one word share it; -1 for start and end */
     float weight;
 } udump_column;
@@ -410,6 +438,8 @@ typedef struct udump_run_prompt {
     udump_variant variant;
     int32_t context; /* index into the run's contexts */
     int32_t until;   /* the last sampler step for which it holds */
+    int32_t part;    /* of the prompts that AND joins, from 0 */
+    float weight;    /* the part's */
 } udump_run_prompt;
 
 /* What a run is, told before its first step. Everything it points to is valid only during the call. */
@@ -427,7 +457,7 @@ typedef struct udump_run_info {
     int32_t variants;    /* 2 with a diff: every image comes twice; else 1 */
     const udump_run_context *contexts; /* [context_count]: all that any block attends to */
     int32_t context_count;
-    const udump_run_prompt *prompts; /* [prompt_count]: of the first image, by stretch of steps, side, variant and block, as far as they are run */
+    const udump_run_prompt *prompts; /* [prompt_count]: of the first image, by stretch of steps, side, part, variant and block, as far as they are run */
     int32_t prompt_count;
     const char *const *words; /* [word_count]: attention_words */
     int32_t word_count;
@@ -481,7 +511,7 @@ UDUMP_API void udump_folder_options_init(udump_folder_options *options);
 
 /* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, diff.csv,
  * tokens.json and manifest.json. Files appear whole or not at all. Names (image, source, block, step; then, where it applies, -uncond,
- * -erased, the kind, -d2 for a block's third transformer layer, -average):
+ * -and1 for the second of the prompts that AND joins, -erased or -other, the kind, -d2 for a block's third transformer layer, -average):
  *   000.png  000-erased.png  000-unet-OUT11-020.png  000-unet-OUT11-020-average.png  000-unet-OUT11-020.npy  000-diff-OUT11-020.png
  *   000-attn-OUT11-020-qk.png  -k  -vqk  -words  -self-queries  -self-received  -self-entropy  -self-pca  -self-map
  *   000-heat.png  000-heat-red.png (the word's overlay)
@@ -565,7 +595,7 @@ UDUMP_API udump_status udump_steps_parse(const char *spec, int32_t total, uint8_
 /* A prompt, taken apart: layer prompts first, then each block's schedule. model NULL means SD 1's 25 blocks. */
 typedef struct udump_prompt udump_prompt;
 /* steps: of the run that the schedule is for, 1..1000. Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED
- * (AND; too much different text), ARGUMENT (not UTF-8, longer than 32 KiB, steps), MEMORY. */
+ * (more than 16 prompts joined by AND; too much different text), ARGUMENT (not UTF-8, longer than 32 KiB, steps), MEMORY. */
 UDUMP_API udump_status udump_prompt_parse(
     const udump_model *model, const char *text, int32_t steps, int32_t negative, udump_prompt **prompt, udump_error *error);
 UDUMP_API void udump_prompt_free(udump_prompt *prompt); /* accepts NULL */
@@ -631,7 +661,8 @@ UDUMP_API void udump_context_retain(udump_context *context);
 UDUMP_API void udump_context_release(udump_context *context);
 
 /* For every block and every row of the batch, the context it attends to. Rows: the prompt's rows of all images, in a run with a diff
- * followed by those of their erased twins; then the negative prompt's rows in the same order (none if cfg is 1). */
+ * followed by those of their erased twins; for each further prompt that AND joins the same again; then the negative prompt's rows in the
+ * same order (none if cfg is 1 and there is one prompt of weight 1). */
 typedef struct udump_table udump_table;
 /* Every entry starts as NULL. Errors: ARGUMENT (rows not in 1..2048), MEMORY. */
 UDUMP_API udump_status udump_table_create(udump_model *model, int32_t rows, udump_table **table, udump_error *error);

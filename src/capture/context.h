@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "model/model.h"
+#include "text/prompt_and.h"
 
 struct udump_context {
     atomic_int references;
@@ -17,9 +18,18 @@ struct udump_context {
     udump_column *columns; /* [tokens] */
 };
 
+/* The prompts that AND joins, of a run with layer prompts and of its twin without. */
+typedef struct udump_parts {
+    int32_t most;     /* rows of each image: the larger count */
+    int32_t count[2]; /* of each variant; what is missing to most has weight 0 */
+    float weights[2][UDUMP_AND_PARTS_MOST];
+} udump_parts;
+static inline udump_parts udump_parts_single(void) { return (udump_parts){ 1, { 1, 1 }, { { 1 }, { 1 } } }; }
+
 struct udump_table {
     udump_model *model;
     int32_t blocks, rows;
+    udump_parts parts; /* of the prompts that it was made from */
     udump_context **entries; /* [blocks, rows] */
 };
 

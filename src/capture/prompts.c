@@ -12,11 +12,19 @@
 
 enum { STEPS_MOST = 1000, DIFFERENT_BYTES_MOST = 1 << 22 /* of all blocks and steps */ };
 
+/* One of the prompts that AND joins, over the steps. */
+struct side {
+    udump_scheduled_text *texts; /* [count]: NULL where an entry before has the same */
+    udump_prompt_part *parts;    /* [count]: entries of equal texts share their pieces */
+    int32_t count;
+};
+
 /* What one block's text means. */
 struct parsed {
     const char *text;
-    udump_scheduled_text *texts; /* [count]: NULL where an entry before has the same */
-    udump_prompt_part *parts;    /* [count]: entries of equal texts share their pieces */
+    struct side *sides; /* [side_count] */
+    int32_t side_count;
+    udump_prompt_part *parts;    /* [count, side_count] */
     udump_prompt_entry *entries; /* [count] */
     int32_t count;
 };
@@ -30,69 +38,119 @@ struct udump_prompt {
 };
 
 /* The entry before i whose text is the same; i if there is none. */
-static int32_t first_like(const struct parsed *parsed, int32_t i) {
+static int32_t first_like(const struct side *side, int32_t i) {
     for (int32_t k = 0; k < i; k++)
-        if (parsed->texts[k].text && strcmp(parsed->texts[k].text, parsed->texts[i].text) == 0) return k;
+        if (side->texts[k].text && strcmp(side->texts[k].text, side->texts[i].text) == 0) return k;
     return i;
 }
 
-static udump_status parse_entry(udump_prompt *prompt, struct parsed *parsed, int32_t i, udump_error *error) {
-    udump_prompt_part *part = &parsed->parts[i];
+static udump_status parse_entry(udump_prompt *prompt, struct side *side, float weight, int32_t i, udump_error *error) {
+    udump_prompt_part *part = &side->parts[i];
     udump_prompt_piece *pieces = NULL;
-    int32_t like = first_like(parsed, i);
-    parsed->entries[i] = (udump_prompt_entry){ parsed->texts[i].until, part, 1 };
+    int32_t like = first_like(side, i);
     if (like < i) {
-        *part = parsed->parts[like];
-        free(parsed->texts[i].text);
-        parsed->texts[i].text = NULL;
+        *part = side->parts[like];
+        free(side->texts[i].text);
+        side->texts[i].text = NULL;
         return UDUMP_OK;
     }
-    if ((prompt->different_bytes += strlen(parsed->texts[i].text)) > DIFFERENT_BYTES_MOST)
+    if ((prompt->different_bytes += strlen(side->texts[i].text)) > DIFFERENT_BYTES_MOST)
         return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "its blocks and steps have more than %d bytes of different texts", DIFFERENT_BYTES_MOST);
-    udump_status status = udump_emphasis_parse(parsed->texts[i].text, &pieces, &part->piece_count, error);
-    part->text = parsed->texts[i].text;
-    part->weight = 1;
+    udump_status status = udump_emphasis_parse(side->texts[i].text, &pieces, &part->piece_count, error);
+    part->text = side->texts[i].text;
+    part->weight = weight;
     part->pieces = pieces;
     return status;
 }
 
-/* Where the prompt has the AND of a block's text; without a place where it only comes about between text and group. */
-static udump_status refuse_and(const char *whole, const char *text, udump_error *error) {
-    if (!udump_prompt_refuse_and(text, NULL)) return UDUMP_OK;
-    if (udump_prompt_refuse_and(whole, error)) return UDUMP_ERROR_UNSUPPORTED;
-    return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "joining prompts with AND is not supported yet");
-}
-
-static udump_status parse_text(
-    udump_prompt *prompt, struct parsed *parsed, const char *whole, const char *text, int32_t steps, bool negative, udump_error *error) {
-    parsed->text = text;
-    udump_status status = negative ? UDUMP_OK : refuse_and(whole, text, error);
-    if (!status) status = udump_prompt_schedule_parse(text, steps, &parsed->texts, &parsed->count, error);
+static udump_status parse_side(
+    udump_prompt *prompt, struct side *side, const char *text, float weight, int32_t steps, udump_error *error) {
+    udump_status status = udump_prompt_schedule_parse(text, steps, &side->texts, &side->count, error);
     if (status) return status;
-    parsed->parts = calloc((size_t)parsed->count, sizeof *parsed->parts);
-    parsed->entries = calloc((size_t)parsed->count, sizeof *parsed->entries);
-    if (!parsed->parts || !parsed->entries) return udump_fail_memory(error, "prompt", (size_t)parsed->count * sizeof *parsed->parts);
-    for (int32_t i = 0; !status && i < parsed->count; i++) status = parse_entry(prompt, parsed, i, error);
+    side->parts = calloc((size_t)side->count, sizeof *side->parts);
+    if (!side->parts) return udump_fail_memory(error, "prompt", (size_t)side->count * sizeof *side->parts);
+    for (int32_t i = 0; !status && i < side->count; i++) status = parse_entry(prompt, side, weight, i, error);
     return status;
 }
 
+/* at: each side's entry that holds now. Returns the step after which one of them changes, and goes on to what holds then. */
+static int32_t advance(const struct parsed *parsed, int32_t at[UDUMP_AND_PARTS_MOST]) {
+    int32_t until = parsed->sides[0].texts[at[0]].until;
+    for (int32_t k = 1; k < parsed->side_count; k++)
+        if (parsed->sides[k].texts[at[k]].until < until) until = parsed->sides[k].texts[at[k]].until;
+    for (int32_t k = 0; k < parsed->side_count; k++) at[k] += parsed->sides[k].texts[at[k]].until == until;
+    return until;
+}
+
+/* An entry wherever any side has one. */
+static udump_status join_sides(struct parsed *parsed, int32_t steps, udump_error *error) {
+    int32_t sides = parsed->side_count, at[UDUMP_AND_PARTS_MOST] = { 0 };
+    do parsed->count++;
+    while (advance(parsed, at) < steps);
+    parsed->parts = calloc((size_t)parsed->count * (size_t)sides, sizeof *parsed->parts);
+    parsed->entries = calloc((size_t)parsed->count, sizeof *parsed->entries);
+    if (!parsed->parts || !parsed->entries) return udump_fail_memory(error, "prompt", (size_t)(parsed->count * sides) * sizeof *parsed->parts);
+    memset(at, 0, sizeof at);
+    for (int32_t i = 0; i < parsed->count; i++) {
+        udump_prompt_part *own = &parsed->parts[i * sides];
+        for (int32_t k = 0; k < sides; k++) own[k] = parsed->sides[k].parts[at[k]];
+        parsed->entries[i] = (udump_prompt_entry){ advance(parsed, at), own, sides };
+    }
+    return UDUMP_OK;
+}
+
+/* In a negative prompt AND and a weight at the end are text. */
+static udump_status split(const char *text, bool negative, udump_and_part **parts, int32_t *count, udump_error *error) {
+    if (!negative) return udump_and_split(text, parts, count, error);
+    *parts = calloc(1, sizeof **parts);
+    if (*parts) (*parts)->text = strdup(text);
+    *count = *parts != NULL;
+    if (*parts && (*parts)->text) {
+        (*parts)->weight = 1;
+        return UDUMP_OK;
+    }
+    udump_and_free(*parts, *count);
+    return udump_fail_memory(error, "prompt", strlen(text));
+}
+
+static udump_status parse_text(udump_prompt *prompt, struct parsed *parsed, const char *text, int32_t steps, bool negative, udump_error *error) {
+    udump_and_part *parts;
+    int32_t count;
+    parsed->text = text;
+    udump_status status = split(text, negative, &parts, &count, error);
+    if (status) return status;
+    parsed->sides = calloc((size_t)count, sizeof *parsed->sides);
+    if (!parsed->sides) status = udump_fail_memory(error, "prompt", (size_t)count * sizeof *parsed->sides);
+    for (; !status && parsed->side_count < count; parsed->side_count++) {
+        const udump_and_part *part = &parts[parsed->side_count];
+        status = parse_side(prompt, &parsed->sides[parsed->side_count], part->text, part->weight, steps, error);
+    }
+    udump_and_free(parts, count);
+    return status ? status : join_sides(parsed, steps, error);
+}
+
 static void parsed_free(struct parsed *parsed) {
-    for (int32_t i = 0; parsed->parts && i < parsed->count; i++)
-        if (parsed->parts[i].text == parsed->texts[i].text)
-            udump_emphasis_free((udump_prompt_piece *)parsed->parts[i].pieces, parsed->parts[i].piece_count);
-    udump_prompt_schedule_free(parsed->texts, parsed->count);
+    for (int32_t k = 0; k < parsed->side_count; k++) {
+        struct side *side = &parsed->sides[k];
+        for (int32_t i = 0; side->parts && i < side->count; i++)
+            if (side->parts[i].text == side->texts[i].text)
+                udump_emphasis_free((udump_prompt_piece *)side->parts[i].pieces, side->parts[i].piece_count);
+        udump_prompt_schedule_free(side->texts, side->count);
+        free(side->parts);
+    }
+    free(parsed->sides);
     free(parsed->parts);
     free(parsed->entries);
 }
 
-static udump_status parse_block(udump_prompt *prompt, const char *whole, int32_t block, int32_t steps, bool negative, udump_error *error) {
+static udump_status parse_block(udump_prompt *prompt, int32_t block, int32_t steps, bool negative, udump_error *error) {
     for (int32_t i = 0; i < prompt->parsed_count; i++) {
         if (strcmp(prompt->parsed[i].text, prompt->layers.texts[block]) != 0) continue;
         prompt->parsed_of[block] = i;
         return UDUMP_OK;
     }
     prompt->parsed_of[block] = prompt->parsed_count;
-    return parse_text(prompt, &prompt->parsed[prompt->parsed_count++], whole, prompt->layers.texts[block], steps, negative, error);
+    return parse_text(prompt, &prompt->parsed[prompt->parsed_count++], prompt->layers.texts[block], steps, negative, error);
 }
 
 udump_status udump_prompt_parse(
@@ -108,7 +166,7 @@ udump_status udump_prompt_parse(
     udump_status status = prompt && prompt->parsed_of && prompt->parsed ? UDUMP_OK : udump_fail_memory(error, "prompt", blocks * sizeof *prompt->parsed);
     if (!status) status = udump_layer_prompts_parse(&set, text, &prompt->layers, error);
     for (int32_t block = 0; !status && block < prompt->layers.count; block++)
-        status = parse_block(prompt, text, block, steps, negative != 0, error);
+        status = parse_block(prompt, block, steps, negative != 0, error);
     if (status) udump_prompt_free(prompt);
     else *result = prompt;
     return status;

@@ -20,6 +20,7 @@ udump_status udump_table_create(udump_model *model, int32_t rows, udump_table **
     table->model = model;
     table->blocks = model->unet.block_count;
     table->rows = rows;
+    table->parts = udump_parts_single();
     *result = table;
     return UDUMP_OK;
 }

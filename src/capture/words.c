@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/status.h"
+#include "text/chunks.h"
 #include "text/tokenizer.h"
 
 static const char spaces[] = " \t\r\n";
@@ -59,12 +61,28 @@ static bool stands_at(const udump_context *context, int32_t at, const int32_t *i
     return at + length == context->tokens || columns[at + length].word != columns[at + length - 1].word;
 }
 
+/* How many columns from columns[at] on are the embedding called name; 0 if it does not begin there. */
+static int32_t embedding_at(const udump_context *context, int32_t at, const char *name) {
+    const udump_column *columns = context->columns;
+    int32_t length = 0;
+    if (columns[at].id < UDUMP_EMBEDDING_IDS || strncasecmp(columns[at].text, name, sizeof columns[at].text - 1) != 0) return 0;
+    if (at > 0 && columns[at - 1].word == columns[at].word) return 0;
+    while (at + length < context->tokens && columns[at + length].word == columns[at].word) length++;
+    return length;
+}
+
+/* How many columns the word takes from columns[at] on; 0 if it does not stand there. */
+static int32_t length_at(const udump_words *words, int32_t word, const udump_context *context, int32_t at) {
+    if (stands_at(context, at, words->ids[word], words->lengths[word])) return words->lengths[word];
+    return embedding_at(context, at, words->names[word]);
+}
+
 int32_t udump_words_find(const udump_words *words, int32_t word, const udump_context *context, int32_t *columns) {
-    int32_t found = 0, length = words->lengths[word];
+    int32_t found = 0;
     for (int32_t at = 0; context->columns && at < context->tokens;) {
-        bool stands = stands_at(context, at, words->ids[word], length);
-        for (int32_t i = 0; stands && i < length; i++) columns[found++] = at + i;
-        at += stands ? length : 1;
+        int32_t length = length_at(words, word, context, at);
+        for (int32_t i = 0; i < length; i++) columns[found++] = at + i;
+        at += length ? length : 1;
     }
     return found;
 }

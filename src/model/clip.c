@@ -71,7 +71,7 @@ void udump_clip_load(udump_loader *l, udump_clip *clip, const udump_text_reading
     if (l->status) return;
     udump_name tokens = udump_name_format("%s/embeddings.token_embedding", reading->part),
                places = udump_name_format("%s/embeddings.position_embedding", reading->part);
-    clip->tokens = udump_load_embedding(l, tokens.text, clip->vocabulary, clip->width);
+    clip->tokens = udump_load_tokens(l, tokens.text, clip->vocabulary, clip->width);
     clip->places = udump_load_embedding(l, places.text, clip->positions, clip->width);
     if (!reading->pooled) { /* nothing reads the last layers */
         clip->layer_count -= clip->unread;

@@ -18,7 +18,7 @@ typedef struct udump_clip {
     int32_t pad;         /* the id in the places after the first end token */
     bool context_norm;   /* whether the context gets the final norm */
     udump_activation activation;
-    udump_packed *tokens;    /* [vocabulary, width] */
+    udump_packed *tokens;    /* [vocabulary and embeddings, width] */
     udump_packed *places;    /* [positions, width] */
     udump_clip_layer *layers; /* [layer_count]; the model's to free */
     udump_norm final_norm;   /* where something gets it */

@@ -51,15 +51,21 @@ int32_t udump_load_size(udump_loader *l, const char *name, int rank, int axis) {
     return (int32_t)weight->shape[axis];
 }
 
-static void warn_bad(udump_loader *l, const udump_weight *weight, int64_t bad) {
+void udump_load_warn(void *loader, const char *line) {
+    udump_loader *l = loader;
     char **grown = realloc(l->warnings, (l->warning_count + 1) * sizeof *grown);
     if (!grown) {
         l->status = udump_fail_memory(&l->error, "warnings", (l->warning_count + 1) * sizeof *grown);
         return;
     }
     l->warnings = grown;
-    if (asprintf(&grown[l->warning_count], "%s: %lld values are NaN or infinite", weight->file_name, (long long)bad) >= 0)
-        l->warning_count++;
+    if ((grown[l->warning_count] = strdup(line))) l->warning_count++;
+}
+
+static void warn_bad(udump_loader *l, const udump_weight *weight, int64_t bad) {
+    char line[512];
+    snprintf(line, sizeof line, "%s: %lld values are NaN or infinite", weight->file_name, (long long)bad);
+    udump_load_warn(l, line);
 }
 
 /* Equal shapes, where a 1x1 convolution's [out, in, 1, 1] is as good as a linear layer's [out, in], either way round. */
@@ -96,6 +102,7 @@ static float *read_tensor(udump_loader *l, const char *name, const char *kind, i
     l->status = udump_weights_read(l->weights, weight, values, &bad, &l->error);
     if (!l->status && bad) warn_bad(l, weight, bad);
     l->parameter_count += (int64_t)count;
+    if (!l->status && strcmp(kind, "weight") == 0) l->status = udump_loras_merge(l->loras, name, rank, shape, values, &l->error);
     return values;
 }
 
@@ -208,5 +215,22 @@ udump_packed *udump_load_embedding(udump_loader *l, const char *name, int32_t ro
     float *values = read_tensor(l, name, "weight", 2, (int64_t[]){ rows, c }, false);
     udump_packed *packed = l->status ? NULL : keep(l, name, l->backend->pack_vectors(l->device, rows, c, values, &l->error));
     udump_aligned_free(values);
+    return packed;
+}
+
+udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows, int32_t c) {
+    int encoder = strncmp(name, "text_encoder_2/", strlen("text_encoder_2/")) == 0;
+    size_t own = (size_t)rows * (size_t)c, extra = (size_t)l->embeddings->vectors * (size_t)c;
+    float *values = read_tensor(l, name, "weight", 2, (int64_t[]){ rows, c }, false);
+    float *both = l->status ? NULL : udump_aligned_alloc((own + extra) * sizeof *both);
+    if (!both && !l->status) l->status = udump_fail_memory(&l->error, name, (own + extra) * sizeof *both);
+    if (both) {
+        memcpy(both, values, own * sizeof *both);
+        if (extra) memcpy(both + own, l->embeddings->rows[encoder], extra * sizeof *both);
+    }
+    udump_aligned_free(values);
+    udump_packed *packed
+        = l->status ? NULL : keep(l, name, l->backend->pack_vectors(l->device, rows + l->embeddings->vectors, c, both, &l->error));
+    udump_aligned_free(both);
     return packed;
 }

@@ -4,10 +4,14 @@
 #define UDUMP_MODEL_LOADER_H
 
 #include "backend/ops.h"
+#include "model/embeddings.h"
+#include "model/lora.h"
 #include "weights/weights.h"
 
 typedef struct udump_loader {
     udump_weights *weights;
+    const udump_loras *loras;           /* added to the layers as they are read */
+    const udump_embeddings *embeddings; /* appended to the text encoders' tokens */
     const udump_backend *backend;
     void *device;
     udump_status status;
@@ -28,6 +32,10 @@ udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *
 /* One tensor [2 * inner, in] with the value's half first, as GEGLU's projection is stored. */
 udump_linear udump_load_geglu(udump_loader *l, const char *name, int32_t in, int32_t rows);
 udump_norm udump_load_norm(udump_loader *l, const char *name, int32_t c, int32_t groups, float eps);
+/* The tokens' [rows, c] of a text encoder, the name's, followed by the embeddings' vectors for it. */
+udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows, int32_t c);
+/* Notes something that loading goes on from; loader: a udump_loader. */
+void udump_load_warn(void *loader, const char *line);
 udump_packed *udump_load_embedding(udump_loader *l, const char *name, int32_t rows, int32_t c);
 
 /* Whether the checkpoint has "<name>.weight". */

@@ -109,11 +109,13 @@ static bool has_part(const udump_weights *weights, const char *part) {
     return false;
 }
 
-static udump_status load_parts(udump_model *model, udump_weights *weights, udump_error *error) {
-    udump_loader l = { .weights = weights, .backend = model->backend, .device = model->device };
+static udump_status load_parts(
+    udump_model *model, udump_weights *weights, const udump_loras *loras, const char *embeddings, udump_error *error) {
+    udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device };
     const char *foreign = udump_family_foreign(weights);
     model->family = udump_family_of(weights);
     if (foreign) udump_load_fail(&l, UDUMP_ERROR_UNSUPPORTED, model->name, "this is %s", foreign);
+    if (!l.status) l.status = udump_embeddings_load(embeddings, weights, udump_load_warn, &l, &model->embeddings, &l.error);
     load_text(model, &l);
     if (!l.status) udump_unet_load(&l, &model->unet, model->family);
     if (!l.status) check_text(model, &l);
@@ -141,6 +143,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "not initialised");
 
     udump_weights *weights = NULL;
+    udump_loras loras = { 0 };
     udump_model *model = calloc(1, sizeof *model);
     if (!model) return udump_fail_memory(error, path, sizeof *model);
     atomic_init(&model->references, 1);
@@ -149,11 +152,16 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (!status && options->vae_path) status = udump_weights_replace_vae(weights, options->vae_path, error);
     if (!status) status = udump_scheduler_read(model, weights, options, error);
     if (!status) status = udump_model_choose_device(model, options, error);
-    if (!status) status = load_parts(model, weights, error);
+    if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
+    if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
     if (!status) status = check_unused(model, weights, error);
+    if (!status) status = udump_loras_check_used(&loras, weights, error);
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);
+    model->lora_tags = loras.tags;
+    loras.tags = NULL;
+    udump_loras_close(&loras);
     udump_weights_close(weights);
     if (status) udump_model_release(model);
     else *result = model;
@@ -171,6 +179,8 @@ void udump_model_release(udump_model *model) {
     free(model->warnings);
     free(model->tensors);
     for (int32_t i = 0; i < UDUMP_TEXT_ENCODERS_MOST; i++) free(model->clips[i].layers);
+    free(model->lora_tags);
+    udump_embeddings_free(&model->embeddings);
     if (model->device) model->backend->device_close(model->device);
     free(model);
 }

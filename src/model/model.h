@@ -16,11 +16,13 @@ struct udump_model {
     udump_dtype compute;
     char name[128]; /* the checkpoint's, without folder and suffix */
     char device_note[160];
+    char *lora_tags; /* "<lora:name:0.8>", a blank between them; "" for none */
     udump_layout layout;
     udump_prediction prediction; /* EPSILON or V; AUTO only while loading */
     double beta_start, beta_end; /* the scheduler's, of 1000 training levels */
     bool zero_snr;               /* the last level is all noise (Lin et al. 2024) */
 
+    udump_embeddings embeddings;
     const udump_family *family;
     udump_clip clips[UDUMP_TEXT_ENCODERS_MOST]; /* [family->text_count]: their contexts stand side by side */
     int32_t pooled_dim; /* of the last one's pooled vector; 0 but for SDXL */

@@ -20,10 +20,11 @@ static void print_number(char text[NUMBER_BYTES], double value) {
 }
 
 bool udump_diff_csv_add(udump_text *text, const udump_place *place, const udump_diff_norms *norms) {
-    char numbers[4][NUMBER_BYTES];
+    char numbers[4][NUMBER_BYTES], part[16] = "";
     const double values[4] = { norms->l2, norms->relative_l2, norms->max, norms->cosine };
     for (int i = 0; i < 4; i++) print_number(numbers[i], values[i]);
     if (!text->size && !udump_text_print(text, "image,block,step,side,l2,relative_l2,max,cosine\n")) return false;
-    return udump_text_print(text, "%" PRId32 ",%s,%" PRId32 ",%s,%s,%s,%s,%s\n", place->image, place->block ? place->block : "",
-        place->step, udump_side_name(place->side), numbers[0], numbers[1], numbers[2], numbers[3]);
+    if (place->part) snprintf(part, sizeof part, "-and%" PRId32, place->part);
+    return udump_text_print(text, "%" PRId32 ",%s,%" PRId32 ",%s%s,%s,%s,%s,%s\n", place->image, place->block ? place->block : "",
+        place->step, udump_side_name(place->side), part, numbers[0], numbers[1], numbers[2], numbers[3]);
 }

@@ -66,13 +66,14 @@ static udump_status write_channels(void *data, const char *path, udump_error *er
 
 /* "attention/uncond-erased-d2" */
 static void name_folder(const udump_place *place, char name[UDUMP_NAME_BYTES]) {
-    char depth[16] = "";
+    char depth[16] = "", part[16] = "";
     const char *side = place->side == UDUMP_SIDE_UNCOND ? "-uncond" : "",
-               *variant = place->variant == UDUMP_VARIANT_ERASED ? "-erased" : "";
+               *variant = udump_variant_suffix(place->variant);
     const char *kind = place->kind == UDUMP_KIND_QK ? "attention" : place->kind == UDUMP_KIND_DIFF ? "diff" : "features";
+    if (place->part) snprintf(part, sizeof part, "-and%" PRId32, place->part);
     if (place->depth) snprintf(depth, sizeof depth, "-d%" PRId32, place->depth);
     int length = snprintf(name, UDUMP_NAME_BYTES, "%s", kind);
-    snprintf(name + length, UDUMP_NAME_BYTES - (size_t)length, "%s%s%s", side, variant, depth);
+    snprintf(name + length, UDUMP_NAME_BYTES - (size_t)length, "%s%s%s%s", side, part, variant, depth);
     if (name[length]) name[length] = '/';
 }
 

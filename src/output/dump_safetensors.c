@@ -172,7 +172,7 @@ static udump_status on_part(udump_dumper *dumper, const udump_place *place, cons
 static udump_status on_infotext(udump_dumper *dumper, int32_t image, udump_variant variant, const char *text, udump_error *error) {
     struct file *file;
     udump_status status = file_of(dumper, image, &file, error);
-    char **kept = status ? NULL : &file->infotexts[variant == UDUMP_VARIANT_ERASED];
+    char **kept = status ? NULL : &file->infotexts[variant != UDUMP_VARIANT_ENABLED];
     if (status || *kept || !text) return status;
     *kept = strdup(text);
     return *kept ? UDUMP_OK : udump_fail_memory(error, file->name, strlen(text));

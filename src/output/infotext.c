@@ -64,6 +64,7 @@ static void print_key(FILE *out, const char *key, const char *value) {
 
 static void print_all(FILE *out, const udump_infotext *info) {
     if (info->prompt) fputs(info->prompt, out);
+    if (info->loras && *info->loras) fprintf(out, " %s", info->loras);
     if (info->negative_prompt && *info->negative_prompt) fprintf(out, "\nNegative prompt: %s", info->negative_prompt);
     fprintf(out, "\nSteps: %" PRId32, info->steps);
     print_key(out, "Sampler", info->sampler);
@@ -118,9 +119,10 @@ static void print_canvas(FILE *out, const udump_place *place, bool average) {
     bool attention = place->kind != UDUMP_KIND_FEATURES && place->kind != UDUMP_KIND_DIFF;
     if (place->block && *place->block) fprintf(out, "Layer Name: %s, Feature Steps: %" PRId32, place->block, place->step);
     if (attention) fprintf(out, "%sAttention: %s", place->block && *place->block ? ", " : "", udump_kind_name(place->kind));
-    if (place->kind == UDUMP_KIND_DIFF) print_key(out, "Diff", "enabled - erased");
+    if (place->kind == UDUMP_KIND_DIFF) print_key(out, "Diff", place->variant == UDUMP_VARIANT_OTHER ? "enabled - other" : "enabled - erased");
     print_key(out, "Word", place->word);
     if (place->side == UDUMP_SIDE_UNCOND) print_key(out, "Side", udump_side_name(place->side));
+    if (place->part) fprintf(out, ", Part: %" PRId32, place->part);
     if (place->variant == UDUMP_VARIANT_ERASED) print_key(out, "Layer Prompts", udump_variant_name(place->variant));
     if (place->depth) fprintf(out, ", Transformer Layer: %" PRId32, place->depth);
     bool over_heads = attention && place->kind != UDUMP_KIND_VQK;

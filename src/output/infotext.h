@@ -10,6 +10,7 @@
 /* Strings are UTF-8; bytes that are not become U+FFFD. NULL and "" leave a key out. */
 typedef struct udump_infotext {
     const char *prompt, *negative_prompt;
+    const char *loras; /* "<lora:name:0.8>": follows the prompt, as the webui has it there */
     int32_t steps;
     const char *sampler;  /* "DPM++ 2M" */
     const char *schedule; /* "Karras" */
@@ -29,7 +30,7 @@ typedef struct udump_infotext {
 char *udump_infotext_format(const udump_infotext *info);
 
 /* infotext (may be NULL) with the line that a canvas adds. Features: "Layer Name: OUT11, Feature Steps: 20", the webui extension's. What
- * else a picture is follows where it applies: Attention (the kind), Diff, Word, Side, Layer Prompts (erased), Transformer Layer (from 0),
+ * else a picture is follows where it applies: Attention (the kind), Diff, Word, Side, Part (of AND, from 0), Layer Prompts (erased), Transformer Layer (from 0),
  * Average (heads, channels). Pictures of no block begin there. On the heap; NULL without memory. */
 char *udump_infotext_for_canvas(const char *infotext, const udump_place *place, int32_t average);
 

@@ -75,6 +75,7 @@ static void put_place(udump_json *json, const udump_place *place) {
     udump_json_put_real(json, "sigma", place->sigma);
     udump_json_put_real(json, "timestep", place->timestep);
     udump_json_put_text(json, "side", udump_side_name(place->side));
+    if (place->part) udump_json_put_integer(json, "part", place->part);
     udump_json_put_text(json, "kind", udump_kind_name(place->kind));
     if (udump_kind_is_cross(place->kind) && place->context >= 0) udump_json_put_integer(json, "context", place->context);
     if (place->kind == UDUMP_KIND_OVERLAY) udump_json_put_text(json, "word", place->word);

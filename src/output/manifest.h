@@ -4,7 +4,7 @@
  * run: what udump_run_info holds; "prompts" names for each stretch of blocks, side and variant the context that they attend to until
  * the sampler step "until". contexts: {"text", "tokens", "columns": [text of each token]}; of one made from a tensor text and columns are
  * null.
- * files: "file", "source" ("image", "unet", "attn", "diff", "heat"), "image", "variant" ("enabled", "erased"); all but images also have
+ * files: "file", "source" ("image", "unet", "attn", "diff", "heat"), "image", "variant" ("enabled", "erased", "other"); all but images also have
  * "block", "depth", "step" (as in its name and in step specs: the U-Net's evaluation, from 1), "evaluation" (the same number),
  * "sampler_step", "sigma", "timestep", "side" ("cond", "uncond"), "kind", and where it applies "average": true, "context" (index),
  * "word", "heads" and "tokens" (as far as the picture or tensor tells them). All have "shape" and "dtype"; pictures of tiles "grid"

@@ -42,7 +42,13 @@ const char *udump_side_name(udump_side side) {
     return side == UDUMP_SIDE_UNCOND ? "uncond" : side == UDUMP_SIDE_COND ? "cond" : "both";
 }
 
-const char *udump_variant_name(udump_variant variant) { return variant == UDUMP_VARIANT_ERASED ? "erased" : "enabled"; }
+const char *udump_variant_name(udump_variant variant) {
+    return variant == UDUMP_VARIANT_ERASED ? "erased" : variant == UDUMP_VARIANT_OTHER ? "other" : "enabled";
+}
+
+const char *udump_variant_suffix(udump_variant variant) {
+    return variant == UDUMP_VARIANT_ERASED ? "-erased" : variant == UDUMP_VARIANT_OTHER ? "-other" : "";
+}
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo): http://www.isthe.com/chongo/tech/comp/fnv/ */
 static uint64_t checksum(const char *text) {
@@ -53,7 +59,8 @@ static uint64_t checksum(const char *text) {
 
 /* A word that a heat's name ends in anyway has its first letter written as a code, which no other word's name has. */
 static bool is_reserved(const char *word) {
-    return strcmp(word, "uncond") == 0 || strcmp(word, "erased") == 0 || strcmp(word, "average") == 0;
+    if (strncmp(word, "and", 3) == 0 && word[3] && !word[3 + strspn(word + 3, "0123456789")]) return true;
+    return strcmp(word, "uncond") == 0 || strcmp(word, "erased") == 0 || strcmp(word, "other") == 0 || strcmp(word, "average") == 0;
 }
 
 static void name_word(const char *word, char name[WORD_BYTES]) {
@@ -75,9 +82,9 @@ static udump_status check_place(const udump_place *place, udump_error *error) {
     if (!whole_image && (!length || length > 32 || strspn(block, letters_and_digits) != length))
         return udump_fail_values(
             error, UDUMP_ERROR_ARGUMENT, "place", "a block's name does not suit a file's", "letters and digits", block);
-    if (place->step < 0 || place->depth < 0)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "place", "a negative number: step %" PRId32 ", depth %" PRId32, place->step,
-            place->depth);
+    if (place->step < 0 || place->depth < 0 || place->part < 0)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "place", "a negative number: step %" PRId32 ", depth %" PRId32 ", part %" PRId32,
+            place->step, place->depth, place->part);
     if (place->kind == UDUMP_KIND_OVERLAY && (!place->word || !*place->word))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "place", "an overlay without its word");
     return UDUMP_OK;
@@ -87,13 +94,14 @@ udump_status udump_name_tensor(const udump_place *place, char name[UDUMP_NAME_BY
     udump_status status = check_place(place, error);
     if (status) return status;
     const char *side = place->side == UDUMP_SIDE_UNCOND ? "-uncond" : "",
-               *variant = place->variant == UDUMP_VARIANT_ERASED ? "-erased" : "";
-    char depth[16] = "", word[WORD_BYTES] = "", step[64] = "";
+               *variant = udump_variant_suffix(place->variant);
+    char depth[16] = "", part[16] = "", word[WORD_BYTES] = "", step[64] = "";
+    if (place->part) snprintf(part, sizeof part, "-and%" PRId32, place->part);
     if (place->depth) snprintf(depth, sizeof depth, "-d%" PRId32, place->depth);
     if (place->kind == UDUMP_KIND_OVERLAY) name_word(place->word, word);
     if (place->kind != UDUMP_KIND_OVERLAY && place->kind != UDUMP_KIND_HEAT)
         snprintf(step, sizeof step, "-%s-%03" PRId32, place->block, place->step);
-    snprintf(name, UDUMP_NAME_BYTES, "%s%s%s%s%s%s%s%s", kinds[place->kind].source, step, side, variant, kinds[place->kind].suffix, depth,
+    snprintf(name, UDUMP_NAME_BYTES, "%s%s%s%s%s%s%s%s%s", kinds[place->kind].source, step, side, part, variant, kinds[place->kind].suffix, depth,
         *word ? "-" : "", word);
     return UDUMP_OK;
 }
@@ -115,6 +123,6 @@ udump_status udump_name_place(const udump_place *place, bool average, const char
 udump_status udump_name_image(int32_t image, udump_variant variant, const char *suffix, char name[UDUMP_NAME_BYTES], udump_error *error) {
     udump_status status = check_image(image, error);
     if (!status)
-        snprintf(name, UDUMP_NAME_BYTES, "%03" PRId32 "%s%s", image, variant == UDUMP_VARIANT_ERASED ? "-erased" : "", suffix);
+        snprintf(name, UDUMP_NAME_BYTES, "%03" PRId32 "%s%s", image, udump_variant_suffix(variant), suffix);
     return status;
 }

@@ -14,8 +14,10 @@ const char *udump_kind_name(udump_kind kind);
 const char *udump_source_name(udump_kind kind);
 /* "cond", "uncond", "both". */
 const char *udump_side_name(udump_side side);
-/* "enabled", "erased". */
+/* "enabled", "erased", "other". */
 const char *udump_variant_name(udump_variant variant);
+/* "", "-erased", "-other". */
+const char *udump_variant_suffix(udump_variant variant);
 /* Whether a kind is of cross-attention: its columns are a context's tokens, or made of them. */
 bool udump_kind_is_cross(udump_kind kind);
 

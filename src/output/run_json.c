@@ -21,7 +21,7 @@ static void put_texts(udump_json *json, const char *key, int32_t count, const ch
 }
 
 static bool same_stretch(const udump_run_prompt *a, const udump_run_prompt *b) {
-    return a->side == b->side && a->variant == b->variant && a->context == b->context && a->until == b->until;
+    return a->side == b->side && a->variant == b->variant && a->context == b->context && a->until == b->until && a->part == b->part;
 }
 
 static json_t *stretch(const udump_run_prompt *first, const udump_run_prompt *last) {
@@ -32,6 +32,8 @@ static json_t *stretch(const udump_run_prompt *first, const udump_run_prompt *la
     udump_json_put_text(&json, "variant", udump_variant_name(first->variant));
     udump_json_put_integer(&json, "context", first->context);
     udump_json_put_integer(&json, "until", first->until);
+    if (first->part) udump_json_put_integer(&json, "part", first->part);
+    if (first->weight != 1) udump_json_put_float(&json, "weight", first->weight);
     if (!json.failed) return json.object;
     json_decref(json.object);
     return NULL;

@@ -18,28 +18,35 @@ static void lists_free(struct lists *lists) {
     free(lists->skipped);
 }
 
-static void list_contexts(const udump_run *run, struct lists *lists, udump_run_info *info) {
-    info->context_count = run->conditioning.context_count;
+/* Behind those that are there. */
+static void list_contexts(udump_run *run, struct lists *lists, udump_run_info *info) {
+    run->look.first_context = info->context_count;
     info->contexts = lists->contexts;
-    for (int32_t i = 0; i < info->context_count; i++) {
+    for (int32_t i = 0; i < run->conditioning.context_count; i++) {
         const udump_context *context = run->conditioning.contexts[i];
-        lists->contexts[i] = (udump_run_context){ context->text, context->tokens, context->columns };
+        lists->contexts[info->context_count++] = (udump_run_context){ context->text, context->tokens, context->columns };
     }
 }
 
-/* Of the first image: one for each table, side, variant and block. */
+/* Of the first image: one for each table, side, variant and block; behind those that are there. */
 static void list_prompts(udump_session *session, struct lists *lists, udump_run_info *info) {
     udump_run *run = &session->run;
     const udump_conditioning *c = &run->conditioning;
-    udump_run_prompt *next = lists->prompts;
+    const udump_sizes *sizes = &run->sizes;
+    udump_run_prompt *next = lists->prompts + info->prompt_count;
     for (int32_t table = 0; table < c->table_count; table++)
-        for (int32_t row = 0; row < c->rows; row += run->sizes.images)
-            for (int32_t block = 0; block < c->blocks; block++, next++)
+        for (int32_t row = 0; row < c->rows; row += sizes->images) {
+            int32_t part = row / sizes->latents, variant = row / sizes->images % sizes->variants;
+            bool cond = part < sizes->parts.most;
+            for (int32_t block = 0; block < c->blocks && (!cond || part < sizes->parts.count[variant]); block++, next++)
                 *next = (udump_run_prompt){ .block = session->model->unet.blocks[block].name,
-                    .side = row / run->sizes.latents ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND,
-                    .variant = row / run->sizes.images % run->sizes.variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED,
-                    .context = c->which[udump_conditioning_entry(c, table, block, row)],
-                    .until = c->until[table] };
+                    .side = cond ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND,
+                    .variant = run->look.is_other ? UDUMP_VARIANT_OTHER : (udump_variant)variant,
+                    .context = run->look.first_context + c->which[udump_conditioning_entry(c, table, block, row)],
+                    .until = c->until[table],
+                    .part = cond ? part : 0,
+                    .weight = cond ? sizes->parts.weights[variant][part] : 1 };
+        }
     info->prompts = lists->prompts;
     info->prompt_count = (int32_t)(next - lists->prompts);
 }
@@ -85,12 +92,28 @@ static void describe(udump_session *session, udump_run_info *info) {
         .tensor_tile_count = totals->tensor_tiles };
 }
 
+/* What the other model's run adds. */
+static void add_other(udump_session *other, struct lists *lists, udump_run_info *info) {
+    const udump_look_totals *totals = &other->run.look.totals;
+    int64_t images = other->run.sink.image ? other->run.sizes.latents : 0;
+    info->variants++;
+    info->picture_count += totals->pictures + images;
+    info->picture_bytes += totals->picture_bytes + images * info->width_px * info->height_px * 3;
+    info->tensor_count += totals->tensors;
+    info->tensor_bytes += totals->tensor_bytes;
+    info->tensor_tile_count += totals->tensor_tiles;
+    list_contexts(&other->run, lists, info);
+    list_prompts(other, lists, info);
+}
+
+static size_t prompts_of(const udump_conditioning *c) { return (size_t)c->table_count * (size_t)c->blocks * (size_t)c->rows; }
+
 udump_status udump_run_announce(udump_session *session, udump_error *error) {
     udump_run *run = &session->run;
-    const udump_conditioning *c = &run->conditioning;
+    const udump_conditioning *c = &run->conditioning, *more = run->paired ? &session->other->run.conditioning : NULL;
     if (!run->sink.begin) return UDUMP_OK;
-    size_t prompts = (size_t)c->table_count * (size_t)c->blocks * (size_t)c->rows;
-    struct lists lists = { .contexts = malloc((size_t)c->context_count * sizeof *lists.contexts),
+    size_t prompts = prompts_of(c) + (more ? prompts_of(more) : 0);
+    struct lists lists = { .contexts = malloc((size_t)(c->context_count + (more ? more->context_count : 0)) * sizeof *lists.contexts),
         .prompts = malloc(prompts * sizeof *lists.prompts),
         .skipped = malloc((size_t)c->blocks * sizeof(*lists.skipped)) };
     udump_run_info info;
@@ -101,6 +124,7 @@ udump_status udump_run_announce(udump_session *session, udump_error *error) {
         list_contexts(run, &lists, &info);
         list_prompts(session, &lists, &info);
         list_skipped(session, &lists, &info);
+        if (more) add_other(session->other, &lists, &info);
         if (run->sink.begin(run->sink.user, &info) == UDUMP_STOP)
             status = udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback");
     }

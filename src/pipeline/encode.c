@@ -11,7 +11,7 @@ static udump_status encode_part(udump_session *session, const udump_prompt_part 
     udump_error *error) {
     udump_chunks chunks;
     udump_context *context = NULL;
-    udump_status status = udump_chunks_make(part->pieces, part->piece_count, &chunks, error);
+    udump_status status = udump_chunks_make(part->pieces, part->piece_count, &session->model->embeddings.words, &chunks, error);
     if (status) return status;
     status = udump_context_create(
         chunks.count * UDUMP_CLIP_POSITIONS, udump_text_width(session->model), part->text, chunks.columns, &context, error);
@@ -38,12 +38,9 @@ static void cache_free(struct cache *cache) {
     free(cache->contexts);
 }
 
-/* What holds at a sampler step; the context stays the cache's. */
+/* The context stays the cache's. */
 static udump_status cache_get(
-    struct cache *cache, const udump_prompt_entry *entry, bool zero, udump_context **result, udump_error *error) {
-    const udump_prompt_part *part = &entry->parts[0];
-    if (entry->part_count > 1 || part->weight != 1.0f)
-        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "joining prompts with AND is not supported yet");
+    struct cache *cache, const udump_prompt_part *part, bool zero, udump_context **result, udump_error *error) {
     for (int32_t i = 0; i < cache->count; i++)
         if (cache->contexts[i]->zero == zero && strcmp(udump_context_text(cache->contexts[i]), part->text) == 0) return *result = cache->contexts[i], UDUMP_OK;
     if (cache->count == cache->capacity) {
@@ -88,7 +85,7 @@ static udump_status parse_side(
 static udump_status parse_prompts(
     udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
     udump_status status = parse_side(session, o->prompt ? o->prompt : "", 0, sizes, prompts, error);
-    if (!status && sizes->sides > 1) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
+    if (!status && sizes->uncond) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
     if (!status && sizes->variants > 1 && !has_layers(prompts->of[0][0]) && !has_layers(prompts->of[1][0]))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");
     return status;
@@ -127,11 +124,12 @@ static udump_status fill_table(struct cache *cache, const struct prompts *prompt
     udump_status status = UDUMP_OK;
     for (int32_t block = 0; block < table->blocks; block++)
         for (int32_t row = 0; !status && row < table->rows; row++) {
-            int32_t side = row / (sizes->images * sizes->variants), variant = row / sizes->images % sizes->variants;
+            int32_t part = row / sizes->latents, variant = row / sizes->images % sizes->variants, side = part >= sizes->parts.most;
             const udump_prompt *prompt = prompts->of[side][variant];
+            const udump_prompt_entry *entry = entry_at(prompt, block, step);
             bool zero = side == 1 && cache->session->model->family->empty_is_zero && is_empty(prompt, block);
             udump_context *context;
-            status = cache_get(cache, entry_at(prompt, block, step), zero, &context, error);
+            status = cache_get(cache, &entry->parts[!side && part < entry->part_count ? part : 0], zero, &context, error);
             if (!status) status = udump_table_set(table, block, row, context, error);
             if (status && error && side == 1 && strcmp(error->where, "prompt") == 0)
                 snprintf(error->where, sizeof error->where, "negative prompt");
@@ -162,12 +160,13 @@ udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, udump_tables *tables, udump_error *error) {
     struct cache cache = { .session = session, .skip = o->clip_skip ? o->clip_skip - 1 : 0 };
     struct prompts prompts = { 0 };
-    int32_t rows = sizes->images * sizes->variants * sizes->sides, blocks = session->model->unet.block_count;
+    int32_t blocks = session->model->unet.block_count;
     *tables = (udump_tables){ 0 };
     udump_status status = parse_prompts(session, o, sizes, &prompts, error);
     for (int32_t step = 1, until; !status && step <= sizes->steps; step = until + 1) {
         until = unchanged_until(&prompts, blocks, step, sizes->steps);
-        status = add_table(tables, session->model, rows, until, error);
+        status = add_table(tables, session->model, sizes->rows, until, error);
+        if (!status) tables->tables[tables->count - 1]->parts = sizes->parts;
         if (!status) status = fill_table(&cache, &prompts, sizes, step, tables->tables[tables->count - 1], error);
     }
     prompts_free(&prompts);
@@ -186,7 +185,10 @@ udump_status udump_context_encode(udump_session *session, const char *prompt, ud
     udump_status status = udump_prompt_parse(session->model, prompt, 1, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
-    if (!status) status = cache_get(&cache, entry_at(parsed, 0, 1), false, result, error);
+    const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
+    if (entry && (entry->part_count > 1 || entry->parts[0].weight != 1))
+        status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several contexts, with weights: see udump_table_encode");
+    if (!status) status = cache_get(&cache, &entry->parts[0], false, result, error);
     if (!status) udump_context_retain(*result);
     cache_free(&cache);
     udump_prompt_free(parsed);
@@ -198,7 +200,7 @@ udump_status udump_table_encode(udump_session *session, const udump_generate_opt
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "table", "a run is going on in this session");
     udump_sizes sizes;
     udump_tables tables;
-    udump_status status = udump_sizes_resolve(options, &sizes, error);
+    udump_status status = udump_sizes_resolve(session->model, options, NULL, &sizes, error);
     if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
     if (status) return status;
     *table = tables.tables[0];

@@ -7,6 +7,7 @@
 #include "capture/components.h"
 #include "capture/selection.h"
 #include "capture/words.h"
+#include "pipeline/kept.h"
 #include "pipeline/outbox.h"
 #include "render/render.h"
 #include "sample/sampler.h"
@@ -35,9 +36,13 @@ typedef struct udump_look {
     const udump_sink *sink;
     char *const *infotexts;               /* [variants, images] */
     int32_t images, variants, sides;      /* the batch's rows are [sides, variants, images] */
+    const udump_parts *parts;             /* the first sides: the prompts that AND joins */
     int32_t width_px, height_px;
     udump_selection features, attention, diff;
-    uint32_t kinds; /* of attention */
+    udump_kept *kept; /* a pair's: where the first model's blocks are kept for a diff; NULL: the diff is within the batch */
+    bool is_other;    /* of a pair the second */
+    int32_t first_context; /* where its contexts begin among those that were announced */
+    uint32_t kinds;   /* of attention */
     udump_side side;
     udump_average average;
     bool canvases, tensors;

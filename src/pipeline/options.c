@@ -23,7 +23,26 @@ static udump_status check_side(const char *name, int32_t px, udump_error *error)
     return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, name, "not a size for a picture", "a multiple of 8 from 8 to 16384", found);
 }
 
-udump_status udump_sizes_resolve(const udump_generate_options *o, udump_sizes *sizes, udump_error *error) {
+/* The rows of the U-Net's batch. */
+static udump_status resolve_rows(
+    const udump_model *model, const udump_generate_options *o, const udump_table *table, udump_sizes *sizes, udump_error *error) {
+    udump_status status = UDUMP_OK;
+    if (table) sizes->parts = table->parts;
+    else status = udump_parts_find(model, o->prompt ? o->prompt : "", sizes->variants, &sizes->parts, error);
+    if (status) return status;
+    const udump_parts *parts = &sizes->parts;
+    sizes->joined = parts->most > 1 || parts->weights[0][0] != 1 || (sizes->variants > 1 && parts->weights[1][0] != 1);
+    sizes->uncond = sizes->cfg != 1.0f || sizes->joined;
+    sizes->sides = parts->most + sizes->uncond;
+    sizes->latents = sizes->variants * sizes->images;
+    sizes->rows = sizes->sides * sizes->latents;
+    if ((o->features || o->attention || o->diff) && o->side != UDUMP_SIDE_COND && !sizes->uncond)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "with cfg 1 the negative prompt is not run: there is no uncond side");
+    return UDUMP_OK;
+}
+
+udump_status udump_sizes_resolve(
+    const udump_model *model, const udump_generate_options *o, const udump_table *table, udump_sizes *sizes, udump_error *error) {
     *sizes = (udump_sizes){ .width_px = o->width_px ? o->width_px : 512,
         .height_px = o->height_px ? o->height_px : 512,
         .images = o->batch_size ? o->batch_size : 1,
@@ -40,12 +59,7 @@ udump_status udump_sizes_resolve(const udump_generate_options *o, udump_sizes *s
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "options", "an unknown rng or side");
     sizes->latent_h = sizes->height_px / UDUMP_PIXELS_PER_LATENT;
     sizes->latent_w = sizes->width_px / UDUMP_PIXELS_PER_LATENT;
-    sizes->sides = sizes->cfg == 1.0f ? 1 : 2;
-    sizes->latents = sizes->variants * sizes->images;
-    sizes->rows = sizes->sides * sizes->latents;
-    if ((o->features || o->attention || o->diff) && o->side != UDUMP_SIDE_COND && sizes->sides == 1)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "with cfg 1 the negative prompt is not run: there is no uncond side");
-    return UDUMP_OK;
+    return resolve_rows(model, o, table, sizes, error);
 }
 
 static udump_status copy_noise(const udump_view *noise, udump_run *run, int32_t channels, udump_error *error) {
@@ -96,6 +110,7 @@ static udump_status make_infotexts(
         run->infotexts[i] = udump_infotext_format(&(udump_infotext){
             .prompt = erased ? udump_prompt_erased(prompts[0]) : run->prompt,
             .negative_prompt = erased ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
+            .loras = model->lora_tags,
             .steps = run->sizes.steps,
             .sampler = run->choice.sampler->name,
             .schedule = udump_schedule_name(run->choice.chosen),
@@ -139,12 +154,12 @@ static udump_status allocate(const udump_model *model, udump_run *run, udump_err
 static udump_status begin_look(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
     const udump_sizes *sizes = &run->sizes;
     run->look = (udump_look){ .conditioning = &run->conditioning, .sampling = &run->sampling, .sink = &run->sink, .infotexts = run->infotexts, .images = sizes->images,
-        .variants = sizes->variants, .sides = sizes->sides, .width_px = sizes->width_px, .height_px = sizes->height_px };
+        .variants = sizes->variants, .sides = sizes->sides, .parts = &sizes->parts, .width_px = sizes->width_px, .height_px = sizes->height_px };
     return udump_look_create(&run->look, model, o, error);
 }
 
-udump_status udump_run_create(
-    udump_session *session, const udump_generate_options *o, const udump_sink *sink, udump_run *run, udump_error *error) {
+udump_status udump_run_create(udump_session *session, const udump_generate_options *o, const udump_table *table, const udump_sink *sink,
+    udump_run *run, udump_error *error) {
     if (o->struct_bytes < sizeof *o) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     if (sink && sink->struct_bytes < sizeof *sink) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sink", "not initialised");
     if (sink) run->sink = *sink;
@@ -153,7 +168,7 @@ udump_status udump_run_create(
     run->negative_prompt = strdup(o->negative_prompt ? o->negative_prompt : "");
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
-    udump_status status = udump_sizes_resolve(o, &run->sizes, error);
+    udump_status status = udump_sizes_resolve(session->model, o, table, &run->sizes, error);
     bool skips = session->model->family->clip_skip;
     if (!status && (o->clip_skip < 0 || (skips && o->clip_skip > session->model->clips[0].layer_count)))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,
@@ -180,6 +195,7 @@ void udump_run_free(udump_session *session) {
     udump_sampling_free(&run->sampling);
     udump_conditioning_free(&run->conditioning);
     udump_look_free(&run->look, &session->x);
+    udump_kept_free(&run->kept);
     free(run->hooked);
     memset(run, 0, sizeof *run);
 }

@@ -65,6 +65,35 @@ static void convert_prediction(udump_session *session, const udump_evaluation *e
         &session->x, run->eps, 2, (udump_tensor[]){ run->eps, run->scaled }, (float[]){ norm, norm * (float)evaluation->sigma });
 }
 
+/* uncond + cfg * the sum of weight * (cond - uncond), over the prompts that AND joins (Liu et al. 2022), for one of the batch's variants. */
+static void join_parts(udump_session *session, int32_t variant) {
+    udump_run *run = &session->run;
+    udump_exec *x = &session->x;
+    const udump_sizes *sizes = &run->sizes;
+    size_t mark = udump_arena_mark(x);
+    int32_t first = variant * sizes->images;
+    udump_tensor sum = udump_tensor_rows(run->eps, first, sizes->images), uncond = udump_tensor_new(x, UDUMP_F32, sum.n, sum.h, sum.w, sum.c),
+                 cond = udump_tensor_new(x, UDUMP_F32, sum.n, sum.h, sum.w, sum.c);
+    udump_into_convert(x, uncond, udump_tensor_rows(run->unet_out, sizes->parts.most * sizes->latents + first, sizes->images));
+    udump_into_convert(x, sum, udump_tensor_rows(run->unet_out, sizes->parts.most * sizes->latents + first, sizes->images));
+    for (int32_t part = 0; part < sizes->parts.count[variant]; part++) {
+        float scale = sizes->cfg * sizes->parts.weights[variant][part];
+        udump_into_convert(x, cond, udump_tensor_rows(run->unet_out, part * sizes->latents + first, sizes->images));
+        udump_into_linear_combination(x, sum, 3, (udump_tensor[]){ sum, cond, uncond }, (float[]){ 1, scale, -scale });
+    }
+    udump_arena_release(x, mark);
+}
+
+/* The U-Net's rows to one prediction for each latent. */
+static void guide(udump_session *session) {
+    udump_run *run = &session->run;
+    const udump_sizes *sizes = &run->sizes;
+    if (!sizes->uncond) udump_into_convert(&session->x, run->eps, run->unet_out);
+    else if (!sizes->joined) udump_into_cfg_combine(&session->x, run->eps, run->unet_out, sizes->cfg);
+    else
+        for (int32_t variant = 0; variant < sizes->variants; variant++) join_parts(session, variant);
+}
+
 /* Which pooled vector each row of the batch takes in each block; NULL in families without. */
 static const int32_t *pooled_now(const udump_session *session) {
     const udump_conditioning *c = &session->run.conditioning;
@@ -83,8 +112,7 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
     udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in, &(udump_unet_inputs){ .kvs = run->conditioning.kvs,
         .times = run->times, .evaluation = evaluation->index, .vectors = run->vectors, .which = pooled_now(session) });
-    if (run->sizes.sides > 1) udump_into_cfg_combine(x, run->eps, run->unet_out, run->sizes.cfg);
-    else udump_into_convert(x, run->eps, run->unet_out);
+    guide(session);
     convert_prediction(session, evaluation);
     if (!x->dry) udump_outbox_sweep(&run->look, x);
     return run->eps;
@@ -193,18 +221,42 @@ static void set_tap(udump_session *session) {
     session->x.tap_user = session;
 }
 
+/* The conditioning, the arena, and what stays in it. */
+static udump_status fill(udump_session *session, const udump_generate_options *options, const udump_table *table, udump_error *error) {
+    udump_status status = take_tables(session, options, table, error);
+    set_tap(session);
+    session->x.cancel = options->cancel;
+    return status ? status : prepare(session, error);
+}
+
+/* The session's and its other model's run of a diff between the two. */
+static udump_status begin_pair(
+    udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
+    udump_session *other = session->other;
+    udump_generate_options own = *options;
+    own.diff = own.diff_steps = NULL; /* within each there are no twins */
+    if (table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a diff between two models has a table for each: it is made from the prompts");
+    udump_sizes checked;
+    udump_status status = udump_sizes_resolve(session->model, options, NULL, &checked, error);
+    if (!status) status = udump_run_create(session, &own, NULL, sink, &session->run, error);
+    if (!status) status = udump_run_create(other, &own, NULL, sink, &other->run, error);
+    if (!status) status = udump_pair_create(session, options, error);
+    if (!status) status = fill(session, &own, NULL, error);
+    return status ? status : fill(other, &own, NULL, error);
+}
+
 udump_status udump_begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
+    if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     udump_run *run = &session->run;
-    udump_status status = udump_run_create(session, options, sink, run, error);
-    if (!status) status = take_tables(session, options, table, error);
-    set_tap(session);
-    session->x.cancel = options->cancel;
-    if (!status) status = prepare(session, error);
+    bool paired = session->other && options->diff;
+    udump_status status = paired ? begin_pair(session, options, table, sink, error) : udump_run_create(session, options, table, sink, run, error);
+    if (!status && !paired) status = fill(session, options, table, error);
     if (!status) status = udump_run_announce(session, error);
     if (status) {
+        if (paired) udump_run_free(session->other);
         udump_run_free(session);
         return status;
     }
@@ -234,10 +286,14 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
     double begin = now_seconds();
     int32_t index = run->sampling.next_step;
     udump_status status = udump_sampling_step(&run->sampling, index, &(udump_denoiser){ session, predict_eps }, error);
+    udump_session *other = run->paired ? session->other : NULL;
+    if (!status && other) status = udump_sampling_step(&other->run.sampling, index, &(udump_denoiser){ other, predict_eps }, error);
     if (status) return status;
     /* A device may run one step behind, so that it never waits for the host; no further, so that a cancel comes through. */
     udump_await(&session->x, run->stepped);
     run->stepped = udump_mark(&session->x);
+    if (other) udump_await(&other->x, other->run.stepped);
+    if (other) other->run.stepped = udump_mark(&other->x);
     run->step_seconds[index] = now_seconds() - begin;
     if (remaining) *remaining = run->sampling.steps - index - 1;
     return report_progress(run, index + 1, error);
@@ -267,7 +323,7 @@ static udump_status show_image(udump_session *session, int32_t latent, udump_err
     const udump_sizes *sizes = &run->sizes;
     quantize(run->decoded, run->pixels, (size_t)sizes->width_px * (size_t)sizes->height_px * 3);
     udump_picture picture = { run->pixels, sizes->width_px, sizes->height_px, 3, (size_t)sizes->width_px * 3 };
-    udump_variant variant = latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
+    udump_variant variant = run->look.is_other ? UDUMP_VARIANT_OTHER : latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
     if (run->sink.image
         && run->sink.image(run->sink.user, latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
         return stopped(error);
@@ -285,14 +341,23 @@ static udump_status decode_all(udump_session *session, udump_error *error) {
     return status;
 }
 
-udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
-    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
+/* What is still to come of a run. */
+static udump_status finish(udump_session *session, int32_t decode, udump_error *error) {
     session->x.tap = NULL;
     udump_outbox_flush(&session->run.look, &session->x);
     udump_status status = udump_exec_status(&session->x, error);
-    if (!status && decode) status = decode_all(session, error);
+    return status || !decode ? status : decode_all(session, error);
+}
+
+udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
+    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
+    udump_session *other = session->run.paired ? session->other : NULL;
+    udump_status status = finish(session, decode, error);
+    if (other && !status) status = finish(other, decode, error);
+    if (other) udump_run_free(other);
     udump_run_free(session);
     session->x.cancel = NULL;
+    if (other) other->x.cancel = NULL;
     return status;
 }
 

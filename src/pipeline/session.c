@@ -21,6 +21,7 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
 
 void udump_session_destroy(udump_session *session) {
     if (!session) return;
+    udump_session_destroy(session->other);
     udump_run_free(session);
     udump_noise_levels_free(&session->levels);
     udump_exec_close(&session->x);

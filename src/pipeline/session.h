@@ -11,16 +11,23 @@ typedef struct udump_hook {
     void *user;
 } udump_hook;
 
-/* The sizes that options come to. The U-Net's batch has the rows [sides, variants, images]: cond first, then uncond unless cfg is 1. */
+/* The sizes that options come to. The U-Net's batch has the rows [sides, variants, images]: cond first, a side for each of the prompts
+ * that AND joins, then uncond unless cfg is 1 and there is one prompt of weight 1. */
 typedef struct udump_sizes {
     int32_t width_px, height_px, latent_h, latent_w;
-    int32_t images, variants, sides; /* variants: 2 with a diff; sides: 1 without uncond */
+    int32_t images, variants, sides; /* variants: 2 with a diff; sides: parts.most, and one more with uncond */
+    udump_parts parts;
+    bool uncond, joined; /* joined: there is more than one prompt of weight 1 */
     int32_t latents, rows;           /* variants * images; sides * latents */
     int32_t steps;                   /* as asked for; a sampler may take others */
     float cfg;
 } udump_sizes;
-/* Errors: ARGUMENT. */
-udump_status udump_sizes_resolve(const udump_generate_options *options, udump_sizes *sizes, udump_error *error);
+/* The prompts' parts are the table's, or if that is NULL the prompts' own. Errors: ARGUMENT; of prompts as udump_prompt_parse. */
+udump_status udump_sizes_resolve(
+    const udump_model *model, const udump_generate_options *options, const udump_table *table, udump_sizes *sizes, udump_error *error);
+/* The parts of a run's prompts, with layer prompts and (variants 2) without. Where blocks differ: those with one part of weight 1 have it
+ * in every row; the others must have as many, of the same weights. Errors: as udump_prompt_parse, UNSUPPORTED (they do not). */
+udump_status udump_parts_find(const udump_model *model, const char *prompt, int32_t variants, udump_parts *parts, udump_error *error);
 
 /* What begin resolved the options to, and what the steps need. Everything is the run's own. */
 typedef struct udump_run {
@@ -46,6 +53,9 @@ typedef struct udump_run {
     void *hooked;                   /* host: a block's output, for hooks; NULL where they see the arena */
     size_t hooked_bytes;
 
+    bool paired;      /* the session's other model runs in step */
+    udump_kept kept;  /* of a pair's first */
+
     char **infotexts;      /* [latents] */
     float *decoded;        /* host, [height, width, 3] */
     uint8_t *pixels;       /* [height, width, 3] */
@@ -58,6 +68,7 @@ struct udump_session {
     udump_exec x;
     udump_noise_levels levels;
     udump_hook hooks[UDUMP_BLOCKS_MOST];
+    udump_session *other; /* what a diff compares with; or NULL */
     udump_run run;
 };
 
@@ -71,12 +82,14 @@ typedef struct udump_tables {
 udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *options, const udump_sizes *sizes, udump_tables *tables, udump_error *error);
 void udump_tables_free(udump_tables *tables);
-/* Tells the sink what the run is. Errors: CANCELLED (it said stop), MEMORY. */
+/* Joins the runs that the session and its other one have created for a diff. Errors: SYNTAX, ARGUMENT, MEMORY. */
+udump_status udump_pair_create(udump_session *session, const udump_generate_options *options, udump_error *error);
+/* Tells the sink what the run is, or the pair of them. Errors: CANCELLED (it said stop), MEMORY. */
 udump_status udump_run_announce(udump_session *session, udump_error *error);
 
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
-udump_status udump_run_create(
-    udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_run *run, udump_error *error);
+udump_status udump_run_create(udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink,
+    udump_run *run, udump_error *error);
 /* What the session's run holds. */
 void udump_run_free(udump_session *session);
 

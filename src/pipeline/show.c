@@ -9,13 +9,16 @@ udump_place udump_place_of_row(const udump_look *look, const udump_place *tap, i
     udump_place place = *tap;
     place.image = row % look->images;
     place.variant = row / look->images % look->variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED;
-    place.side = row / (look->images * look->variants) ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND;
+    place.part = row / (look->images * look->variants);
+    place.side = place.part < look->parts->most ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND;
+    if (place.side == UDUMP_SIDE_UNCOND) place.part = 0;
+    if (look->is_other) place.variant = UDUMP_VARIANT_OTHER;
     return place;
 }
 
 bool udump_row_wanted(const udump_look *look, int32_t row) {
-    udump_side side = row / (look->images * look->variants) ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND;
-    return look->side == UDUMP_SIDE_BOTH || look->side == side;
+    udump_place place = udump_place_of_row(look, &(udump_place){ 0 }, row);
+    return (look->side == UDUMP_SIDE_BOTH || look->side == place.side) && place.part < look->parts->count[place.variant == UDUMP_VARIANT_ERASED];
 }
 
 udump_shown udump_shown_maps(const udump_place *place, const float *maps, int32_t heads, int32_t n, int32_t h, int32_t w) {
@@ -47,11 +50,18 @@ static void fail(udump_exec *x, udump_status status) {
 }
 
 static const char *infotext_of(const udump_look *look, const udump_place *place) {
-    return look->infotexts[(int32_t)place->variant * look->images + place->image];
+    return look->infotexts[(place->variant == UDUMP_VARIANT_ERASED ? look->images : 0) + place->image];
+}
+
+/* As the sink knows it. */
+static udump_place told_place(const udump_look *look, const udump_place *place) {
+    udump_place told = *place;
+    if (told.context >= 0) told.context += look->first_context;
+    return told;
 }
 
 static void hand_over(udump_look *look, udump_exec *x, const udump_place *place, const udump_image *image, bool average) {
-    udump_canvas canvas = { image->picture, *place, average, image->columns, image->rows, image->tile_width_px, image->tile_height_px,
+    udump_canvas canvas = { image->picture, told_place(look, place), average, image->columns, image->rows, image->tile_width_px, image->tile_height_px,
         infotext_of(look, place) };
     udump_obey(x, look->sink->canvas(look->sink->user, &canvas));
 }
@@ -116,7 +126,8 @@ void udump_show_canvases(udump_look *look, udump_exec *x, const udump_shown *sho
 static void deliver_tensor(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
     udump_view view = parcel->view;
     view.data = (void *)data;
-    udump_obey(x, look->sink->tensor(look->sink->user, &parcel->place, &view));
+    udump_place place = told_place(look, &parcel->place);
+    udump_obey(x, look->sink->tensor(look->sink->user, &place, &view));
 }
 
 /* From the first to the last element, whatever lies between them. */

@@ -19,7 +19,7 @@ typedef struct udump_shown {
 
 /* Where row `row` of the batch is; what depends on the tap alone is copied from `tap`. */
 udump_place udump_place_of_row(const udump_look *look, const udump_place *tap, int32_t row);
-/* Whether the side of that row is shown. */
+/* Whether the side of that row is shown, and its variant has that part. */
 bool udump_row_wanted(const udump_look *look, int32_t row);
 
 /* The tensor [heads, n, h, w] or, with n 0, [heads, h, w] of floats, C order; columns as in udump_shown. */

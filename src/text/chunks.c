@@ -13,6 +13,7 @@ enum { COMMA = 267 /* "," at a word's end */, COMMA_REACH = 20 };
 
 struct builder {
     udump_chunks *chunks;
+    const udump_chunk_embeddings *embeddings; /* or NULL */
     int32_t used;  /* places of the last chunk */
     int32_t comma; /* the place of its last comma; -1: none */
     int32_t word;
@@ -60,19 +61,49 @@ static udump_status turn(struct builder *b) {
     return status;
 }
 
-static udump_status add_token(struct builder *b, int32_t id, double weight) {
+/* Room for what begins with the token id, and takes `places`. */
+static udump_status make_room(struct builder *b, int32_t id, int32_t places) {
+    udump_status status = UDUMP_OK;
     if (id == COMMA) b->comma = b->used;
-    else if (b->used == UDUMP_CHUNK_PLACES) {
-        udump_status status = turn(b);
-        if (status) return status;
-    }
-    if (b->used == UDUMP_CHUNK_PLACES) { /* a comma on a full chunk */
-        udump_status status = add_chunk(b);
-        if (status) return status;
-    }
+    else if (b->used == UDUMP_CHUNK_PLACES) status = turn(b);
+    if (!status && b->used + places > UDUMP_CHUNK_PLACES) status = add_chunk(b); /* a comma on a full chunk, or an embedding that does not fit */
+    return status;
+}
+
+static udump_status add_token(struct builder *b, int32_t id, double weight) {
+    udump_status status = make_room(b, id, 1);
+    if (status) return status;
     label(column_at(b, b->used++), id, b->word, weight);
     b->word += udump_token_ends_word(id);
     return UDUMP_OK;
+}
+
+/* The embedding whose tokens begin at ids; NULL if none does. */
+static const udump_chunk_embedding *find_embedding(const struct builder *b, const int32_t *ids, int32_t count) {
+    for (int32_t i = 0; b->embeddings && i < b->embeddings->count; i++) {
+        const udump_chunk_embedding *embedding = &b->embeddings->items[i];
+        if (embedding->id_count <= count && memcmp(embedding->ids, ids, (size_t)embedding->id_count * sizeof *ids) == 0) return embedding;
+    }
+    return NULL;
+}
+
+/* text as far as it fits, cut on a character's border. */
+static void copy_name(char out[64], const char *name) {
+    size_t length = strnlen(name, 63);
+    while (name[length] && length && ((unsigned char)name[length] & 0xC0) == 0x80) length--;
+    memcpy(out, name, length);
+    out[length] = '\0';
+}
+
+static udump_status add_embedding(struct builder *b, const udump_chunk_embedding *embedding, double weight) {
+    udump_status status = make_room(b, embedding->ids[0], embedding->vectors);
+    for (int32_t i = 0; !status && i < embedding->vectors; i++) {
+        udump_column *column = column_at(b, b->used++);
+        *column = (udump_column){ .id = embedding->first_id + i, .word = b->word, .weight = (float)weight };
+        copy_name(column->text, embedding->name);
+    }
+    b->word++;
+    return status;
 }
 
 static udump_status add_piece(struct builder *b, const udump_prompt_piece *piece) {
@@ -80,7 +111,11 @@ static udump_status add_piece(struct builder *b, const udump_prompt_piece *piece
     int32_t *ids, count;
     udump_status status = udump_tokenize(piece->text, &ids, &count, b->error);
     if (status) return status;
-    for (int32_t i = 0; !status && i < count; i++) status = add_token(b, ids[i], piece->weight);
+    for (int32_t i = 0; !status && i < count;) {
+        const udump_chunk_embedding *embedding = find_embedding(b, ids + i, count - i);
+        status = embedding ? add_embedding(b, embedding, piece->weight) : add_token(b, ids[i], piece->weight);
+        i += embedding ? embedding->id_count : 1;
+    }
     free(ids);
     return status;
 }
@@ -97,9 +132,10 @@ static udump_status split(udump_chunks *c, udump_error *error) {
     return UDUMP_OK;
 }
 
-udump_status udump_chunks_make(const udump_prompt_piece *pieces, int32_t count, udump_chunks *chunks, udump_error *error) {
+udump_status udump_chunks_make(const udump_prompt_piece *pieces, int32_t count, const udump_chunk_embeddings *embeddings, udump_chunks *chunks,
+    udump_error *error) {
     *chunks = (udump_chunks){ 0 };
-    struct builder b = { .chunks = chunks, .error = error };
+    struct builder b = { .chunks = chunks, .embeddings = embeddings, .error = error };
     udump_status status = add_chunk(&b);
     for (int32_t i = 0; !status && i < count; i++) status = add_piece(&b, &pieces[i]);
     if (!status && !b.used && chunks->count > 1) chunks->count--; /* a BREAK at the end */

@@ -23,7 +23,12 @@ static udump_status check(const char *text, udump_error *error) {
     bool plain = strcmp(layers.erased, text) == 0;
     udump_layer_prompts_free(&layers);
     if (!plain) return refuse("layer prompts", error);
-    if ((status = udump_prompt_refuse_and(text, error)) || (status = udump_prompt_schedule_parse(text, 2, &entries, &count, error))) return status;
+    udump_and_part *parts;
+    if ((status = udump_and_split(text, &parts, &count, error))) return status;
+    plain = count == 1 && parts[0].weight == 1;
+    udump_and_free(parts, count);
+    if (!plain) return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several prompts, with weights: see udump_prompt_parse");
+    if ((status = udump_prompt_schedule_parse(text, 2, &entries, &count, error))) return status;
     plain = count == 1 && strcmp(entries[0].text, text) == 0;
     udump_prompt_schedule_free(entries, count);
     return plain ? UDUMP_OK : refuse("prompt editing and alternation", error);
@@ -38,7 +43,7 @@ udump_status udump_tokens(const char *text, udump_token *tokens, int32_t capacit
     udump_chunks chunks = { 0 };
     udump_status status = check(text, error);
     if (!status) status = udump_emphasis_parse(text, &pieces, &piece_count, error);
-    if (!status) status = udump_chunks_make(pieces, piece_count, &chunks, error);
+    if (!status) status = udump_chunks_make(pieces, piece_count, NULL, &chunks, error);
     udump_emphasis_free(pieces, piece_count);
     if (status) return status;
     *count = 0;

@@ -18,6 +18,7 @@ struct udump_weights {
     char **skipped;
     int64_t skipped_count;
     json_t *configs[CONFIG_COUNT];
+    json_t *metadata; /* the last file's */
 };
 
 #endif

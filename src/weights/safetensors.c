@@ -165,7 +165,10 @@ static udump_status read_entries(const reader *r, json_t *root, udump_safetensor
     const char *name;
     json_t *info;
     json_object_foreach(root, name, info) {
-        if (strcmp(name, "__metadata__") == 0) continue;
+        if (strcmp(name, "__metadata__") == 0) {
+            header->metadata = json_incref(info);
+            continue;
+        }
         udump_safetensors_entry *entry = &header->entries[header->count++];
         entry->name = strdup(name);
         if (!entry->name) return udump_fail_memory(r->error, r->path, strlen(name) + 1);
@@ -228,5 +231,6 @@ udump_status udump_safetensors_read(const udump_weight_file *file, udump_safeten
 void udump_safetensors_free(udump_safetensors *header) {
     for (int64_t i = 0; i < header->count; i++) free(header->entries[i].name);
     free(header->entries);
+    json_decref(header->metadata);
     *header = (udump_safetensors){ 0 };
 }

@@ -16,6 +16,7 @@
 
 #include "tensor/view.h"
 #include "weights/file.h"
+#include "weights/json.h"
 
 enum { UDUMP_SAFETENSORS_HEADER_LIMIT = 100000000, UDUMP_SAFETENSORS_VALUE_LIMIT = 1 << 19 };
 
@@ -32,6 +33,7 @@ typedef struct udump_safetensors_entry {
 typedef struct udump_safetensors {
     udump_safetensors_entry *entries; /* in the order of their offsets */
     int64_t count;
+    json_t *metadata; /* "__metadata__": of any kind; NULL if there is none */
 } udump_safetensors;
 
 /* A header's text, for data_bytes bytes of data. path is for messages. *header needs no free after a failure.

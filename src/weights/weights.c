@@ -98,6 +98,8 @@ static udump_status add_file(udump_weights *w, const char *path, json_t *weight_
     if (weight_map) status = check_shard(&header, weight_map, path, name, error);
     for (int64_t i = 0; i < header.count && status == UDUMP_OK; i++)
         status = header.entries[i].loadable ? add_weight(w, &header.entries[i], error) : add_skipped(w, &header.entries[i], error);
+    json_decref(w->metadata);
+    w->metadata = json_incref(header.metadata);
     udump_safetensors_free(&header);
     return status;
 }
@@ -269,14 +271,33 @@ static udump_status open_path(udump_weights *w, udump_error *error) {
     return status == UDUMP_OK ? sort_by_name(w, error) : status;
 }
 
-udump_status udump_weights_open(const char *path, udump_weights **weights, udump_error *error) {
+/* One file whose tensors keep their names. */
+static udump_status open_tensors(udump_weights *w, udump_error *error) {
+    if (udump_is_pickle_name(w->path)) return udump_fail_pickle(w->path, error);
+    udump_status status = add_file(w, w->path, NULL, NULL, error);
+    for (int64_t i = 0; i < w->count && status == UDUMP_OK; i++) {
+        w->items[i].name = strdup(w->items[i].file_name);
+        if (!w->items[i].name) status = no_memory(w, error);
+    }
+    return status == UDUMP_OK ? sort_by_name(w, error) : status;
+}
+
+static udump_status open_as(const char *path, udump_status (*open)(udump_weights *, udump_error *), udump_weights **weights, udump_error *error) {
     *weights = NULL;
     udump_weights *w = calloc(1, sizeof *w);
     if (w) w->path = strdup(path);
-    udump_status status = w && w->path ? open_path(w, error) : udump_fail_memory(error, path, sizeof *w);
+    udump_status status = w && w->path ? open(w, error) : udump_fail_memory(error, path, sizeof *w);
     if (status == UDUMP_OK) *weights = w;
     else udump_weights_close(w);
     return status;
+}
+
+udump_status udump_weights_open(const char *path, udump_weights **weights, udump_error *error) {
+    return open_as(path, open_path, weights, error);
+}
+
+udump_status udump_weights_open_tensors(const char *path, udump_weights **weights, udump_error *error) {
+    return open_as(path, open_tensors, weights, error);
 }
 
 static void drop_part(udump_weights *w, const char *part) {
@@ -315,6 +336,7 @@ void udump_weights_close(udump_weights *weights) {
     for (int64_t i = 0; i < weights->skipped_count; i++) free(weights->skipped[i]);
     for (int32_t i = 0; i < weights->file_count; i++) udump_weight_file_close(&weights->files[i]);
     for (int i = 0; i < CONFIG_COUNT; i++) json_decref(weights->configs[i]);
+    json_decref(weights->metadata);
     free(weights->items);
     free(weights->skipped);
     free(weights->files);
@@ -339,6 +361,10 @@ const udump_weight *udump_weights_find(const udump_weights *weights, const char 
 
 const char *udump_weights_skipped(const udump_weights *weights, int64_t index) {
     return index >= 0 && index < weights->skipped_count ? weights->skipped[index] : NULL;
+}
+
+const char *udump_weights_metadata(const udump_weights *weights, const char *key) {
+    return json_string_value(json_object_get(weights->metadata, key));
 }
 
 static const json_t *config_of(const udump_weights *weights, const char *part) {

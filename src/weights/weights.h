@@ -34,6 +34,8 @@ typedef struct udump_weights udump_weights;
  * Files stay open (not mapped) until the close. Errors: FILE, FORMAT (also two tensors of one canonical name, a missing part, a file
  * without any tensor of the original layout), UNSUPPORTED (.ckpt, pickle), MEMORY. */
 udump_status udump_weights_open(const char *path, udump_weights **weights, udump_error *error);
+/* One safetensors file of any tensors: their canonical names are those in the file, and every part is "". Errors: as above. */
+udump_status udump_weights_open_tensors(const char *path, udump_weights **weights, udump_error *error);
 void udump_weights_close(udump_weights *weights); /* NULL is fine */
 
 /* Another autoencoder instead of the checkpoint's, if it has one: a .safetensors file in either layout, or diffusers' vae folder, whose
@@ -46,6 +48,9 @@ const udump_weight *udump_weights_at(const udump_weights *weights, int64_t index
 const udump_weight *udump_weights_find(const udump_weights *weights, const char *name); /* NULL if there is none */
 /* Tensors that are no weights and are left out above: "name in file (I64)". NULL past the last. */
 const char *udump_weights_skipped(const udump_weights *weights, int64_t index);
+
+/* A text of the metadata in the file that udump_weights_open_tensors opened; NULL if there is none. */
+const char *udump_weights_metadata(const udump_weights *weights, const char *key);
 
 /* The tensor as fp32 in C order, as many elements as its shape has. *bad counts its NaN and infinite values (may be NULL). Marks it used.
  * weight is one of weights' own. Takes at most 2 MB beside destination, as much again as that for a transposed one. Threads may read different tensors at once.

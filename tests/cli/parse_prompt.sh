@@ -4,7 +4,7 @@
 works parse prompt "a cat" --json
 prints '{"runs":[{"first":"IN00","last":"OUT11","prompt":"a cat","schedule":[{"until":20,"parts":[{"weight":1.0,"text":"a cat","emphasis":[["a cat",1.0]]}]}]}],"erased":"a cat"}'
 works parse prompt "a (~: M00: (b:1.5) :~)" --json --steps 5
-prints '{"runs":[{"first":"IN00","last":"IN11","prompt":"a ","schedule":[{"until":5,"parts":[{"weight":1.0,"text":"a ","emphasis":[["a ",1.0]]}]}]},{"first":"M00","last":"M00","prompt":"a  (b:1.5) ","schedule":[{"until":5,"parts":[{"weight":1.0,"text":"a  (b:1.5) ","emphasis":[["a  ",1.0],["b",1.5],[" ",1.0]]}]}]},{"first":"OUT00","last":"OUT11","prompt":"a ","schedule":[{"until":5,"parts":[{"weight":1.0,"text":"a ","emphasis":[["a ",1.0]]}]}]}],"erased":"a "}'
+prints '{"runs":[{"first":"IN00","last":"IN11","prompt":"a ","schedule":[{"until":5,"parts":[{"weight":1.0,"text":"a","emphasis":[["a",1.0]]}]}]},{"first":"M00","last":"M00","prompt":"a  (b:1.5) ","schedule":[{"until":5,"parts":[{"weight":1.0,"text":"a  (b:1.5)","emphasis":[["a  ",1.0],["b",1.5]]}]}]},{"first":"OUT00","last":"OUT11","prompt":"a ","schedule":[{"until":5,"parts":[{"weight":1.0,"text":"a","emphasis":[["a",1.0]]}]}]}],"erased":"a "}'
 works parse prompt "[a:b:.5] BREAK c" --json --steps 8
 prints '{"runs":[{"first":"IN00","last":"OUT11","prompt":"[a:b:.5] BREAK c","schedule":[{"until":4,"parts":[{"weight":1.0,"text":"a BREAK c","emphasis":[["a",1.0],["BREAK",-1.0],["c",1.0]]}]},{"until":8,"parts":[{"weight":1.0,"text":"b BREAK c","emphasis":[["b",1.0],["BREAK",-1.0],["c",1.0]]}]}]}],"erased":"[a:b:.5] BREAK c"}'
 works parse prompt "[a|b]" --json --steps 3
@@ -38,7 +38,12 @@ misplaced 1 5 "block" "犬(~:x:~)"
 equal "     ^" "$(sed -n 3p "$said/err")" "the caret behind a wide character"
 misplaced 1 5 "block" "$(printf '\t(~:x:~)')"
 equal "$(printf '\t   ^')" "$(sed -n 3p "$said/err")" "the caret behind a tab"
-misplaced 1 3 "AND" "a AND b"
+works parse prompt "[a cat:a red cat:5] :1.2 AND a dog" --steps 9
+grep -qx "  steps 6-9: a red cat AND a dog" "$said/out" || fail "no steps of what AND joins: $(cat "$said/out")"
+grep -qx "  weight 1.2: a red cat" "$said/out" || fail "no weight of what AND joins: $(cat "$said/out")"
+grep -qx "  weight 1:  a dog" "$said/out" || fail "no second prompt: $(cat "$said/out")"
+works parse prompt "a:2 AND b" --json
+grep -q '"weight":2.0,"text":"a"' "$said/out" || fail "no weight in JSON: $(cat "$said/out")"
 refuses "layers, steps or prompt" parse tokens x
 refuses "steps" parse prompt a --steps 0
 

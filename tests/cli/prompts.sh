@@ -81,8 +81,20 @@ equal 0 "$("$tool" png-gap layers/000.png one/000.png)" "a layer prompt for a bl
 drawn word "a SAND BREAKER and a break"
 drawn text "a circle" -n "a AND circle"
 
+# AND joins prompts: a row each.
+works generate -m "$demo" -p "a circle :1.2 AND a red square :-.5" -o joined --width 64 --height 64 --steps 1 --device reference --attention OUT05 --side both --dump npy
+other_files joined/000.png layers/000.png
+only_in joined 000.png manifest.json tokens.json 000-attn-OUT05-001-qk.png 000-attn-OUT05-001-and1-qk.png 000-attn-OUT05-001-uncond-qk.png \
+    000-attn-OUT05-001-qk.npy 000-attn-OUT05-001-and1-qk.npy 000-attn-OUT05-001-uncond-qk.npy
+tr -d ' \n' <joined/manifest.json >said_manifest
+grep -q '"part":1,"weight":-0.5' said_manifest || fail "the manifest lacks the second prompt"
+grep -q '"file":"000-attn-OUT05-001-and1-qk.npy"[^}]*"side":"cond","part":1' said_manifest || fail "the manifest lacks the second prompt's map"
+drawn halves "a circle:0.5 AND a circle:0.5"
+drawn circle "a circle"
+[ "$("$tool" png-gap halves/000.png circle/000.png)" -le 1 ] || fail "two halves are not a whole"
+
 # What is not supported, or does not parse, is refused before anything is written.
-refused "column 3([^0-9]|$)" "a AND circle"
+refused "unequal numbers of prompts.* 3 prompts in IN00, or one, found 2" "a AND circle (~: IN03: AND b; _: :~) (~: IN03: :~)"
 refused "column 7([^0-9]|$)" "a (~: IN99: cute :~) girl"
 refused "negative.*column 3([^0-9]|$)" "a circle" -n "a (~: IN00: b"
 refused "no layer prompts" "a circle" --diff ""

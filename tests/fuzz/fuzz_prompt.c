@@ -2,6 +2,7 @@
 #include "text/chunks.h"
 #include "text/emphasis.h"
 #include "text/layer_prompt.h"
+#include "text/prompt_and.h"
 #include "text/prompt_schedule.h"
 #include "text/utf8.h"
 
@@ -19,14 +20,26 @@ static void must(bool holds) {
 
 static bool is_utf8(const char *text) { return udump_utf8_check(text, strlen(text), "", NULL) == UDUMP_OK; }
 
+/* An embedding's vectors stand one after the other in one chunk. */
+static void check_whole(const udump_chunks *chunks, int32_t at, const udump_chunk_embedding *embedding) {
+    int32_t first = at - (chunks->ids[at] - embedding->first_id);
+    if (chunks->ids[at] < embedding->first_id || chunks->ids[at] >= embedding->first_id + embedding->vectors) return;
+    must(first >= 0 && first / UDUMP_CHUNK_TOKENS == (first + embedding->vectors - 1) / UDUMP_CHUNK_TOKENS);
+    for (int32_t i = 0; i < embedding->vectors; i++) must(chunks->ids[first + i] == embedding->first_id + i);
+}
+
 /* Every chunk has its start and end; weights are numbers of the prompt's own tokens alone. */
-static void check_chunks(const udump_prompt_piece *pieces, int32_t count) {
+static void check_chunks(const udump_prompt_piece *pieces, int32_t count, bool embedded) {
+    udump_chunk_embedding items[] = { { "aa", (int32_t[]){ 1196 }, 1, 3, 49408 }, { "a", (int32_t[]){ 320 }, 1, 20, 49411 } };
+    const udump_chunk_embeddings embeddings = { items, 2 };
     udump_chunks chunks;
-    if (udump_chunks_make(pieces, count, &chunks, NULL)) return;
+    if (udump_chunks_make(pieces, count, embedded ? &embeddings : NULL, &chunks, NULL)) return;
     must(chunks.count >= 1 && chunks.count <= UDUMP_CHUNKS_MOST);
     for (int32_t i = 0; i < chunks.count * UDUMP_CHUNK_TOKENS; i++) {
         int32_t place = i % UDUMP_CHUNK_TOKENS;
-        must(chunks.ids[i] >= 0 && chunks.ids[i] <= 49407 && is_utf8(chunks.columns[i].text));
+        must(chunks.ids[i] >= 0 && chunks.ids[i] < (embedded ? 49431 : 49408) && is_utf8(chunks.columns[i].text));
+        check_whole(&chunks, i, &items[0]);
+        check_whole(&chunks, i, &items[1]);
         if (place == 0) must(chunks.ids[i] == 49406 && chunks.weights[i] == 1);
         if (place == UDUMP_CHUNK_TOKENS - 1) must(chunks.ids[i] == 49407 && chunks.weights[i] == 1);
     }
@@ -42,7 +55,8 @@ static void check_emphasis(const char *text) {
         must(is_utf8(pieces[i].text) && !isnan(pieces[i].weight));
         if (i) must(pieces[i].weight != pieces[i - 1].weight);
     }
-    check_chunks(pieces, count);
+    check_chunks(pieces, count, false);
+    check_chunks(pieces, count, true);
     udump_emphasis_free(pieces, count);
 }
 
@@ -58,6 +72,22 @@ static void check_schedule(const char *text) {
     udump_prompt_schedule_free(entries, count);
 }
 
+/* Parts are UTF-8, together no longer than the text, of weights that are numbers; each reads as a prompt of its own. */
+static void check_and(const char *text) {
+    udump_and_part *parts;
+    int32_t count;
+    size_t length = 0;
+    udump_status status = udump_and_split(text, &parts, &count, NULL);
+    must(status == UDUMP_OK || status == UDUMP_ERROR_UNSUPPORTED);
+    for (int32_t i = 0; !status && i < count; i++) {
+        must(is_utf8(parts[i].text) && fabsf(parts[i].weight) <= 1e6f);
+        length += strlen(parts[i].text);
+        check_schedule(parts[i].text);
+    }
+    must(status || (count >= 1 && count <= UDUMP_AND_PARTS_MOST && length <= strlen(text)));
+    if (!status) udump_and_free(parts, count);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *text = malloc(size + 1);
     if (!text) return 0;
@@ -70,7 +100,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         must(prompts.count == UDUMP_SD1_BLOCKS);
         for (int32_t i = 0; i < prompts.count; i++) {
             must(is_utf8(prompts.texts[i]) && strlen(prompts.texts[i]) <= size);
-            if (i == 0 || strcmp(prompts.texts[i], prompts.texts[i - 1]) != 0) check_schedule(prompts.texts[i]);
+            if (i == 0 || strcmp(prompts.texts[i], prompts.texts[i - 1]) != 0) {
+                check_schedule(prompts.texts[i]);
+                check_and(prompts.texts[i]);
+            }
         }
         must(is_utf8(prompts.erased));
         udump_layer_prompts_free(&prompts);

@@ -34,9 +34,9 @@ static float values[4 * 3 * 2];
 
 static const udump_column columns[3] = { { 49406, "<start>", -1, 1.0f }, { 2368, "cat", 0, 1.1f }, { 49407, "<end>", -1, 1.0f } };
 static const udump_run_context contexts[2] = { { "a (cat:1.1)", 3, columns }, { NULL, 2, NULL } };
-static const udump_run_prompt prompts[] = { { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 20 },
-    { "IN01", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 20 }, { "IN02", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 1, 20 },
-    { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ERASED, 1, 20 }, { "IN00", UDUMP_SIDE_UNCOND, UDUMP_VARIANT_ENABLED, 1, 20 } };
+static const udump_run_prompt prompts[] = { { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 20, 0, 1 },
+    { "IN01", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 20, 0, 1 }, { "IN02", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 1, 20, 0, 1 },
+    { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ERASED, 1, 20, 0, 1 }, { "IN00", UDUMP_SIDE_UNCOND, UDUMP_VARIANT_ENABLED, 1, 20, 0, 1 } };
 static const char *const words[] = { "cat", "d\xFFg" }, *const skipped[] = { "IN00" };
 
 static const udump_run_info run = { .prompt = "a \"cat\" \xE7\x8C\xAB", .negative_prompt = "", .sampler = "Euler a", .schedule = "Uniform",

@@ -37,6 +37,9 @@ static void places_are_named(void **state) {
         { { .kind = UDUMP_KIND_VQK, .block = "M00", .step = 1, .depth = 1 }, false, "000-attn-M00-001-vqk-d1.png" },
         { { .kind = UDUMP_KIND_WORDS, .block = "M00", .step = 1, .image = 3 }, false, "003-attn-M00-001-words.png" },
         { { .kind = UDUMP_KIND_SELF_QUERIES, .block = "M00", .step = 1 }, false, "000-attn-M00-001-self-queries.png" },
+        { { .kind = UDUMP_KIND_QK, .block = "M00", .step = 1, .part = 1, .depth = 2, .variant = UDUMP_VARIANT_ERASED }, false,
+            "000-attn-M00-001-and1-erased-qk-d2.png" },
+        { { .kind = UDUMP_KIND_HEAT, .part = 3 }, false, "000-heat-and3.png" },
         { { .kind = UDUMP_KIND_SELF_RECEIVED, .block = "M00", .step = 1 }, false, "000-attn-M00-001-self-received.png" },
         { { .kind = UDUMP_KIND_SELF_ENTROPY, .block = "M00", .step = 1 }, false, "000-attn-M00-001-self-entropy.png" },
         { { .kind = UDUMP_KIND_SELF_PCA, .block = "M00", .step = 1 }, false, "000-attn-M00-001-self-pca.png" },
@@ -73,18 +76,18 @@ static void words_become_safe_and_stay_distinct(void **state) {
     longest[0][399] = longest[1][399] = '\0';
     longest[1][398] = 'b';
     const char *const words[] = { "red", "Red", "../../etc/passwd", "/", ".", "..", "a/b", "a_b", "a-b", "a b", "_2f", "a_2fb", "\xC3\xA9",
-        "\xE7\x8C\xAB", "\xE7\x8C\xAC", "\xC3", "\xFF", "\n", "*", "average", "erased", "uncond", "_61verage", "averages", "uncond-erased",
+        "\xE7\x8C\xAB", "\xE7\x8C\xAC", "\xC3", "\xFF", "\n", "*", "average", "erased", "uncond", "and1", "and", "and1st", "_61verage", "averages", "uncond-erased",
         "\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C\xAB\xE7\x8C"
         "\xAB\xE7\x8C\xAB"
         "\xE7\x8C\xAB\xE7\x8C\xAB",
         longest[0], longest[1] };
     enum { COUNT = sizeof words / sizeof *words };
-    char names[COUNT + 3][UDUMP_NAME_BYTES];
+    char names[COUNT + 4][UDUMP_NAME_BYTES];
     for (int i = 0; i < COUNT; i++) name_overlay(words[i], names[i]);
-    const udump_place heats[3] = { { .kind = UDUMP_KIND_HEAT, .side = UDUMP_SIDE_UNCOND }, { .kind = UDUMP_KIND_HEAT,
+    const udump_place heats[4] = { { .kind = UDUMP_KIND_HEAT, .part = 1 }, { .kind = UDUMP_KIND_HEAT, .side = UDUMP_SIDE_UNCOND }, { .kind = UDUMP_KIND_HEAT,
         .variant = UDUMP_VARIANT_ERASED }, { .kind = UDUMP_KIND_HEAT } };
-    for (int i = 0; i < 3; i++) assert_int_equal(udump_name_place(&heats[i], i == 2, ".png", names[COUNT + i], NULL), UDUMP_OK);
-    for (int i = 0; i < COUNT + 3; i++) {
+    for (int i = 0; i < 4; i++) assert_int_equal(udump_name_place(&heats[i], i == 3, ".png", names[COUNT + i], NULL), UDUMP_OK);
+    for (int i = 0; i < COUNT + 4; i++) {
         assert_true(strlen(names[i]) < 200);
         assert_int_equal(strncmp(names[i], "000-heat", 8), 0);
         size_t plain = strspn(names[i], "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
@@ -107,8 +110,8 @@ static void bad_places_are_refused(void **state) {
         { { .block = "M00-" }, "a block's name does not suit a file's" },
         { { .block = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456" }, "a block's name does not suit a file's" },
         { { .block = "M00", .image = -1 }, "a negative image: -1" },
-        { { .block = "M00", .step = -2 }, "a negative number: step -2, depth 0" },
-        { { .block = "M00", .depth = -3 }, "a negative number: step 0, depth -3" },
+        { { .block = "M00", .step = -2 }, "a negative number: step -2, depth 0, part 0" },
+        { { .block = "M00", .depth = -3 }, "a negative number: step 0, depth -3, part 0" },
         { { .kind = UDUMP_KIND_OVERLAY }, "an overlay without its word" },
         { { .kind = UDUMP_KIND_OVERLAY, .word = "" }, "an overlay without its word" },
     };
@@ -126,10 +129,10 @@ static void bad_places_are_refused(void **state) {
 static const udump_column columns[] = { { 49406, "<start>", -1, 1.0f }, { 736, "red", 0, 1.1f }, { 49407, "<end>", -1, 1.0f } };
 static const udump_run_context contexts[] = { { "a \"red\" \xFF", 3, columns }, { NULL, 77, NULL } };
 static const udump_run_prompt prompts[] = {
-    { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 5 }, { "IN01", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 5 },
-    { "M00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 1, 5 }, { "OUT00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 5 },
-    { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ERASED, 0, 5 }, { "IN00", UDUMP_SIDE_UNCOND, UDUMP_VARIANT_ERASED, 0, 5 },
-    { "IN00", UDUMP_SIDE_UNCOND, UDUMP_VARIANT_ERASED, 0, 9 },
+    { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 5, 0, 1 }, { "IN01", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 5, 0, 1 },
+    { "M00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 1, 5, 0, 1 }, { "OUT00", UDUMP_SIDE_COND, UDUMP_VARIANT_ENABLED, 0, 5, 0, 1 },
+    { "IN00", UDUMP_SIDE_COND, UDUMP_VARIANT_ERASED, 0, 5, 0, 1 }, { "IN00", UDUMP_SIDE_UNCOND, UDUMP_VARIANT_ERASED, 0, 5, 0, 1 },
+    { "IN00", UDUMP_SIDE_UNCOND, UDUMP_VARIANT_ERASED, 0, 9, 0, 1 },
 };
 static const char *const words[] = { "red", "\xE7\x8C\xAB" }, *const skipped[] = { "IN00", "IN03" };
 

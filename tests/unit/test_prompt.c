@@ -154,7 +154,7 @@ static udump_chunks chunks_of(const char *prompt) {
     int32_t count;
     udump_chunks chunks;
     assert_int_equal(udump_emphasis_parse(prompt, &pieces, &count, NULL), UDUMP_OK);
-    assert_int_equal(udump_chunks_make(pieces, count, &chunks, NULL), UDUMP_OK);
+    assert_int_equal(udump_chunks_make(pieces, count, NULL, &chunks, NULL), UDUMP_OK);
     udump_emphasis_free(pieces, count);
     for (int32_t i = 0; i < chunks.count * UDUMP_CHUNK_TOKENS; i++) {
         assert_int_equal(chunks.ids[i], chunks.columns[i].id);
@@ -220,7 +220,7 @@ static void commas_move_what_follows(void **state) {
     udump_chunks_free(&chunks);
     strcat(text, "a");
     udump_prompt_piece piece = { text, 1 };
-    assert_int_equal(udump_chunks_make(&piece, 1, &chunks, NULL), UDUMP_ERROR_UNSUPPORTED);
+    assert_int_equal(udump_chunks_make(&piece, 1, NULL, &chunks, NULL), UDUMP_ERROR_UNSUPPORTED);
     free(text);
 }
 
@@ -244,19 +244,16 @@ static void the_public_prompt(void **state) {
     udump_prompt_free(prompt);
 
     udump_error error;
-    static const char *const unsupported[] = { "a AND b", "a, AND", "(~:IN03: x AND y:~)" };
-    for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++)
-        assert_int_equal(udump_prompt_parse(NULL, unsupported[i], 20, 0, &prompt, &error), UDUMP_ERROR_UNSUPPORTED);
-    assert_int_equal(udump_prompt_parse(NULL, "abc (~: IN00: xyz; _: x AND y :~)", 20, 0, &prompt, &error), UDUMP_ERROR_UNSUPPORTED);
-    assert_int_equal(error.column, 25); /* in the prompt, not in the block's */
-    assert_int_equal(udump_prompt_parse(NULL, "A(~:_:ND:~)", 20, 0, &prompt, &error), UDUMP_ERROR_UNSUPPORTED);
-    assert_int_equal(error.line, 0); /* it stands nowhere */
     static const char *const fine[] = { "[a]", "[a\\|b]", "[(a:1.2)]", "SAND ANDES _AND", "a:b|c", "[a|b]" };
     for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
         assert_int_equal(udump_prompt_parse(NULL, fine[i], 20, 0, &prompt, &error), UDUMP_OK);
         udump_prompt_free(prompt);
     }
-    assert_int_equal(udump_prompt_parse(NULL, "a AND b", 20, 1, &prompt, &error), UDUMP_OK); /* text in a negative prompt */
+    assert_int_equal(udump_prompt_parse(NULL, "a AND b:2", 20, 1, &prompt, &error), UDUMP_OK); /* text in a negative prompt */
+    entry = udump_prompt_schedule(prompt, 0, &count);
+    assert_int_equal(entry->part_count, 1);
+    assert_string_equal(entry->parts[0].text, "a AND b:2");
+    assert_true(entry->parts[0].weight == 1);
     udump_prompt_free(prompt);
     assert_int_equal(udump_prompt_parse(NULL, "a (~: IN99: b:~)", 20, 0, &prompt, &error), UDUMP_ERROR_SYNTAX);
     assert_int_equal(error.column, 7);

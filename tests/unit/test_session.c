@@ -394,8 +394,8 @@ static void test_bad_options(void **state) {
     expect_error(&o, UDUMP_ERROR_ARGUMENT, "no step is left");
     o = good, o.features = "", o.style.color = "rgb:v;v;foo(v)";
     expect_error(&o, UDUMP_ERROR_SYNTAX, "foo");
-    o = good, o.prompt = "a red AND circle";
-    expect_error(&o, UDUMP_ERROR_UNSUPPORTED, "column 7");
+    o = good, o.prompt = "a red AND circle (~: IN03: AND cute AND red :~)";
+    expect_error(&o, UDUMP_ERROR_UNSUPPORTED, "unequal numbers of prompts");
     o = good, o.prompt = "a (~: IN99: red :~) circle";
     expect_error(&o, UDUMP_ERROR_SYNTAX, "column 7");
     o = good, o.diff = "";

@@ -17,9 +17,13 @@ const names = { features: "features", diff: "difference", k: "K", qk: "QK: token
 const shownFiles = files.filter(f => f.block && pngs.has(f.file));
 const kindOf = f => f.kind + (f.depth ? " " + (f.depth + 1) : "") + (f.average ? " average" : "");
 const kindName = k => { const [kind, ...rest] = k.split(" "); return [names[kind] || kind, ...rest.map(r => /^\d/.test(r) ? "layer " + r : r)].join(", "); };
-const rowOf = f => f.side + (f.variant === "erased" ? " erased" : "");
-const rowName = r => ({ cond: "prompt", uncond: "negative prompt", "cond erased": "prompt, without layer prompts",
-    "uncond erased": "negative prompt, without layer prompts" })[r] || r;
+const sideOf = f => f.side + (f.part ? "-and" + f.part : "");
+const rowOf = f => sideOf(f) + (f.variant === "enabled" ? "" : " " + f.variant);
+const twin = { erased: ", without layer prompts", other: ", the other model" };
+const rowName = r => {
+    const [side, variant] = r.split(" "), part = /-and(\d+)$/.exec(side);
+    return (side === "uncond" ? "negative prompt" : "prompt" + (part ? ", part " + (Number(part[1]) + 1) : "")) + (variant ? twin[variant] || ", " + variant : "");
+};
 const unique = list => [...new Set(list)];
 const order = b => (b.startsWith("IN") ? 0 : b.startsWith("M") ? 1000 : 2000) + parseInt(b.replace(/\D/g, "") || "0", 10);
 const blocks = unique([...run.prompts.flatMap(p => [p.first, p.last]), ...shownFiles.map(f => f.block)]);
@@ -112,7 +116,7 @@ function level(r, g, b) {
 
 // The QK file for what is chosen: of that block, or else of any, nearest to the step.
 function mapFile(image, variant) {
-    const all = shownFiles.filter(f => f.kind === "qk" && f.image === image && f.variant === variant && f.side === "cond" && !f.depth);
+    const all = shownFiles.filter(f => f.kind === "qk" && f.image === image && f.variant === variant && sideOf(f) === "cond" && !f.depth);
     const step = steps[state.step] || 0;
     const rank = f => (f.block === state.block ? 0 : 1e6) + Math.abs(f.step - step) * 10 + (f.average ? 0 : 1);
     return all.sort((a, b) => rank(a) - rank(b))[0];
@@ -159,7 +163,7 @@ function buildHead() {
     $("parameters").textContent = [`${run.steps} steps of ${run.sampler}`, run.schedule, `CFG ${run.cfg}`, `seed ${run.seed}`, `${run.width} × ${run.height}`, run.model, `${run.device}, ${run.precision}`].join(" · ");
     for (const f of files.filter(f => f.source === "image" && pngs.has(f.file))) {
         const figure = make("figure"), frame = make("div", undefined, "frame"), img = make("img"), canvas = make("canvas");
-        frame.dataset.name = run.variants > 1 ? (f.variant === "erased" ? "without layer prompts" : "with layer prompts") : f.file;
+        frame.dataset.name = run.variants > 1 ? ({ erased: "without layer prompts", other: "the other model" })[f.variant] || (files.some(o => o.variant === "other") ? "the model" : "with layer prompts") : f.file;
         frame.dataset.image = f.image;
         frame.dataset.variant = f.variant;
         img.src = url(f.file);
@@ -185,7 +189,7 @@ const norms = csv.trim().split("\n").slice(1).map(l => l.split(",")).filter(c =>
 
 // Bars by block, at the step nearest to the chosen one.
 function drawChart() {
-    const mine = norms.filter(n => n.image === state.image && n.side === (state.row.startsWith("uncond") ? "uncond" : "cond"));
+    const mine = norms.filter(n => n.image === state.image && n.side === state.row.split(" ")[0]);
     const list = mine.length ? mine : norms;
     $("difference").hidden = !list.length;
     if (!list.length) return;

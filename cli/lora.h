@@ -1,0 +1,30 @@
+/* --lora FILE[:WEIGHT][:BLOCK WEIGHTS], and the webui's <lora:NAME:WEIGHT> in a prompt. */
+#ifndef UNETDUMP_CLI_LORA_H
+#define UNETDUMP_CLI_LORA_H
+
+#include "cli.h"
+
+typedef struct lora_list {
+    udump_lora items[LIST_MOST];
+    double weights[LIST_MOST];
+    char *texts[LIST_MOST]; /* the paths' memory */
+    int count;
+} lora_list;
+
+/* False after printing what is wrong; free_loras either way. */
+bool read_loras(const option_list *given, lora_list *loras);
+void free_loras(lora_list *loras);
+
+/* A prompt without its <lora:NAME:WEIGHT>, and these as --lora has them. */
+typedef struct prompt_loras {
+    char *prompt; /* NULL if there was none */
+    char *texts[LIST_MOST];
+    int count;
+} prompt_loras;
+
+/* Adds FOLDER/NAME.safetensors:WEIGHT to loras for each. folder may be NULL where there are none. False after printing what is wrong;
+ * free_prompt_loras either way, when loras is no longer needed. */
+bool take_prompt_loras(const char *prompt, const char *folder, prompt_loras *taken, option_list *loras);
+void free_prompt_loras(prompt_loras *taken);
+
+#endif

@@ -1,0 +1,82 @@
+# unetdump generate --lora: what it changes, what the infotext says, what is refused.
+. "$(dirname "$0")/lib.sh"
+goldens=$root/tests/parity/goldens
+
+# values FOLDER ARGUMENT...: a run, and what is compared of it.
+values() {
+    small "$@" --features OUT11 --dump npy --no-canvas
+}
+values plain
+values none --lora "$goldens/lora-kohya.safetensors:0"
+values zero --lora "$goldens/lora-kohya.safetensors:IN00-OUT11=0,TE=0"
+values whole --lora "$goldens/lora-kohya.safetensors"
+values same --lora "$goldens/lora-kohya.safetensors:1:IN00-OUT11=1"
+values part --lora "$goldens/lora-kohya.safetensors:0.8:IN04=0.5,OUT00-OUT08=0"
+values two --lora "$goldens/lora-kohya.safetensors" --lora="$goldens/lora-locon.safetensors:-0.5"
+of=000-unet-OUT11-001.npy
+same_files plain/$of none/$of
+same_files plain/$of zero/$of
+same_files whole/$of same/$of
+other_files plain/$of whole/$of
+other_files whole/$of part/$of
+other_files whole/$of two/$of
+
+first_line() { "$tool" png-text "$1/000.png" | head -1; }
+
+equal "$prompt <lora:lora-kohya:0>" "$(first_line none)" "infotext of weight 0"
+equal "$prompt <lora:lora-kohya:1>" "$(first_line whole)" "infotext"
+equal "$prompt <lora:lora-kohya:0.8>" "$(first_line part)" "infotext of a weight"
+equal "$prompt <lora:lora-kohya:1> <lora:lora-locon:-0.5>" "$(first_line two)" "infotext of two"
+
+# The file's name may have colons.
+cp "$goldens/lora-old.safetensors" "a:0.5:b.safetensors"
+small colons --lora "a:0.5:b.safetensors:2"
+equal "$prompt <lora:a:0.5:b:2>" "$(first_line colons)" "infotext of a name with colons"
+
+# In the prompt, as the webui has them.
+tagged() { # tagged FOLDER PROMPT
+    works generate -m "$demo" -p "$2" -o "$1" --width 64 --height 64 --steps 1 --features OUT11 --dump npy --no-canvas --lora-dir "$goldens"
+}
+tagged tag "$prompt<lora:lora-kohya>"
+same_files tag/$of whole/$of
+equal "$prompt <lora:lora-kohya:1>" "$(first_line tag)" "infotext of a LoRA in the prompt"
+tagged tags "<lora:lora-kohya:1>$prompt<lyco:lora-locon:-0.5>"
+same_files tags/$of two/$of
+tagged text "$prompt <lora:> <lora"
+other_files text/$of plain/$of
+small_refused "^unetdump: --prompt: <lora:x:1> needs --lora-dir" -p "a <lora:x:1>"
+small_refused "^unetdump: --prompt: <lora:../x>: not the name of a file in --lora-dir" -p "a <lora:../x>" --lora-dir "$goldens"
+small_refused "^unetdump: --prompt: <lora:x:1:0.5>: expected one number as its weight" -p "a <lora:x:1:0.5>" --lora-dir "$goldens"
+small_refused "^unetdump: --prompt: <hypernet:x:1>: hypernetworks are not supported" -p "a <hypernet:x:1>" --lora-dir "$goldens"
+small_refused "^unetdump: ./x.safetensors: cannot be opened: No such file or directory" -p "a <lora:x:1>" --lora-dir .
+
+bad() { # bad LORA LINE
+    run 2 generate -m "$demo" -p "$prompt" -o out --width 64 --height 64 --steps 1 --lora "$1"
+    equal "unetdump: $2" "$(cat "$said/err")" "--lora $1"
+}
+bad "no.safetensors" "no.safetensors: cannot be opened: No such file or directory"
+bad "" "--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found ''"
+bad ":0.5" "--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found ':0.5'"
+bad "x.ckpt:1" "x.ckpt: a pickled checkpoint (.ckpt, .pt, .pth, .bin) can run any code and is not read: convert it to safetensors: expected .safetensors"
+bad "$demo/vae/diffusion_pytorch_model.safetensors" "$demo/vae/diffusion_pytorch_model.safetensors: decoder.conv_in.bias: not a tensor of a LoRA for Stable Diffusion"
+bad "a:0.5:b.safetensors:1:IN12=0" "layer spec: unknown block at column 1: expected a block: IN00..IN11, M00, OUT00..OUT11, found IN12"
+bad "a:0.5:b.safetensors:1:IN01=x" "block weights: not a weight at column 6: expected a number from -1000 to 1000"
+
+# Differences between two models.
+lora=$goldens/lora-kohya.safetensors
+small compared --lora "$lora" --diff OUT11 --diff-with lora --dump npy --no-canvas
+only_in compared 000.png 000-other.png 000-diff-OUT11-001-other.npy diff.csv manifest.json
+same_files compared/000.png whole/000.png
+same_files compared/000-other.png plain/000.png
+tr -d ' \n' <compared/manifest.json >"$said/manifest"
+grep -q '"file":"000-other.png"[^}]*"variant":"other"' "$said/manifest" || fail "the manifest lacks the other model's picture"
+equal "$prompt" "$("$tool" png-text compared/000-other.png | head -1)" "the other picture's infotext"
+small itself --lora "$lora" --diff OUT11 --diff-with "$demo" # both have the LoRA
+same_files itself/000.png itself/000-other.png
+equal "0,OUT11,1,cond,0,0,0,1" "$(tail -1 itself/diff.csv)" "a model's difference to itself"
+works generate -m "$demo" -p "a (~:_:red:~) circle" -o layers --width 64 --height 64 --steps 1 --diff OUT11 --diff-with prompt --lora "$lora"
+[ -f layers/000-erased.png ] || fail "no twin without layer prompts"
+small_refused "^unetdump: --diff-with needs --diff" --diff-with lora --lora "$lora"
+small_refused "^unetdump: --diff-with lora needs --lora" --diff OUT11 --diff-with lora
+small_refused "^unetdump: nowhere: cannot be opened: No such file or directory" --diff OUT11 --diff-with nowhere
+finish
