@@ -198,7 +198,7 @@ udump_status udump_table_encode(udump_session *session, const udump_generate_opt
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "table", "a run is going on in this session");
     udump_sizes sizes;
     udump_tables tables;
-    udump_status status = udump_sizes_resolve(options, &sizes, error);
+    udump_status status = udump_sizes_resolve(session->model, options, &sizes, error);
     if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
     if (status) return status;
     *table = tables.tables[0];

@@ -23,7 +23,7 @@ static udump_status check_side(const char *name, int32_t px, udump_error *error)
     return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, name, "not a size for a picture", "a multiple of 8 from 8 to 16384", found);
 }
 
-udump_status udump_sizes_resolve(const udump_generate_options *o, udump_sizes *sizes, udump_error *error) {
+udump_status udump_sizes_resolve(const udump_model *model, const udump_generate_options *o, udump_sizes *sizes, udump_error *error) {
     *sizes = (udump_sizes){ .width_px = o->width_px ? o->width_px : 512,
         .height_px = o->height_px ? o->height_px : 512,
         .images = o->batch_size ? o->batch_size : 1,
@@ -40,11 +40,12 @@ udump_status udump_sizes_resolve(const udump_generate_options *o, udump_sizes *s
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "options", "an unknown rng or side");
     sizes->latent_h = sizes->height_px / UDUMP_PIXELS_PER_LATENT;
     sizes->latent_w = sizes->width_px / UDUMP_PIXELS_PER_LATENT;
-    sizes->sides = sizes->cfg == 1.0f ? 1 : 2;
+    sizes->sides = sizes->cfg == 1.0f || model->unet.guidance.packed ? 1 : 2;
     sizes->latents = sizes->variants * sizes->images;
     sizes->rows = sizes->sides * sizes->latents;
     if ((o->features || o->attention || o->diff) && o->side != UDUMP_SIDE_COND && sizes->sides == 1)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "with cfg 1 the negative prompt is not run: there is no uncond side");
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "%s the negative prompt is not run: there is no uncond side",
+            sizes->cfg == 1.0f ? "with cfg 1" : "with a distilled model");
     return UDUMP_OK;
 }
 
@@ -153,7 +154,7 @@ udump_status udump_run_create(
     run->negative_prompt = strdup(o->negative_prompt ? o->negative_prompt : "");
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
-    udump_status status = udump_sizes_resolve(o, &run->sizes, error);
+    udump_status status = udump_sizes_resolve(session->model, o, &run->sizes, error);
     bool skips = session->model->family->clip_skip;
     if (!status && (o->clip_skip < 0 || (skips && o->clip_skip > session->model->clips[0].layer_count)))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,

@@ -14,13 +14,14 @@ typedef struct udump_hook {
 /* The sizes that options come to. The U-Net's batch has the rows [sides, variants, images]: cond first, then uncond unless cfg is 1. */
 typedef struct udump_sizes {
     int32_t width_px, height_px, latent_h, latent_w;
-    int32_t images, variants, sides; /* variants: 2 with a diff; sides: 1 without uncond */
+    int32_t images, variants, sides; /* variants: 2 with a diff; sides: 1 without uncond: cfg is 1, or the U-Net's input */
     int32_t latents, rows;           /* variants * images; sides * latents */
     int32_t steps;                   /* as asked for; a sampler may take others */
     float cfg;
 } udump_sizes;
 /* Errors: ARGUMENT. */
-udump_status udump_sizes_resolve(const udump_generate_options *options, udump_sizes *sizes, udump_error *error);
+udump_status udump_sizes_resolve(
+    const udump_model *model, const udump_generate_options *options, udump_sizes *sizes, udump_error *error);
 
 /* What begin resolved the options to, and what the steps need. Everything is the run's own. */
 typedef struct udump_run {
