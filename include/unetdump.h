@@ -318,7 +318,8 @@ typedef struct udump_generate_options {
     const double *eta;     /* how random the ancestral samplers, the SDE samplers and DDIM are, 0..1; NULL: 1, but for DDIM 0 */
     const double *s_noise; /* what their fresh noise is multiplied by, 0 or more; NULL: 1 */
     int64_t ensd;          /* "eta noise seed delta": added to the seed of the noise after the initial latent, but for the SDE samplers */
-    float cfg;                   /* 0: 7.0; 1 runs without the negative prompt, unless AND joins prompts */
+    float cfg;                   /* 0: 7.0; 1 runs without the negative prompt, unless AND joins prompts; and so does a distilled model that is told
+                                    the scale (LCM's) */
     uint64_t seed;
     int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
     udump_rng rng;

@@ -26,7 +26,7 @@ static void forward(struct pass *pass) {
                  context = udump_tensor_new(x, x->compute, 1, TOKENS, 1, unet->context_dim);
     udump_upload(x, latent, pass->input);
     udump_upload(x, context, pass->input);
-    udump_unet_embed_times(x, unet, 1, &TIMESTEP, NULL, pass->times);
+    udump_unet_embed_times(x, unet, 1, &TIMESTEP, NULL, 1, pass->times);
     udump_unet_project_contexts(x, unet, context, pass->keys);
     for (int32_t i = 0; i < unet->attention_count; i++) pass->kvs[i] = (udump_kv){ pass->keys[i], &first, &count };
     udump_unet_forward(x, unet, out, latent, &(udump_unet_inputs){ .kvs = pass->kvs, .times = pass->times, .vectors = 1 });

@@ -1,5 +1,8 @@
 #include "model/unet.h"
 
+#include <math.h>
+#include <stdlib.h>
+
 /* A walk through the blocks: which block, residual block and inputs come next. */
 struct walk {
     udump_exec *x;
@@ -145,10 +148,30 @@ static udump_tensor embed_added(udump_exec *x, const udump_unet *unet, const udu
     return udump_apply_linear(x, hidden, &unet->added2, UDUMP_ACTIVATION_NONE);
 }
 
+/* wave [count, 1, 1, base] += the projection of sin, then cos of 1000 * (guidance - 1) * 10000^(-i / (half - 1)), as LCM's pipelines do. */
+static void add_guidance(udump_exec *x, const udump_unet *unet, udump_tensor wave, float guidance) {
+    int32_t half = unet->guidance.in / 2;
+    udump_tensor all = udump_tensor_new(x, x->compute, wave.n, 1, 1, unet->guidance.in);
+    float *waves = malloc((size_t)unet->guidance.in * sizeof *waves);
+    if (!waves) {
+        udump_exec_fail(x, UDUMP_ERROR_MEMORY, "guidance", "out of memory");
+        return;
+    }
+    for (int32_t i = 0; i < half; i++) {
+        double angle = 1000 * ((double)guidance - 1) * exp(-log(10000) * i / (half > 1 ? half - 1 : 1));
+        waves[i] = (float)sin(angle);
+        waves[half + i] = (float)cos(angle);
+    }
+    for (int32_t row = 0; row < wave.n; row++) udump_upload(x, udump_tensor_rows(all, row, 1), waves);
+    udump_into_linear(x, wave, all, &unet->guidance, &wave);
+    free(waves);
+}
+
 /* The time's embedding, with the added one where there is one; SiLU of it is all that the residual blocks read. */
 static udump_tensor embed(
-    udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added) {
+    udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added, float guidance) {
     udump_tensor wave = udump_timestep_embedding(x, count, unet->base_channels, timesteps);
+    if (unet->guidance.packed) add_guidance(x, unet, wave, guidance);
     udump_tensor hidden = udump_apply_linear(x, wave, &unet->time1, UDUMP_ACTIVATION_SILU);
     if (!added) return udump_apply_linear(x, hidden, &unet->time2, UDUMP_ACTIVATION_SILU);
     int32_t vectors = added->pooled.n;
@@ -164,12 +187,12 @@ static udump_tensor embed(
 }
 
 void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added,
-    udump_tensor *times) {
+    float guidance, udump_tensor *times) {
     const udump_resnet *resnets[UDUMP_RESNETS_MOST];
     int32_t found = list_resnets(unet, resnets), rows = count * (added ? added->pooled.n : 1);
     for (int32_t r = 0; r < found; r++) times[r] = udump_tensor_new(x, x->compute, rows, 1, 1, resnets[r]->out);
     size_t mark = udump_arena_mark(x);
-    udump_tensor embedding = embed(x, unet, count, timesteps, added); /* [rows, 1, 1, time's width] */
+    udump_tensor embedding = embed(x, unet, count, timesteps, added, guidance); /* [rows, 1, 1, time's width] */
     for (int32_t r = 0; r < found; r++) udump_into_linear(x, times[r], embedding, &resnets[r]->time, NULL);
     udump_arena_release(x, mark);
 }

@@ -31,6 +31,7 @@ typedef struct udump_unet {
     int32_t latent_channels, context_dim, base_channels;
     int32_t level_count, resnet_count, attention_count, in_count, out_count, block_count;
     udump_linear time1, time2;
+    udump_linear guidance;       /* [waves -> base_channels], of distilled models, which are told the guidance; packed is NULL in others */
     udump_linear added1, added2; /* [pooled and size numbers' embeddings -> time's width]; packed is NULL but in SDXL */
     udump_conv conv_in, conv_out;
     udump_norm norm_out;
@@ -62,9 +63,10 @@ typedef struct udump_unet_added {
 } udump_unet_added;
 
 /* times[resnet_count]: every residual block's time vector for all timesteps at once, [count * vectors, 1, 1, channels], each timestep's
- * together. added: NULL where the U-Net has no such input; else as many vectors as it has rows. */
+ * together. added: NULL where the U-Net has no such input; else as many vectors as it has rows. guidance: the CFG scale, where the U-Net
+ * is told it (Meng et al. 2023, on distillation of guided diffusion models; Luo et al. 2023, LCM). */
 void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added,
-    udump_tensor *times);
+    float guidance, udump_tensor *times);
 /* contexts: [1, tokens, 1, context_dim]. kvs[attention_count]: K and V of every cross-attention. */
 void udump_unet_project_contexts(udump_exec *x, const udump_unet *unet, udump_tensor contexts, udump_tensor *kvs);
 

@@ -167,6 +167,9 @@ void udump_unet_load(udump_loader *l, udump_unet *unet, const udump_family *fami
     if (l->status) return;
     unet->time1 = udump_load_linear(l, "unet/time_embedding.linear_1", unet->base_channels, 0, 32);
     unet->time2 = udump_load_linear(l, "unet/time_embedding.linear_2", unet->time1.out, b.time_dim, 32);
+    if (udump_load_has(l, "unet/time_embedding.cond_proj"))
+        unet->guidance = udump_load_linear(l, "unet/time_embedding.cond_proj", 0, unet->base_channels, 32);
+    if (unet->guidance.in % 2) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "unet/time_embedding.cond_proj", "an odd number of inputs");
     load_added(&b);
     unet->conv_in = udump_load_conv(l, "unet/conv_in", unet->latent_channels, unet->base_channels, 1, 64);
     add_block(&b, "conv_in", unet->base_channels, 0);

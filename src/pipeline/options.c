@@ -32,12 +32,15 @@ static udump_status resolve_rows(
     if (status) return status;
     const udump_parts *parts = &sizes->parts;
     sizes->joined = parts->most > 1 || parts->weights[0][0] != 1 || (sizes->variants > 1 && parts->weights[1][0] != 1);
-    sizes->uncond = sizes->cfg != 1.0f || sizes->joined;
+    bool distilled = model->unet.guidance.packed != NULL;
+    if (distilled && sizes->joined) return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND needs guidance, which a distilled model has not");
+    sizes->uncond = !distilled && (sizes->cfg != 1.0f || sizes->joined);
     sizes->sides = parts->most + sizes->uncond;
     sizes->latents = sizes->variants * sizes->images;
     sizes->rows = sizes->sides * sizes->latents;
     if ((o->features || o->attention || o->diff) && o->side != UDUMP_SIDE_COND && !sizes->uncond)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "with cfg 1 the negative prompt is not run: there is no uncond side");
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "%s the negative prompt is not run: there is no uncond side",
+            distilled ? "with a distilled model" : "with cfg 1");
     return UDUMP_OK;
 }
 

@@ -132,10 +132,10 @@ static void embed_times(udump_session *session) {
         udump_unet_added added = { udump_conditioning_upload_pooled(&run->conditioning, &session->x, session->model->pooled_dim),
             { h, w, 0, 0, h, w } };
         run->vectors = added.pooled.n;
-        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, &added, run->times);
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, &added, run->sizes.cfg, run->times);
     } else {
         run->vectors = 1;
-        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, NULL, run->times);
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, NULL, run->sizes.cfg, run->times);
     }
     free(timesteps);
 }

@@ -17,7 +17,7 @@ typedef struct udump_sizes {
     int32_t width_px, height_px, latent_h, latent_w;
     int32_t images, variants, sides; /* variants: 2 with a diff; sides: parts.most, and one more with uncond */
     udump_parts parts;
-    bool uncond, joined; /* joined: there is more than one prompt of weight 1 */
+    bool uncond, joined; /* uncond: not with cfg 1, nor where cfg is the U-Net's input; joined: there is more than one prompt of weight 1 */
     int32_t latents, rows;           /* variants * images; sides * latents */
     int32_t steps;                   /* as asked for; a sampler may take others */
     float cfg;

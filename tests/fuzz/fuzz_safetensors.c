@@ -1,4 +1,4 @@
-/* A .safetensors file: first as it is, opened as a checkpoint and read; then only its header, taken to end at the last brace, so
+/* A .safetensors file: first as it is, opened as a checkpoint and read, also as its own autoencoder; then only its header, taken to end at the last brace, so
  * that an input need not have a right length in front to get at the parser. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,8 +35,12 @@ static void check_file(const uint8_t *data, size_t size) {
     udump_error error = { 0 };
     if (write(fd, data, size) == (ssize_t)size) {
         udump_status status = udump_weights_open(path, &weights, &error);
-        if (status == UDUMP_OK) read_all(weights, size);
-        else if (error.status != status || !error.what[0] || strncmp(error.where, path, strlen(path)) != 0) abort();
+        if (status == UDUMP_OK) {
+            read_all(weights, size);
+            if (udump_weights_replace_vae(weights, path, NULL) == UDUMP_OK) read_all(weights, size);
+        } else if (error.status != status || !error.what[0] || strncmp(error.where, path, strlen(path)) != 0) {
+            abort();
+        }
         if (status == UDUMP_OK) udump_weights_close(weights);
     }
     close(fd);

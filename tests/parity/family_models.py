@@ -49,12 +49,12 @@ def sd2():
     return {"unet": unet, "vae": vae(0.18215), "text_encoder": CLIPTextModel(text_config(4, "gelu"))}
 
 
-def sdxl():
-    """SDXL base likewise."""
+def sdxl(**more):
+    """SDXL base likewise. With time_cond_proj_dim it is a distilled one, which is told the guidance."""
     unet = UNet2DConditionModel(
         sample_size=128, block_out_channels=(32, 64, 128), layers_per_block=2, cross_attention_dim=128,
         attention_head_dim=[1, 1, 2], transformer_layers_per_block=[1, 2, 10], use_linear_projection=True,
-        addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=6 * 256 + 96,
+        addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=6 * 256 + 96, **more,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"))
     return {"unet": unet, "vae": vae(0.13025), "text_encoder": CLIPTextModel(text_config(3, "quick_gelu")),

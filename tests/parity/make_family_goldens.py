@@ -7,6 +7,7 @@
                         the transformer's layer N, [heads, 77, h, w]
                         for SD 2, drop [1]: mean(unet(x, 999, c) - x) where x and c are 0.5
                         for SDXL, empty/latent [1, 4, h, w]: the last latent where the negative prompt is "", which the webui makes zeros;
+                        distilled/latent: of the model with one more weight, time_embedding.cond_proj [32, 256], told the scale GUIDANCE
                         layers/latent, layers/BLOCK: the same where the blocks of LAYERS see LAYER_PROMPT, in their attention and, by its
                         pooled vector, in their residual blocks
 
@@ -18,12 +19,13 @@ import math
 
 import family_models
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import EulerDiscreteScheduler, LatentConsistencyModelPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.loaders import single_file_utils
 from make_goldens import CFG, HERE, NEGATIVE, PROMPT, save, uniform_schedule, watch
 from transformers import CLIPTokenizer
 
 ATTENTION = {"sd2": (("IN08", 0, 2),), "sdxl": (("IN04", 1, 1), ("M00", 9, 2), ("OUT00", 4, 2))}  # block, layer, heads
+GUIDANCE = 8.5
 LAYERS, LAYER_PROMPT, LAYERS_KEPT = ("IN01", "IN04", "M00", "OUT03", "OUT08"), PROMPT + ", cute", ("IN05", "M00", "OUT08")
 HEIGHT, WIDTH, STEPS, SEED = 40, 64, 2, 3
 DEMO = HERE.parents[1] / "models" / "demo"
@@ -80,7 +82,7 @@ def sample(pipe, context, added, prediction):
     outputs, kept = {}, {}
     watch(pipe.unet, outputs)
     timesteps, sigmas = uniform_schedule(pipe.scheduler, STEPS)
-    kept["noise"] = torch.randn(1, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(SEED))
+    kept["noise"] = noise()
     x = kept["noise"] * sigmas[0]
     for n in range(STEPS):
         sigma = sigmas[n].item()
@@ -139,6 +141,27 @@ def sample_empty(pipe, prediction):
     return {"empty/latent": sample(pipe, context, added, prediction)[f"step{STEPS}/latent"]}
 
 
+def sample_distilled(scheduler, steps=STEPS):
+    """As LCM's pipelines: the prompt's row alone, and the guidance as an input."""
+    parts = family_models.sdxl(time_cond_proj_dim=256)
+    family_models.fill(parts)
+    pipe = make_pipe(parts, scheduler)
+    context, added = encode(pipe)
+    timesteps, sigmas = uniform_schedule(pipe.scheduler, steps)
+    told = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, torch.tensor([GUIDANCE - 1]), embedding_dim=256)
+    x = noise() * sigmas[0]
+    for n in range(steps):
+        scaled = x / math.sqrt(sigmas[n].item()**2 + 1)
+        row = {name: value[:1] for name, value in added.items()}
+        eps = pipe.unet(scaled, timesteps[n], context[:1], timestep_cond=told, added_cond_kwargs=row).sample
+        x = x + eps * (sigmas[n + 1] - sigmas[n])
+    return {"distilled/latent": x}
+
+
+def noise():
+    return torch.randn(1, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(SEED))
+
+
 def measure_drop(unet):
     x = torch.full((1, 4, 8, 8), 0.5)
     return {"drop": (unet(x, torch.tensor([999.0]), torch.full((1, 2, 64), 0.5)).sample - x).mean()[None]}
@@ -195,7 +218,8 @@ def main():
         kept.update({key: value.clone() for key, value in maps.items()})
         kept.update({"cond": context[0], "uncond": context[1]})
         prediction = scheduler["prediction_type"]
-        kept.update({**sample_empty(pipe, prediction), **sample_layers(pipe, context, added, prediction)} if added else
+        kept.update({**sample_empty(pipe, prediction), **sample_layers(pipe, context, added, prediction),
+                     **sample_distilled(scheduler)} if added else
                     measure_drop(pipe.unet))
         if added:
             kept.update({"pooled/cond": added["text_embeds"][0], "pooled/uncond": added["text_embeds"][1]})

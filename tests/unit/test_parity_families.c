@@ -208,6 +208,37 @@ static void sdxl_prompts(void **state) {
     close_goldens(&run.g);
 }
 
+/* A distilled model is told the scale, and runs the prompt's row alone. */
+static void sdxl_distilled(void **state) {
+    (void)state;
+    family_run run = { .g = open_goldens("sdxl") };
+    recipe r;
+    golden noise;
+    udump_view view;
+    udump_error error;
+    const char *folder = below("distilled");
+    assert_int_equal(mkdir(folder, 0777), 0);
+    assert_true(recipe_read(TEST_ROOT "/tests/parity/models/sdxl.txt", folder, &r));
+    r.tensors[r.count++] = (recipe_tensor){ .file = "unet/diffusion_pytorch_model.safetensors", .name = "time_embedding.cond_proj.weight",
+        .source = "unet/time_embedding.cond_proj.weight", .rank = 2, .shape = { 32, 256 }, .scale = 0.1083f };
+    assert_true(recipe_write(&r, folder));
+    free(r.tensors);
+    udump_model *model = load(folder, UDUMP_DEVICE_AUTO, UDUMP_PREDICTION_AUTO);
+    assert_int_equal(udump_session_create(model, &run.session, NULL), UDUMP_OK);
+    udump_generate_options o = run_options(&run, &noise, &view);
+    o.cfg = 8.5f;
+    o.side = UDUMP_SIDE_COND;
+    compare_last(&run, &o, "distilled/latent");
+    o.side = UDUMP_SIDE_UNCOND;
+    o.features = "M00";
+    assert_int_equal(udump_begin(run.session, &o, NULL, NULL, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "with a distilled model the negative prompt is not run: there is no uncond side");
+    udump_session_destroy(run.session);
+    udump_model_release(model);
+    free(noise.values);
+    close_goldens(&run.g);
+}
+
 /* What an SD 2 file is asked: the same number as in torch. */
 static void sd2_measured(void **state) {
     (void)state;
@@ -233,7 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sd2_folder), cmocka_unit_test(sd2_reference), cmocka_unit_test(sd2_single_file),
         cmocka_unit_test(sdxl_folder), cmocka_unit_test(sdxl_reference), cmocka_unit_test(sdxl_single_file),
-        cmocka_unit_test(sdxl_prompts), cmocka_unit_test(sd2_measured),
+        cmocka_unit_test(sdxl_prompts), cmocka_unit_test(sdxl_distilled), cmocka_unit_test(sd2_measured),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }
