@@ -683,7 +683,8 @@ UDUMP_API void udump_table_free(udump_table *table);
 
 /* ---------------------------------------------------------------- 8. stepping and hooks */
 
-/* A writable view of a block's output, [rows, h, w, channels] in stream order: what it writes is what the following blocks see.
+/* A writable view of a block's output, [rows, h, w, channels] in stream order: what it writes is what the following blocks see. Host memory: on CUDA a
+ * copy, which goes back to the device when the hook returns.
  * dtype is the run's precision. rows are as in a table. Returning UDUMP_STOP ends the run. */
 typedef udump_flow (*udump_hook_fn)(void *user, const udump_place *place, const udump_view *view);
 /* Calls hook after block (-1: every block) of every evaluation; NULL removes it. Lasts until changed. place->image is -1 and

@@ -280,11 +280,20 @@ static udump_status report_progress(udump_run *run, int32_t done, udump_error *e
     return run->sink.progress(run->sink.user, &progress) == UDUMP_STOP ? stopped(error) : UDUMP_OK;
 }
 
+static void take_back_latent(udump_session *session) {
+    udump_run *run = &session->run;
+    udump_tensor latent = run->sampling.latent;
+    if (run->latent_lent && !udump_exec_stopped(&session->x))
+        session->x.backend->write(&session->x, udump_tensor_data(&session->x, latent), run->sampling.staged, udump_tensor_bytes(latent));
+    run->latent_lent = false;
+}
+
 udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error) {
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_step", "no run has begun");
     udump_run *run = &session->run;
     double begin = now_seconds();
     int32_t index = run->sampling.next_step;
+    take_back_latent(session);
     udump_status status = udump_sampling_step(&run->sampling, index, &(udump_denoiser){ session, predict_eps }, error);
     udump_session *other = run->paired ? session->other : NULL;
     if (!status && other) status = udump_sampling_step(&other->run.sampling, index, &(udump_denoiser){ other, predict_eps }, error);
@@ -304,8 +313,9 @@ udump_status udump_latent_view(udump_session *session, udump_view *view, udump_e
     udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
     void *data = udump_tensor_data(x, latent), *seen = x->backend->host_memory ? data : session->run.sampling.staged;
-    if (seen != data) x->backend->read(x, seen, data, udump_tensor_bytes(latent));
+    if (seen != data && !session->run.latent_lent) x->backend->read(x, seen, data, udump_tensor_bytes(latent));
     if (udump_exec_stopped(x)) return udump_exec_status(x, error);
+    session->run.latent_lent = seen != data;
     *view = udump_view_make(seen, UDUMP_F32, 4, (int64_t[]){ latent.n, latent.h, latent.w, latent.c });
     return UDUMP_OK;
 }
@@ -352,6 +362,7 @@ static udump_status finish(udump_session *session, int32_t decode, udump_error *
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
     udump_session *other = session->run.paired ? session->other : NULL;
+    take_back_latent(session);
     udump_status status = finish(session, decode, error);
     if (other && !status) status = finish(other, decode, error);
     if (other) udump_run_free(other);

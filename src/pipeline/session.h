@@ -50,6 +50,7 @@ typedef struct udump_run {
     udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */
     size_t mark;                    /* the arena above everything that stays */
     udump_ticket stepped;           /* the end of the last step */
+    bool latent_lent;               /* as a copy, which may have been written: it goes back before anything else */
     void *hooked;                   /* host: a block's output, for hooks; NULL where they see the arena */
     size_t hooked_bytes;
 

@@ -51,10 +51,11 @@ struct udump_fiber {
     void *fake_stack, *tsan;
     const void *bottom; /* of the stack, for ASan */
     size_t stack_bytes;
+    udump_fiber *next; /* of all there are: they live as long as the program */
 };
 
 static udump_fiber own; /* the thread's own stack */
-static udump_fiber *current = &own, *previous;
+static udump_fiber *current = &own, *previous, *all;
 
 static void arrive(void) {
 #ifdef WITH_ASAN
@@ -89,6 +90,8 @@ udump_fiber *udump_fiber_new(void (*entry)(void)) {
         perror("fiber");
         exit(1);
     }
+    fiber->next = all;
+    all = fiber;
     fiber->bottom = fiber->stack;
     fiber->stack_bytes = STACK_BYTES;
 #if defined(__x86_64__)

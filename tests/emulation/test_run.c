@@ -236,6 +236,33 @@ static void test_hook(void **state) {
     for (int i = 0; i < 2; i++) recording_free(&runs[i]);
 }
 
+/* The latent, read and rewritten between the steps. */
+static void test_latent(void **state) {
+    (void)state;
+    udump_model *models[2] = { reference, emulated };
+    struct last pictures[2];
+    for (int i = 0; i < 2; i++) {
+        udump_session *session = recording_session(models[i]);
+        udump_generate_options o = small();
+        udump_sink sink = { .struct_bytes = sizeof sink, .user = &pictures[i], .image = keep_image };
+        int32_t remaining = 1;
+        o.prompt = "a red circle";
+        assert_int_equal(udump_begin(session, &o, NULL, &sink, NULL), UDUMP_OK);
+        for (int step = 0; remaining; step++) {
+            udump_view view;
+            assert_int_equal(udump_step(session, &remaining, NULL), UDUMP_OK);
+            assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
+            float *values = view.data, first = values[0];
+            for (int64_t k = 0; k < udump_view_count(&view); k++) values[k] *= 0.5f;
+            assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK); /* again: with what was written */
+            assert_true(((float *)view.data)[0] == first * 0.5f);
+        }
+        assert_int_equal(udump_end(session, 1, NULL), UDUMP_OK);
+        udump_session_destroy(session);
+    }
+    for (size_t i = 0; i < sizeof pictures[0].pixels; i++) assert_in_range(pictures[0].pixels[i] - pictures[1].pixels[i] + 1, 0, 2);
+}
+
 static udump_flow stop_soon(void *user, const udump_canvas *canvas) {
     (void)canvas;
     return ++*(int *)user == 3 ? UDUMP_STOP : UDUMP_CONTINUE;
@@ -298,6 +325,6 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_looking_changes_nothing), cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_hook), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
+        cmocka_unit_test(test_hook), cmocka_unit_test(test_latent), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
