@@ -76,8 +76,8 @@ static udump_status check_config(udump_model *model, const udump_weights *weight
 
 /* Tensors that no part of ours reads, and that a checkpoint may have all the same. */
 static bool may_be_unused(const char *name) {
-    static const char *const prefixes[] = { "vae/encoder.", "vae/quant_conv.", "text_encoder/embeddings.position_ids",
-        "text_encoder/text_projection", "text_encoder/logit_scale" };
+    static const char *const prefixes[] = { "vae/quant_conv.", "text_encoder/embeddings.position_ids", "text_encoder/text_projection",
+        "text_encoder/logit_scale" };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) return true;
     return false;

@@ -90,21 +90,6 @@ static void lay_out(udump_session *session) {
     run->mark = udump_arena_mark(x);
 }
 
-static void decode_image(udump_session *session, int32_t at) {
-    udump_run *run = &session->run;
-    udump_exec *x = &session->x;
-    udump_tensor latent = udump_tensor_rows(run->sampling.latent, at, 1);
-    size_t mark = udump_arena_mark(x);
-    udump_tensor picture = udump_tensor_new(x, x->compute, 1, run->sizes.height_px, run->sizes.width_px, 3);
-    udump_tensor unscaled = udump_tensor_new(x, UDUMP_F32, 1, latent.h, latent.w, latent.c),
-                 in = udump_tensor_new(x, x->compute, 1, latent.h, latent.w, latent.c);
-    udump_into_linear_combination(x, unscaled, 1, &latent, &(float){ (float)(1 / session->model->vae.scaling_factor) });
-    udump_into_convert(x, in, unscaled);
-    udump_vae_decode(x, &session->model->vae, picture, in);
-    udump_download(x, run->decoded, picture);
-    udump_arena_release(x, mark);
-}
-
 /* Sizes the arena with the whole run's code, then fills what stays. */
 static udump_status prepare(udump_session *session, udump_error *error) {
     udump_run *run = &session->run;
@@ -112,15 +97,15 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     const udump_denoiser denoiser = { session, predict_eps };
     udump_exec_begin_dry(x);
     lay_out(session);
-    udump_sampling_start(&run->sampling, run->noise);
+    udump_sampling_start(&run->sampling, run->noise, run->init);
     udump_status status = udump_sampling_step(&run->sampling, 0, &denoiser, error);
-    decode_image(session, 0);
+    udump_decode_latent(session, 0);
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
     if (status) return status;
     lay_out(session);
-    udump_sampling_start(&run->sampling, run->noise);
+    udump_sampling_start(&run->sampling, run->noise, run->init);
     return udump_exec_status(x, error);
 }
 
@@ -147,6 +132,13 @@ static udump_status take_tables(
     return status ? status : udump_look_find_words(&run->look, error);
 }
 
+static udump_status take_picture(udump_session *session, const udump_generate_options *options, udump_error *error) {
+    if (!options->init) return UDUMP_OK;
+    session->x.tap = NULL;
+    session->x.cancel = options->cancel;
+    return udump_encode_picture(session, options->init, session->run.init, error);
+}
+
 /* The tap is there from the dry pass on: what is looked at needs scratch. */
 static void set_tap(udump_session *session) {
     bool wanted = udump_look_wants(&session->run.look);
@@ -160,7 +152,9 @@ udump_status udump_begin(
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
     udump_run *run = &session->run;
+    if (session->first_image == 0) session->bad_values = 0;
     udump_status status = udump_run_create(session, options, sink, run, error);
+    if (!status) status = take_picture(session, options, error);
     if (!status) status = take_tables(session, options, table, error);
     set_tap(session);
     session->x.cancel = options->cancel;
@@ -220,11 +214,13 @@ static void quantize(const float *decoded, uint8_t *pixels, size_t count) {
 static udump_status show_image(udump_session *session, int32_t latent, udump_error *error) {
     udump_run *run = &session->run;
     const udump_sizes *sizes = &run->sizes;
-    quantize(run->decoded, run->pixels, (size_t)sizes->width_px * (size_t)sizes->height_px * 3);
+    size_t values = (size_t)sizes->width_px * (size_t)sizes->height_px * 3;
+    for (size_t i = 0; i < values; i++) session->bad_values += !isfinite(run->decoded[i]);
+    quantize(run->decoded, run->pixels, values);
     udump_picture picture = { run->pixels, sizes->width_px, sizes->height_px, 3, (size_t)sizes->width_px * 3 };
     udump_variant variant = latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
     if (run->sink.image
-        && run->sink.image(run->sink.user, latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
+        && run->sink.image(run->sink.user, run->first_image + latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
         return stopped(error);
     udump_look_finish(&run->look, &session->x, latent, &picture);
     return udump_exec_status(&session->x, error);
@@ -233,7 +229,7 @@ static udump_status show_image(udump_session *session, int32_t latent, udump_err
 static udump_status decode_all(udump_session *session, udump_error *error) {
     udump_status status = UDUMP_OK;
     for (int32_t latent = 0; !status && latent < session->run.sizes.latents; latent++) {
-        decode_image(session, latent);
+        udump_decode_latent(session, latent);
         status = udump_exec_status(&session->x, error);
         if (!status) status = show_image(session, latent, error);
     }
@@ -249,12 +245,27 @@ udump_status udump_end(udump_session *session, int32_t decode, udump_error *erro
     return status;
 }
 
-udump_status udump_generate(udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
+int64_t udump_session_bad_values(const udump_session *session) { return session ? session->bad_values : 0; }
+
+static udump_status generate_batch(
+    udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
     udump_status status = udump_begin(session, options, NULL, sink, error);
     if (status) return status;
     int32_t remaining = session->run.sampling.steps;
     while (!status && remaining > 0) status = udump_step(session, &remaining, error);
     if (!status) return udump_end(session, 1, error);
     udump_end(session, 0, NULL);
+    return status;
+}
+
+udump_status udump_generate(udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
+    if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_generate", "a null pointer");
+    udump_status status = UDUMP_OK;
+    int32_t batch = 0;
+    do {
+        session->first_image = batch * (options->batch_size ? options->batch_size : 1);
+        status = generate_batch(session, options, sink, error);
+    } while (!status && ++batch < options->batch_count);
+    session->first_image = 0;
     return status;
 }

@@ -16,6 +16,7 @@ typedef struct udump_sizes {
     int32_t width_px, height_px, latent_h, latent_w;
     int32_t images, variants, sides; /* variants: 2 with a diff; sides: 1 without uncond */
     int32_t latents, rows;           /* variants * images; sides * latents */
+    int32_t tile;                    /* of the autoencoder, in latents; 0: pictures whole */
     int32_t steps;                   /* as asked for; a sampler may take others */
     float cfg;
 } udump_sizes;
@@ -26,11 +27,17 @@ udump_status udump_sizes_resolve(const udump_generate_options *options, udump_si
 typedef struct udump_run {
     bool active;
     udump_sizes sizes;
-    uint64_t seed;
+    int32_t first_image; /* of a later batch, how many images came before */
+    int32_t batches;     /* all of them */
+    uint64_t seed;       /* of this batch's first image */
+    uint64_t variation_seed;
+    double variation_strength;
+    double strength;     /* of img2img */
     char *prompt, *negative_prompt;
     const char *rng_name; /* "nv", "cpu", "given" */
     udump_sampler_choice choice;
     float *noise; /* [images, 4, h, w], or NULL */
+    float *init;  /* img2img: the picture's latent, [h, w, 4], or NULL */
 
     udump_sink sink;
     udump_sampling sampling;
@@ -44,6 +51,7 @@ typedef struct udump_run {
 
     char **infotexts;      /* [latents] */
     float *decoded;        /* host, [height, width, 3] */
+    float *tile, *latent;  /* host, where the autoencoder works in tiles: [8 * tile, 8 * tile, 3]; [h, w, 4] */
     uint8_t *pixels;       /* [height, width, 3] */
     double *step_seconds;  /* [steps] */
     double begin_seconds;
@@ -54,6 +62,8 @@ struct udump_session {
     udump_exec x;
     udump_noise_levels levels;
     udump_hook hooks[UDUMP_BLOCKS_MOST];
+    int32_t first_image; /* of the batch that begins next */
+    int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
 };
 
@@ -67,6 +77,11 @@ typedef struct udump_tables {
 udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *options, const udump_sizes *sizes, udump_tables *tables, udump_error *error);
 void udump_tables_free(udump_tables *tables);
+/* autoencode.c. The picture's latent, [h, w, 4] on the host: the mean of the encoder's distribution, scaled. Sizes the arena first.
+ * Errors: MEMORY, CANCELLED, DEVICE. */
+udump_status udump_encode_picture(udump_session *session, const udump_picture *picture, float *latent, udump_error *error);
+/* The picture of the run's latent `at` into run->decoded, whole or in tiles; in a dry pass measures. */
+void udump_decode_latent(udump_session *session, int32_t at);
 /* Tells the sink what the run is. Errors: CANCELLED (it said stop), MEMORY. */
 udump_status udump_run_announce(udump_session *session, udump_error *error);
 

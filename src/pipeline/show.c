@@ -5,7 +5,7 @@
 
 udump_place udump_place_of_row(const udump_look *look, const udump_place *tap, int32_t row) {
     udump_place place = *tap;
-    place.image = row % look->images;
+    place.image = look->first_image + row % look->images;
     place.variant = row / look->images % look->variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED;
     place.side = row / (look->images * look->variants) ? UDUMP_SIDE_UNCOND : UDUMP_SIDE_COND;
     return place;
@@ -45,7 +45,7 @@ static void fail(udump_exec *x, udump_status status) {
 }
 
 static const char *infotext_of(const udump_look *look, const udump_place *place) {
-    return look->infotexts[(int32_t)place->variant * look->images + place->image];
+    return look->infotexts[(int32_t)place->variant * look->images + place->image - look->first_image];
 }
 
 static void hand_over(udump_look *look, udump_exec *x, const udump_place *place, const udump_image *image, bool average) {

@@ -100,6 +100,12 @@ typedef struct udump_sampling_options {
     /* "Eta noise seed delta": after the initial latent, image i draws from a new generator of seed + i + ensd (modulo 2^64). 0: the
      * initial latent's generators draw on. Brownian paths are not moved by it. As in the webui, where 31337 is a usual value. */
     int64_t ensd;
+    /* The webui's variation (variation.c): where strength is not 0, every image has seed's initial noise, turned by it towards that of
+     * variation_seed + i. 0..1. */
+    uint64_t variation_seed;
+    double variation_strength;
+    /* Of img2img, 0..1: how much of the schedule is run, see udump_sampling_init. NULL: all of it, from noise alone. */
+    const double *strength;
 } udump_sampling_options;
 
 struct udump_sampling {
@@ -112,13 +118,18 @@ struct udump_sampling {
     int32_t *firsts;            /* [steps]: the index of each step's first evaluation */
     double eta, s_noise;
     bool noisy;                 /* the steps draw noise */
+    double start_sigma;         /* the level of the initial latent: the first one's, but for img2img with DDIM, PLMS and UniPC */
+    double path_sigma;          /* where Brownian paths begin: the whole schedule's first level */
+    double first_timestep;      /* UniPC's */
     int32_t batch, images, h, w, c;
     udump_rng rng;
     uint64_t seed;
     int64_t ensd;
+    uint64_t variation_seed;
+    double variation_strength;
     udump_random *randoms;      /* [batch] */
     udump_brownian brownian;    /* empty unless the sampler's noise is of that kind */
-    float *drawn, *staged;      /* host: [c, h, w] of one image; [batch, h, w, c] */
+    float *drawn, *varied, *staged; /* host: [c, h, w] of one image, twice; [batch, h, w, c] */
 
     udump_exec *x;              /* from here on set by reserve */
     udump_tensor latent;        /* F32, [batch, h, w, c]; its address stays */
@@ -131,7 +142,10 @@ struct udump_sampling {
  * counts that do not divide the levels may be more (30 steps: 31 timesteps, 30 steps). One step, where the webui would return the
  * noise, is one step here. UniPC takes as many steps as that list is long, the schedule DDIM as many as it has levels.
  * Samplers of second order evaluate the model twice a step, but once in a step to sigma 0.
- * Errors: ARGUMENT (steps, a shape that is not positive, eta, s_noise), MEMORY. After a failure s is empty. */
+ * With a strength, as the webui's setup_img2img_steps: of the steps asked for, the last t + 1 are run, t = floor(min(strength, 0.999) *
+ * steps), from the level before them. DDIM, PLMS and UniPC begin at the list's timestep t and are evaluated from timestep t - 1 on; where
+ * nothing would be left to do (t < 2; the webui returns the noise) one step is taken, from timestep 1. UniPC takes t steps.
+ * Errors: ARGUMENT (steps, a shape that is not positive, eta, s_noise, a strength), MEMORY. After a failure s is empty. */
 udump_status udump_sampling_init(udump_sampling *s, const udump_sampling_options *options, udump_error *error);
 void udump_sampling_free(udump_sampling *s);
 
@@ -139,12 +153,17 @@ void udump_sampling_free(udump_sampling *s);
  * step. Failures stick in x. */
 void udump_sampling_reserve(udump_sampling *s, udump_exec *x);
 
-/* The scale of the initial noise: the first sigma; 1 for samplers with their own timesteps. */
+/* The scale of the initial noise: the first sigma; for samplers with their own timesteps 1, or less beside a picture. */
 double udump_sampling_initial_scale(const udump_sampling *s);
 
 /* Draws the initial noise, or takes given, [images, c, h, w] of unit variance; either way scaled. The generators advance in both
- * cases, so that giving a generator's own noise changes nothing. Failures stick in x. In a dry pass nothing is drawn. */
-void udump_sampling_start(udump_sampling *s, const float *given);
+ * cases, so that giving a generator's own noise changes nothing. With a strength, init is the picture's latent, [h, w, c], to which the noise
+ * of every image is added; else NULL. Failures stick in x. In a dry pass nothing is drawn. */
+void udump_sampling_start(udump_sampling *s, const float *given, const float *init);
+
+/* variation.c: noise = the webui's slerp(amount, noise, other), [c, h, w]: on the sphere, column by column of each channel; where the two are
+ * nearly the same direction, in a straight line (and from the other end, as there). */
+void udump_noise_turn(float *noise, const float *other, size_t c, size_t h, size_t w, double amount);
 
 /* Runs step `index`; steps run in order. Errors: STATE (another index than the next, or past the last), what the denoiser or an
  * operation left in x. */

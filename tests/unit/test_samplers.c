@@ -57,7 +57,7 @@ static void open_run(fixture *f, const udump_sampling_options *options) {
     assert_int_equal(udump_sampling_init(&f->run, options, NULL), UDUMP_OK);
     udump_exec_begin_dry(&f->x);
     reserve(f);
-    udump_sampling_start(&f->run, NULL);
+    udump_sampling_start(&f->run, NULL, NULL);
     assert_int_equal(udump_sampling_step(&f->run, 0, &denoiser, NULL), UDUMP_OK);
     assert_int_equal(udump_exec_end_dry(&f->x, NULL), UDUMP_OK);
     reserve(f);
@@ -73,7 +73,7 @@ static void run_steps(fixture *f) {
 
 static void run_all(fixture *f, const udump_sampling_options *options, const float *given, float *latent) {
     open_run(f, options);
-    udump_sampling_start(&f->run, given);
+    udump_sampling_start(&f->run, given, NULL);
     run_steps(f);
     udump_download(&f->x, latent, f->run.latent);
     udump_sampling_free(&f->run);
@@ -152,7 +152,7 @@ static void evaluations_are_known_ahead(void **state) {
     udump_sampling_options options = make_options(f, "Euler", "Uniform", 4, 1, 0);
     open_run(f, &options);
     assert_int_equal(f->run.evaluation_count, 4);
-    udump_sampling_start(&f->run, NULL);
+    udump_sampling_start(&f->run, NULL, NULL);
     run_steps(f);
     for (int32_t i = 0; i < 4; i++) {
         const udump_evaluation *e = &f->run.evaluations[i];
@@ -174,7 +174,7 @@ static void second_order_is_known_ahead(void **state) {
             assert_int_equal(f->run.steps, 5);
             assert_int_equal(f->run.evaluation_count, ends_at_zero ? 9 : 10);
             assert_true((f->run.sigmas[5] == 0) == ends_at_zero);
-            udump_sampling_start(&f->run, NULL);
+            udump_sampling_start(&f->run, NULL, NULL);
             run_steps(f);
             for (int32_t k = 0; k < f->run.evaluation_count; k++) {
                 const udump_evaluation *e = &f->run.evaluations[k];
@@ -299,7 +299,7 @@ static void noise_is_drawn_where_it_is_used(void **state) {
         udump_sampling_options options = make_options(f, cases[i].sampler, "Karras", 6, 2, 0);
         options.eta = &cases[i].eta;
         open_run(f, &options);
-        udump_sampling_start(&f->run, NULL);
+        udump_sampling_start(&f->run, NULL, NULL);
         run_steps(f);
         for (int image = 0; image < 2; image++) assert_int_equal(f->run.randoms[image].draws, cases[i].draws);
         assert_int_equal(f->run.noise.n != 0, cases[i].tensor);
@@ -372,13 +372,13 @@ static void ensd_moves_the_steps_noise(void **state) {
         options.ensd = 0;
         options.seed = 5;
         open_run(f, &options);
-        udump_sampling_start(&f->run, NULL);
+        udump_sampling_start(&f->run, NULL, NULL);
         udump_download(&f->x, wrapped, f->run.latent);
         options.ensd = 31337;
         udump_sampling_free(&f->run);
         udump_exec_reset(&f->x);
         open_run(f, &options);
-        udump_sampling_start(&f->run, NULL);
+        udump_sampling_start(&f->run, NULL, NULL);
         udump_download(&f->x, moved, f->run.latent);
         assert_memory_equal(moved, wrapped, sizeof noise); /* the initial latent */
         udump_sampling_free(&f->run);
@@ -472,7 +472,7 @@ static void the_initial_latent_is_scaled_and_channels_last(void **state) {
     float noise[24], latent[24];
     for (int i = 0; i < 24; i++) noise[i] = (float)i;
     open_run(f, &options);
-    udump_sampling_start(&f->run, noise);
+    udump_sampling_start(&f->run, noise, NULL);
     udump_download(&f->x, latent, f->run.latent);
     float scale = (float)f->levels.sigmas[LEVELS - 1];
     for (int channel = 0; channel < 4; channel++)
@@ -521,7 +521,7 @@ static void steps_run_in_order(void **state) {
     udump_error error;
     udump_sampling_options options = make_options(f, "DPM++ 2M", NULL, 2, 1, 0);
     open_run(f, &options);
-    udump_sampling_start(&f->run, NULL);
+    udump_sampling_start(&f->run, NULL, NULL);
     assert_int_equal(udump_sampling_step(&f->run, 1, &denoiser, &error), UDUMP_ERROR_STATE);
     assert_string_equal(error.what, "step 2 of 2 asked for, step 1 is next");
     assert_int_equal(udump_sampling_step(&f->run, 0, &denoiser, &error), UDUMP_OK);
@@ -546,7 +546,7 @@ static void failures_stick(void **state) {
     udump_cancel cancel = UDUMP_CANCEL_INIT;
     udump_sampling_options options = make_options(f, "Euler a", NULL, 3, 1, 0);
     open_run(f, &options);
-    udump_sampling_start(&f->run, NULL);
+    udump_sampling_start(&f->run, NULL, NULL);
     f->x.cancel = &cancel;
     assert_int_equal(udump_sampling_step(&f->run, 0, &denoiser, &error), UDUMP_OK);
     udump_cancel_raise(&cancel);
