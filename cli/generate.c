@@ -34,7 +34,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--width", NULL, OPTION_INTEGER, &o->width_px, "pixels, a multiple of 8 (512, or --init's)" },
         { "--height", NULL, OPTION_INTEGER, &o->height_px, "pixels, a multiple of 8 (512, or --init's)" },
         { "--steps", NULL, OPTION_INTEGER, &o->steps, "sampling steps (20)" },
-        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler a, Euler, LMS, Heun, DPM2 [a], DPM++ 2S a|2M|SDE|2M SDE|3M SDE, DDIM, PLMS, UniPC, LCM (Euler a)" },
+        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler a, Euler, LMS, Heun, DPM2 [a], DPM++ 2S a|2M|SDE|2M SDE|3M SDE, DDIM, PLMS, UniPC, LCM, Restart, DPM fast (Euler a)" },
         { "--scheduler", NULL, OPTION_TEXT, &o->schedule, "Automatic, Uniform, Karras, Exponential, SGM Uniform, Simple, Normal, Beta, ... (Automatic)" },
         { "--eta", NULL, OPTION_NUMBER, &a->eta, "how random ancestral samplers, SDE samplers and DDIM are (1; DDIM 0)" },
         { "--s-noise", NULL, OPTION_NUMBER, &a->s_noise, "what their fresh noise is multiplied by (1)" },

@@ -257,10 +257,12 @@ typedef struct udump_generate_options {
     int32_t width_px, height_px; /* multiples of 8, 8..16384; 0: 512 */
     int32_t steps;               /* 1..1000; 0: 20 */
     /* The webui's names and k-diffusion's: "Euler", "Euler a", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE",
-     * "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DDIM", "PLMS", "UniPC", "LCM"; with a schedule joined: "DPM++ 2M Karras".
+     * "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DDIM", "PLMS", "UniPC", "LCM",
+     * "Restart", "DPM fast"; with a schedule joined: "DPM++ 2M Karras".
      * NULL: "Euler a" */
     const char *sampler;
-    /* "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta";
+    /* "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta",
+     * "Align Your Steps";
      * NULL: "Automatic" */
     const char *schedule;
     const double *eta;     /* how random the ancestral samplers, the SDE samplers and DDIM are, 0..1; NULL: 1, but for DDIM 0 */

@@ -50,7 +50,7 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
     udump_run *run = &session->run;
     udump_exec *x = &session->x;
     run->now = evaluation;
-    udump_conditioning_select(&run->conditioning, &session->model->unet, evaluation->step + 1);
+    udump_conditioning_select(&run->conditioning, &session->model->unet, evaluation->prompt_step);
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
     for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);

@@ -54,6 +54,63 @@ static udump_status plan_schedule(
     return UDUMP_OK;
 }
 
+static int32_t nearest(const double *sigmas, int32_t count, float wanted) {
+    int32_t best = 0;
+    for (int32_t i = 1; i < count; i++)
+        if (fabsf((float)sigmas[i] - wanted) < fabsf((float)sigmas[best] - wanted)) best = i;
+    return best;
+}
+
+/* The webui's restart_sampler (Xu et al. 2023, "Restart sampling for improving generative processes"): from 20 steps on a part of them goes
+ * from near 0.1 back up to near 2 and down again. s->raised then tells where steps begin. */
+static void add_restarts(udump_sampling *s, double *levels) {
+    static const float bottom = 0.1f, top = 2;
+    int32_t times = s->steps >= 36 ? 2 : 1, part = s->steps >= 36 ? s->steps / 4 : 9, count = s->steps - times * part, at = 0;
+    for (int32_t i = 0; i < count; i++) levels[i] = (double)udump_karras_level(s->sigmas[s->steps - 1], s->sigmas[0], count, i);
+    levels[count] = 0;
+    int32_t low = nearest(levels, count + 1, bottom), high = nearest(levels, count + 1, top);
+    for (int32_t i = 0; i < count; i++) {
+        s->raised[at] = levels[i];
+        s->sigmas[++at] = levels[i + 1];
+        for (int32_t k = 0; i + 1 == low && high < low && k < times * part; k++) {
+            s->raised[at] = (double)udump_karras_level(levels[low], levels[high], part + 1, k % part);
+            s->sigmas[++at] = (double)udump_karras_level(levels[low], levels[high], part + 1, k % part + 1);
+        }
+    }
+    s->steps = at;
+}
+
+static udump_status plan_restart(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    static const int32_t least = 20;
+    udump_status status = plan_schedule(s, s->levels, options, error);
+    if (status) return status;
+    size_t bytes = ((size_t)s->steps + 1) * sizeof *s->raised;
+    double *levels = malloc(bytes);
+    s->raised = malloc(bytes);
+    if (levels && s->raised) {
+        memcpy(s->raised, s->sigmas, bytes);
+        if (s->steps >= least) add_restarts(s, levels);
+    } else status = udump_fail_memory(error, "sigmas", bytes);
+    free(levels);
+    return status;
+}
+
+/* sample_dpm_fast: over all of the model's levels, or with a picture over those of the schedule that are left, but for the last. */
+static udump_status plan_fast(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    udump_status status = plan_schedule(s, s->levels, options, error);
+    if (status) return status;
+    bool whole = !options->strength;
+    double first = whole ? (double)udump_level_sigma(s->levels, s->levels->count - 1) : s->sigmas[0];
+    double last = whole ? (double)udump_level_sigma(s->levels, 0) : s->sigmas[s->steps - 1];
+    s->evaluations_asked = whole ? options->steps : s->steps;
+    s->steps = s->evaluations_asked / 3 + 1;
+    free(s->sigmas);
+    s->sigmas = malloc(((size_t)s->steps + 1) * sizeof *s->sigmas);
+    if (!s->sigmas) return udump_fail_memory(error, "sigmas", ((size_t)s->steps + 1) * sizeof *s->sigmas);
+    for (int32_t i = 0; i <= s->steps; i++) s->sigmas[i] = first * pow(last / first, (double)i / s->steps);
+    return UDUMP_OK;
+}
+
 static udump_status plan_lcm(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
     udump_noise_levels few;
     udump_status status = udump_noise_levels_thin(s->levels, lcm_count(s->levels), lcm_stride(s->levels), &few, error);
@@ -145,7 +202,8 @@ static udump_status plan_evaluations(udump_sampling *s, udump_error *error) {
         int32_t stages = stages_of(s, step, sigmas);
         s->firsts[step] = s->evaluation_count;
         for (int32_t stage = 0; stage < stages; stage++, s->evaluation_count++)
-            s->evaluations[s->evaluation_count] = (udump_evaluation){ s->evaluation_count, step, sigmas[stage],
+            s->evaluations[s->evaluation_count] = (udump_evaluation){ s->evaluation_count, step,
+                s->sampler->levels == UDUMP_LEVELS_FAST ? s->evaluation_count + 1 : step + 1, sigmas[stage],
                 timestep_of(s, step, sigmas[stage]), s->sampler->own_timesteps ? 1 : 1 / hypot(1, sigmas[stage]) };
     }
     return UDUMP_OK;
@@ -157,6 +215,8 @@ udump_status udump_sampling_plan(udump_sampling *s, const udump_sampling_options
     case UDUMP_LEVELS_SCHEDULE: status = plan_schedule(s, s->levels, options, error); break;
     case UDUMP_LEVELS_LCM: status = plan_lcm(s, options, error); break;
     case UDUMP_LEVELS_TIMESTEPS: status = plan_timesteps(s, options, error); break;
+    case UDUMP_LEVELS_RESTART: status = plan_restart(s, options, error); break;
+    case UDUMP_LEVELS_FAST: status = plan_fast(s, options, error); break;
     case UDUMP_LEVELS_UNIPC: status = plan_unipc(s, options, error); break;
     }
     return status ? status : plan_evaluations(s, error);

@@ -87,6 +87,7 @@ udump_status udump_sampling_init(udump_sampling *s, const udump_sampling_options
 
 void udump_sampling_free(udump_sampling *s) {
     free(s->sigmas);
+    free(s->raised);
     free(s->evaluations);
     free(s->firsts);
     free(s->randoms);
