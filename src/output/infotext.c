@@ -93,6 +93,7 @@ static void print_all(FILE *out, const udump_infotext *info) {
     print_key(out, "RNG", info->rng);
     print_double(out, info->eta_is_ddim ? "Eta DDIM" : "Eta", info->eta);
     print_double(out, "Sigma noise", info->s_noise);
+    if (info->vae_tile_px) fprintf(out, ", VAE tile: %" PRId32, info->vae_tile_px);
     print_key(out, "Version", info->version);
 }
 

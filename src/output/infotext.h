@@ -28,6 +28,7 @@ typedef struct udump_infotext {
     const double *eta;   /* NULL leaves the key out */
     bool eta_is_ddim;    /* the webui has two settings: "Eta" and "Eta DDIM" */
     const double *s_noise; /* "Sigma noise"; NULL leaves the key out */
+    int32_t vae_tile_px; /* "VAE tile", a key of ours; 0 leaves it out */
     const char *version; /* of the program */
 } udump_infotext;
 

@@ -113,6 +113,11 @@ static bool set_clip_skip(udump_parameters *p, const char *value, udump_generate
     return set_integer(value, 1, INT32_MAX, &options->clip_skip);
 }
 
+static bool set_vae_tile(udump_parameters *p, const char *value, udump_generate_options *options) {
+    (void)p;
+    return set_integer(value, 1, INT32_MAX, &options->vae_tile_px);
+}
+
 static bool set_ensd(udump_parameters *p, const char *value, udump_generate_options *options) {
     (void)p;
     return read_integer(value, INT64_MIN, INT64_MAX, &options->ensd);
@@ -160,7 +165,7 @@ static const struct {
     { "Schedule type", set_schedule }, { "CFG scale", set_cfg }, { "Seed", set_seed }, { "Size", set_size },
     { "Clip skip", set_clip_skip }, { "ENSD", set_ensd }, { "RNG", set_rng }, { "Eta", set_eta }, { "Eta DDIM", set_eta },
     { "Sigma noise", set_s_noise }, { "Variation seed", set_variation_seed }, { "Variation seed strength", set_variation_strength },
-    { strength_key, set_strength } };
+    { strength_key, set_strength }, { "VAE tile", set_vae_tile } };
 enum { SETTER_COUNT = sizeof SETTERS / sizeof *SETTERS };
 
 static setter *setter_of(const char *key) {

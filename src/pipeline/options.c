@@ -140,6 +140,7 @@ static udump_status make_infotexts(
             .eta = o->eta,
             .eta_is_ddim = run->choice.sampler == &udump_sampler_ddim,
             .s_noise = o->s_noise,
+            .vae_tile_px = o->vae_tile_px,
             .version = udump_version() });
         if (!run->infotexts[i]) return udump_fail_memory(error, "infotext", 0);
     }

@@ -71,8 +71,9 @@ for size in 12 -8 0; do small_refused "expected a multiple of 8 from 8 to 16384,
 works generate -m "$demo" -p "$prompt" -o tiles --width 256 --height 128 --steps 2 --vae-tile 128
 works generate -m "$demo" -p "$prompt" -o whole --width 256 --height 128 --steps 2
 other_files tiles/000.png whole/000.png
+again tiles/000.png
 works generate -m "$demo" -p "$prompt" -o untiled --width 256 --height 128 --steps 2 --vae-tile 256
-same_files untiled/000.png whole/000.png
+equal 0 "$("$tool" png-gap untiled/000.png whole/000.png)" "a tile as large as the picture"
 
 # What the webui says and we lack, or do not know.
 "$tool" png-with foreign.png "cat

@@ -206,7 +206,7 @@ static void our_own_text_round_trips(void **state) {
     udump_infotext info = { .prompt = "a (b:1.2), \"c\": d\nline", .negative_prompt = "e: f, g", .steps = 20, .sampler = "DPM++ 2M",
         .schedule = "SGM Uniform", .cfg = 0.1f, .seed = UINT64_MAX - 1, .width_px = 512, .height_px = 768, .model = "odd, \"model\": \xE7\x8C\xAB\n",
         .variation_seed = &variation_seed, .variation_strength = 2.0 / 3, .strength = &strength, .clip_skip = 2, .ensd = 31337, .rng = "CPU",
-        .eta = &eta, .s_noise = &s_noise, .version = "0.1.0" };
+        .eta = &eta, .s_noise = &s_noise, .vae_tile_px = 256, .version = "0.1.0" };
     char *text = udump_infotext_format(&info);
     assert_non_null(text);
     udump_parameters *parameters = parse(text);
@@ -218,7 +218,7 @@ static void our_own_text_round_trips(void **state) {
     assert_string_equal(o.sampler, "DPM++ 2M");
     assert_string_equal(o.schedule, "SGM Uniform");
     assert_true(o.cfg == 0.1f && o.seed == UINT64_MAX - 1 && o.variation_seed == 1234 && o.variation_strength == 2.0 / 3);
-    assert_true(*o.strength == 0.3 && *o.eta == 0.1 && *o.s_noise == 1.0 / 3 && o.ensd == 31337 && o.clip_skip == 2);
+    assert_true(*o.strength == 0.3 && *o.eta == 0.1 && *o.s_noise == 1.0 / 3 && o.ensd == 31337 && o.clip_skip == 2 && o.vae_tile_px == 256);
     assert_string_equal(udump_parameters_get(parameters, "Model"), info.model);
     udump_parameters_free(parameters);
     free(text);
