@@ -1,4 +1,4 @@
-/* Times load, text, decode, render, write and sampler steps, without and with each kind of looking: bench [--model PATH] [--side PX] [--steps N] [--repeat N] [--threads N] [--json FILE]
+/* Times load, text, decode, render, write and sampler steps, without and with each kind of looking: bench [--model PATH] [--side PX] [--steps N] [--repeat N] [--threads N] [--device cpu|cuda] [--cuda-libraries FOLDER] [--json FILE]
  * Medians with the smallest and largest, as a table on standard output and, where asked for, as JSON. */
 #include <jansson.h>
 #include <stdbool.h>
@@ -222,6 +222,8 @@ int main(int argc, char **argv) {
         else if (strcmp(argv[i], "--steps") == 0) options.steps = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--repeat") == 0) repeat = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--threads") == 0) model_options.threads = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--device") == 0) model_options.device = strcmp(argv[i + 1], "cuda") == 0 ? UDUMP_DEVICE_CUDA : UDUMP_DEVICE_CPU;
+        else if (strcmp(argv[i], "--cuda-libraries") == 0) model_options.cuda_libraries = argv[i + 1];
         else if (strcmp(argv[i], "--json") == 0) json_path = argv[i + 1];
         else return fprintf(stderr, "bench: unknown option '%s'\n", argv[i]), 2;
     }

@@ -43,14 +43,18 @@ int32_t parse_queries(const char *text, int32_t width_px, int32_t height_px, int
 /* parse prompt: prints every block's prompt, or the error with its line and a caret. Returns the exit status. */
 int parse_prompt(const char *text, const udump_model *model, int32_t steps, bool negative, bool json);
 
+/* inspect --map. The list is the caller's. */
+json_t *map_json(const udump_model *model);
+int print_map(const udump_model *model);
+
 /* Prints value as JSON on standard output and lets go of it. Returns the exit status (standard output may be a full disk). */
 int print_json(json_t *value);
 /* Flushes standard output; a failure to write becomes the exit status. */
 int finish_output(int status);
 
-/* -m, --device, --precision, --prediction, --threads, as the commands that load a model have them. */
+/* -m, --vae, --device, --precision, --prediction, --threads and where CUDA is, as the commands that load a model have them. */
 typedef struct model_arguments {
-    const char *path, *device, *precision, *prediction;
+    const char *path, *vae, *device, *precision, *prediction, *cuda_module, *cuda_libraries;
     int32_t threads;
 } model_arguments;
 /* Loads, and prints the warnings that loading gave. On failure prints, and returns an exit status in *status. */

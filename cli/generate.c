@@ -25,6 +25,7 @@ static size_t list_options(arguments *a, cli_option *list) {
     udump_generate_options *o = &a->options;
     const cli_option all[] = {
         { "--model", "-m", OPTION_TEXT, &a->model.path, "a diffusers folder, or a single .safetensors file" },
+        { "--vae", NULL, OPTION_TEXT, &a->model.vae, "another autoencoder: a .safetensors file or a diffusers vae folder" },
         { "--prompt", "-p", OPTION_TEXT, &o->prompt, "what to draw" },
         { "--negative-prompt", "-n", OPTION_TEXT, &o->negative_prompt, "what not to draw" },
         { "--output", "-o", OPTION_TEXT, &a->output, "the folder to write to" },
@@ -49,8 +50,10 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--rng", NULL, OPTION_TEXT, &a->rng, "nv or cpu: whose torch.randn (nv)" },
         { "--noise", NULL, OPTION_TEXT, &a->noise, "a .npy file, [batch, 4, H/8, W/8] of unit variance, instead" },
         { "--vae-tile", NULL, OPTION_INTEGER, &o->vae_tile_px, "encode and decode pictures in tiles of so many pixels, for large ones (0: whole)" },
-        { "--device", NULL, OPTION_TEXT, &a->model.device, "auto, cpu or reference (auto)" },
-        { "--precision", NULL, OPTION_TEXT, &a->model.precision, "auto, fp32 or bf16 (auto: bf16 where the CPU has AMX)" },
+        { "--device", NULL, OPTION_TEXT, &a->model.device, "auto, cpu, cuda, cuda:N or reference (auto: cuda where there is one)" },
+        { "--cuda-module", NULL, OPTION_TEXT, &a->model.cuda_module, "the file libunetdump-cuda.so, if it is not beside unetdump" },
+        { "--cuda-libraries", NULL, OPTION_TEXT, &a->model.cuda_libraries, "the folder of cuBLAS and cuDNN, if the system does not find them" },
+        { "--precision", NULL, OPTION_TEXT, &a->model.precision, "auto, fp32, bf16 or fp16 (auto: fp16 on CUDA, bf16 where the CPU has AMX)" },
         { "--prediction", NULL, OPTION_TEXT, &a->model.prediction, "auto, epsilon or v (auto: the model's config)" },
         { "--threads", NULL, OPTION_INTEGER, &a->model.threads, "0 is one for each core (0)" },
         { "--features", NULL, OPTION_TEXT, &o->features, "blocks to show: IN00,M00,OUT00-OUT11(+2); \"\" is all" },

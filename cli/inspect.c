@@ -1,4 +1,4 @@
-/* unetdump inspect MODEL|PICTURE.png [--json] */
+/* unetdump inspect MODEL|PICTURE.png [--map] [--json] */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -30,38 +30,45 @@ static json_t *tensors_json(const udump_model *model) {
     return list;
 }
 
-static int inspect_json(const udump_model *model, const udump_model_info *info) {
-    return print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:o, s:o}", "family", info->family, "layout", info->layout,
+static int inspect_json(const udump_model *model, const udump_model_info *info, bool map) {
+    json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:o, s:o}", "family", info->family, "layout", info->layout,
         "prediction", info->prediction, "device", info->device, "precision", info->precision, "context_dim", (int)info->context_dim,
-        "context_tokens", (int)info->context_tokens, "parameters", (json_int_t)info->parameter_count, "weight_bytes",
-        (json_int_t)info->weight_bytes, "blocks", blocks_json(model, info->block_count), "tensors", tensors_json(model)));
+        "context_tokens", (int)info->context_tokens, "pooled_dim", (int)info->pooled_dim, "parameters", (json_int_t)info->parameter_count, "weight_bytes",
+        (json_int_t)info->weight_bytes, "blocks", blocks_json(model, info->block_count), "tensors", tensors_json(model));
+    if (map) json_object_set_new(value, "map", map_json(model));
+    return print_json(value);
 }
 
 static int inspect_text(const udump_model *model, const udump_model_info *info) {
     printf("%s, %s layout, %s prediction; %.1f M parameters, %.1f MB packed as %s\n", info->family, info->layout, info->prediction,
         (double)info->parameter_count / 1e6, (double)info->weight_bytes / 1e6, info->precision);
-    printf("%s; contexts [%d, %d]\n\n", info->device_note, (int)info->context_tokens, (int)info->context_dim);
-    printf("block  channels  size  attention          in diffusers\n");
+    printf("%s; contexts [%d, %d]", info->device_note, (int)info->context_tokens, (int)info->context_dim);
+    if (info->pooled_dim) printf(", pooled [%d]", (int)info->pooled_dim);
+    printf("\n\n");
+    printf("block  channels  size  attention          taps                in diffusers\n");
     for (int32_t i = 0; i < info->block_count; i++) {
         udump_block_info b;
         if (udump_model_get_block(model, i, &b, NULL)) break;
         char attention[32] = "-";
         if (b.attention_depth)
             snprintf(attention, sizeof attention, "%d x %d heads x %d", (int)b.attention_depth, (int)b.heads, (int)b.head_dim);
-        printf("%-5s  %8d  1/%-2d  %-17s  %s\n", b.name, (int)b.channels, (int)b.downscale, attention, b.path);
+        printf("%-5s  %8d  1/%-2d  %-17s  %-18s  %s\n", b.name, (int)b.channels, (int)b.downscale, attention,
+            b.attention_depth ? "block, self, cross" : "block", b.path);
     }
     int64_t tensors = 0;
     udump_tensor_info t;
     while (!udump_model_get_tensor(model, tensors, &t, NULL)) tensors++;
-    printf("\n%" PRId64 " tensors (--json lists them)\n", tensors);
+    printf("\n%" PRId64 " tensors (--json lists them; --map lists every tap and its names elsewhere)\n", tensors);
     return finish_output(EXIT_DONE);
 }
 
 int command_inspect(int argc, char **argv) {
-    bool json = false, help = false;
+    bool json = false, map = false, help = false;
     model_arguments arguments = { 0 };
     const cli_option options[] = {
         { "--json", NULL, OPTION_FLAG, &json, "for programs, with every tensor" },
+        { "--map", NULL, OPTION_FLAG, &map, "every tap: its names in diffusers and the original code, and its slots in LoRA block weights" },
+        { "--vae", NULL, OPTION_TEXT, &arguments.vae, "another autoencoder: a .safetensors file or a diffusers vae folder" },
         { "--prediction", NULL, OPTION_TEXT, &arguments.prediction, "auto, epsilon or v (auto)" },
         { "--help", "-h", OPTION_FLAG, &help, "this text" },
     };
@@ -79,7 +86,7 @@ int command_inspect(int argc, char **argv) {
     if (!model) return status;
     udump_model_info info;
     udump_model_get_info(model, &info);
-    status = json ? inspect_json(model, &info) : inspect_text(model, &info);
+    status = json ? inspect_json(model, &info, map) : map ? print_map(model) : inspect_text(model, &info);
     udump_model_release(model);
     return status;
 }

@@ -8,7 +8,8 @@ add_library(udump_flags INTERFACE)
 target_compile_features(udump_flags INTERFACE c_std_11)
 target_compile_definitions(udump_flags INTERFACE _GNU_SOURCE)
 # -ffp-contract=off: the same sums on every machine; the fused multiply-adds that pay are chosen per file (instruction_sets.cmake).
-target_compile_options(udump_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -ffp-contract=off -fno-math-errno)
+target_compile_options(udump_flags INTERFACE -Wall -Wextra -Wshadow -Wvla -ffp-contract=off -fno-math-errno
+    $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>)
 if(UDUMP_WERROR)
   target_compile_options(udump_flags INTERFACE -Werror)
 endif()

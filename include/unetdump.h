@@ -124,19 +124,22 @@ UDUMP_API void udump_cancel_raise(udump_cancel *cancel);
 typedef struct udump_model udump_model;
 
 typedef enum udump_device {
-    UDUMP_DEVICE_AUTO = 0,
-    UDUMP_DEVICE_CPU = 1,      /* oneDNN */
-    UDUMP_DEVICE_REFERENCE = 2 /* plain C: slow, simple, what the others are checked against */
+    UDUMP_DEVICE_AUTO = 0,      /* CUDA where a device and the module are there, else the CPU */
+    UDUMP_DEVICE_CPU = 1,       /* oneDNN */
+    UDUMP_DEVICE_REFERENCE = 2, /* plain C: slow, simple, what the others are checked against */
+    UDUMP_DEVICE_CUDA = 3       /* by the module libunetdump-cuda.so */
 } udump_device;
 
 typedef enum udump_precision {
-    UDUMP_PRECISION_AUTO = 0, /* bf16 where the CPU multiplies bf16 matrices natively (AMX), else fp32 */
+    UDUMP_PRECISION_AUTO = 0, /* fp16 on CUDA; bf16 where the CPU multiplies bf16 matrices natively (AMX), else fp32 */
     UDUMP_PRECISION_FP32 = 1,
-    UDUMP_PRECISION_BF16 = 2 /* weights and activations; sums, norms, softmax and the latent stay fp32 */
+    UDUMP_PRECISION_BF16 = 2, /* weights and activations; sums, norms, softmax and the latent stay fp32 */
+    UDUMP_PRECISION_FP16 = 3  /* likewise; not on the CPU */
 } udump_precision;
 
 typedef enum udump_prediction {
-    UDUMP_PREDICTION_AUTO = 0, /* the checkpoint's config; without one, epsilon */
+    UDUMP_PREDICTION_AUTO = 0, /* the checkpoint's config, or a tensor "v_pred" in it; an SD 2 file without either is asked by running it once,
+                                  as in the webui; else epsilon */
     UDUMP_PREDICTION_EPSILON = 1,
     UDUMP_PREDICTION_V = 2 /* Salimans and Ho 2022, progressive distillation */
 } udump_prediction;
@@ -147,6 +150,10 @@ typedef struct udump_model_options {
     udump_precision precision;
     udump_prediction prediction;
     int32_t threads; /* 0: one for each core that this process may use */
+    int32_t device_index; /* CUDA: which of several devices */
+    const char *cuda_module; /* the module's file; NULL: libunetdump-cuda.so beside the library or program, or where the system looks */
+    const char *cuda_libraries; /* the folder of cuBLAS and cuDNN (PyTorch's wheels have one); NULL: where the system looks */
+    const char *vae_path; /* an autoencoder instead of the checkpoint's: a .safetensors file or a diffusers vae folder; NULL: none */
 } udump_model_options;
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 
@@ -159,15 +166,16 @@ UDUMP_API void udump_model_retain(udump_model *model);
 UDUMP_API void udump_model_release(udump_model *model);
 
 typedef struct udump_model_info {
-    const char *family;      /* "SD 1" */
+    const char *family;      /* "SD 1", "SD 2", "SDXL" */
     const char *layout;      /* "diffusers" or "ldm" */
-    const char *device;      /* "cpu", "reference" */
+    const char *device;      /* "cpu", "reference", "cuda" */
     const char *device_note; /* which device was chosen, and why */
-    const char *precision;   /* "fp32", "bf16" */
+    const char *precision;   /* "fp32", "bf16", "fp16" */
     const char *prediction;  /* "epsilon", "v" */
     int32_t block_count;
     int32_t context_dim;    /* width of a context's rows */
     int32_t context_tokens; /* tokens of one chunk, start and end included: 77 */
+    int32_t pooled_dim;     /* width of SDXL's pooled vector; 0 without one */
     int32_t latent_channels;
     int32_t pixels_per_latent; /* 8 */
     int32_t threads;
@@ -190,13 +198,34 @@ typedef struct udump_block_info {
 /* Errors: ARGUMENT if index is not below block_count. */
 UDUMP_API udump_status udump_model_get_block(const udump_model *model, int32_t index, udump_block_info *info, udump_error *error);
 
+/* A place where values can be looked at. */
+typedef enum udump_tap_type {
+    UDUMP_TAP_TYPE_BLOCK = 0, /* the block's output */
+    UDUMP_TAP_TYPE_SELF = 1,  /* self-attention of one of its transformer layers */
+    UDUMP_TAP_TYPE_CROSS = 2  /* cross-attention */
+} udump_tap_type;
+
+typedef struct udump_tap_info {
+    udump_tap_type type;
+    int32_t block_index;
+    const char *block;   /* "IN04" */
+    int32_t depth;       /* of the transformer layer, from 0; 0 for a block */
+    char diffusers[256]; /* the module in diffusers' U-Net: "down_blocks.1.attentions.0.transformer_blocks.0.attn2" */
+    char original[256];  /* in the original code's, model.diffusion_model: "input_blocks.4.1.transformer_blocks.0.attn2" */
+} udump_tap_info;
+/* By blocks, and within a block its output first, then each layer's self- and cross-attention. Errors: ARGUMENT past the last. */
+UDUMP_API udump_status udump_model_get_tap(const udump_model *model, int32_t index, udump_tap_info *info, udump_error *error);
+/* Where a list of `list_size` LoRA block weights has the block's weight; 0 is BASE, the text encoders. SD 1 and 2 have lists of 17 and 26
+ * weights, SDXL of 12 and 20; -1 where the list, or the block in it, is not the model's. */
+UDUMP_API int32_t udump_model_block_slot(const udump_model *model, int32_t block, int32_t list_size);
+
 /* What loading noticed and went on from: tensors with NaN or infinity. NULL past the last. */
 UDUMP_API const char *udump_model_warning(const udump_model *model, int32_t index);
 
 /* The checkpoint's tensors, as they lie in its files. */
 typedef struct udump_tensor_info {
     const char *name; /* as in the file */
-    const char *part; /* "unet", "vae", "text_encoder" or "" */
+    const char *part; /* "unet", "vae", "text_encoder", "text_encoder_2" or "" */
     udump_dtype dtype;
     int32_t rank;
     int64_t shape[6];
@@ -272,7 +301,8 @@ typedef struct udump_generate_options {
     uint64_t seed;
     int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
     udump_rng rng;
-    int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last */
+    int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last. SD 1 only, as in the
+                          webui: SD 2 and SDXL always take the one before the last, whatever stands here */
     const udump_view *noise; /* [batch, 4, height/8, width/8] of unit variance, instead of the rng's; NULL: none */
 
     /* The webui's variation: every image begins with seed's noise, turned by variation_strength (0..1; 0: not at all) towards that of
@@ -426,7 +456,7 @@ typedef struct udump_run_info {
     int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
 } udump_run_info;
 
-/* Receives results in the order they are made. Any member may be NULL. A function that takes its time holds sampling back; nothing
+/* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing
  * is dropped. Everything pointed to is valid only during the call. */
 typedef struct udump_sink {
     size_t struct_bytes;
@@ -588,6 +618,11 @@ typedef struct udump_context udump_context;
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
 /* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
 UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);
+/* SDXL's pooled vector, [pooled_dim], which goes with a context: every residual block gets that of its own
+ * block's context. A context from a tensor has zeros until it is set (copied; any dtype and strides); not to be changed while a run uses the context.
+ * Errors: ARGUMENT (shape, or a family without pooled vectors). get: fp32; returns 0, and an empty view, where there is none. */
+UDUMP_API udump_status udump_context_set_pooled(udump_context *context, const udump_view *tensor, udump_error *error);
+UDUMP_API int32_t udump_context_get_pooled(const udump_context *context, udump_view *view);
 /* The text it was encoded from, and its tokens, [tokens]; NULL for a context made from a tensor. They live as long as the context. */
 UDUMP_API const char *udump_context_text(const udump_context *context);
 UDUMP_API const udump_column *udump_context_columns(const udump_context *context);

@@ -90,14 +90,30 @@ typedef struct udump_grid {
     int32_t channels; /* bytes a pixel: 1 or 3 */
 } udump_grid;
 
+typedef struct udump_device_request {
+    int32_t threads;
+    udump_dtype compute;
+    int32_t ordinal;           /* which of several devices */
+    const char *library_path;  /* folder of the device's libraries, or NULL: wherever the system finds them */
+} udump_device_request;
+
+/* A moment in a session's work: what was asked for before it. */
+typedef int64_t udump_ticket;
+
 typedef struct udump_backend {
     const char *name;
+    /* Whether the arena is memory that the host can read and write. If not, fetch, mark and await are there, and operations only begin
+     * when they are called: host memory that they are given is read before they return. */
+    bool host_memory;
 
     /* Devices: opened once for a model, shared by its sessions; packing is done by one thread. */
-    udump_status (*device_open)(int32_t threads, udump_dtype compute, void **device, udump_error *error);
+    udump_status (*device_open)(const udump_device_request *request, void **device, udump_error *error);
     void (*device_close)(void *device);
     void *(*memory_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*memory_free)(void *device, void *memory);
+    /* Host memory, of the kind that crosses to the device fastest. */
+    void *(*host_alloc)(void *device, size_t bytes); /* NULL without memory */
+    void (*host_free)(void *device, void *memory);
 
     /* Packing. NULL without memory or where the device's library fails (error says which). Sources are fp32 and the caller's. */
     udump_packed *(*pack_conv)(
@@ -147,28 +163,44 @@ typedef struct udump_backend {
     void (*upload)(udump_exec *x, udump_tensor out, const float *host);
     void (*download)(udump_exec *x, float *host, udump_tensor in);
 
+    /* Bytes between host and arena, and within the arena. read waits for what came before. */
+    void (*write)(udump_exec *x, void *arena, const void *host, size_t bytes);
+    void (*read)(udump_exec *x, void *host, const void *arena, size_t bytes);
+    void (*copy)(udump_exec *x, void *to, const void *from, size_t bytes);
+    /* fetch: as read, into memory of host_alloc, but only begins; the bytes are there, and may be overwritten in the arena, after await. */
+    udump_ticket (*fetch)(udump_exec *x, void *host, const void *arena, size_t bytes);
+    udump_ticket (*mark)(udump_exec *x);
+    void (*await)(udump_exec *x, udump_ticket ticket);
+
     /* Looking at attention: P = softmax(Q K^T / sqrt(d)) over the keys, of each head; fp32. These too are called in a dry pass, to
      * reserve scratch. P is never whole in memory but where the result is P itself. */
     /* Every key's map: P transposed. */
     void (*attention_maps)(udump_exec *x, const udump_attended *a, float *maps /* [heads, keys, queries] */);
     /* P's rows of the chosen queries. */
-    void (*attention_rows)(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen /* [count] */,
+    void (*attention_rows)(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen /* [count], arena */,
         float *rows /* [heads, count, keys] */);
     /* received: the mean of P over its queries; entropy: of each query's row, in nats. */
     void (*attention_summary)(
         udump_exec *x, const udump_attended *a, float *received /* [heads, keys] */, float *entropy /* [heads, queries] */);
-    /* With M the mean of P over the heads: y = M v and z = M^T y, in one pass. */
+    /* With M the mean of P over the heads: y = M v and z = M^T y. v, y and z are the host's, and y and z are there at the return. */
     void (*attention_covariance)(udump_exec *x, const udump_attended *a, int32_t count, const float *v /* [keys, count] */,
         float *y /* [queries, count] */, float *z /* [keys, count] */);
 
-    /* out = a - b, or its absolute value; all of one shape, out F32, a and b of any dtype. Fills difference. */
-    void (*subtract)(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
+    /* map[i] = sum over the heads and the listed columns of maps[head, column, i], divided by heads. */
+    void (*word_map)(udump_exec *x, const float *maps /* [heads, tokens, area] */, int32_t heads, int32_t tokens, int64_t area,
+        const int32_t *columns /* [count], arena */, int32_t count, float *map /* [area] */);
 
-    /* Tiles. Results are in host memory when `synchronize` returns; on the CPU at once. */
+    /* out = a - b, or its absolute value; all of one shape, out F32, a and b of any dtype. Fills difference. */
+    void (*subtract)(
+        udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference /* arena */);
+
+    /* Tiles. All memory is the arena's. */
     void (*tile_reduce)(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges /* [count] */);
     void (*tile_average)(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average /* [h, w] */);
     void (*tile_colour)(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, const udump_style_program *style,
         const udump_grid *grid, uint8_t *pixels);
+    /* Three F32 tiles as red, green and blue, each from its lowest value to its highest. */
+    void (*tile_rgb)(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, uint8_t *pixels /* [h, w, 3] */);
 } udump_backend;
 
 /* Filled with plain C. */

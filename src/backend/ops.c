@@ -150,6 +150,12 @@ void udump_download(udump_exec *x, float *host, udump_tensor in) {
     if (!udump_exec_stopped(x) && !x->dry) x->backend->download(x, host, in);
 }
 
-void udump_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference) {
-    if (!udump_exec_stopped(x) && !x->dry) x->backend->subtract(x, out, a, b, absolute, difference);
+void udump_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_tensor difference) {
+    if (!udump_exec_stopped(x) && !x->dry) x->backend->subtract(x, out, a, b, absolute, udump_tensor_data(x, difference));
+}
+
+udump_ticket udump_mark(udump_exec *x) { return x->backend->mark && !x->dry ? x->backend->mark(x) : 0; }
+
+void udump_await(udump_exec *x, udump_ticket ticket) {
+    if (x->backend->await && !x->dry) x->backend->await(x, ticket);
 }

@@ -40,9 +40,11 @@ udump_tensor udump_timestep_embedding(udump_exec *x, int32_t count, int32_t c, c
 void udump_into_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_into_linear_combination(udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients);
 void udump_into_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale);
-/* out F32; a and b of any dtype; all of one shape. Nothing is written in a dry pass. */
-void udump_subtract(
-    udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
+/* Moments: what was asked for before mark has happened after await. Nothing to wait for where the backend works at once. */
+udump_ticket udump_mark(udump_exec *x);
+void udump_await(udump_exec *x, udump_ticket ticket);
+/* out F32; a and b of any dtype; all of one shape. difference: room for a udump_difference. */
+void udump_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_tensor difference);
 void udump_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_download(udump_exec *x, float *host, udump_tensor in);
 

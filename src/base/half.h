@@ -33,4 +33,16 @@ static inline float udump_f16_to_f32(uint16_t half) {
     return udump_bits_to_f32(sign | udump_f32_to_bits(tiny));
 }
 
+static inline uint16_t udump_f32_to_f16(float value) {
+    uint32_t bits = udump_f32_to_bits(value), sign = bits >> 16 & 0x8000u;
+    bits &= 0x7FFFFFFFu;
+    if (bits > 0x7F800000u) return (uint16_t)(sign | 0x7E00u);
+    if (bits >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65520 and more round to infinity */
+    if (bits < 0x38800000u) { /* subnormal: adding 0.5 leaves multiples of 2^-24 in the last bits, rounded to even */
+        return (uint16_t)(sign | (udump_f32_to_bits(udump_bits_to_f32(bits) + 0.5f) & 0x7FFu));
+    }
+    bits += 0xFFFu + (bits >> 13 & 1);
+    return (uint16_t)(sign | (bits - (112u << 23)) >> 13);
+}
+
 #endif

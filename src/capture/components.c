@@ -1,6 +1,7 @@
 #include "capture/components.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -16,6 +17,7 @@ struct basis {
     size_t n, k;     /* positions, columns */
     float *v, *y, *z; /* [n, k]: orthonormal columns; (M - mu) v; (M - mu)^T (M - mu) v */
     float *mean;      /* [n]: mu */
+    float *received;  /* [heads, n]; in the end the scores, [UDUMP_COMPONENTS, n] */
     double value[COLUMNS], vector[COLUMNS][COLUMNS]; /* of v^T z; a column of vector each, largest value first */
 };
 
@@ -129,7 +131,7 @@ static bool converged(const struct basis *b) {
     return true;
 }
 
-static void write_scores(const struct basis *b, float *scores) {
+static void fill_scores(const struct basis *b, float *scores) {
     for (size_t j = 0; j < UDUMP_COMPONENTS; j++) {
         float *component = scores + j * b->n, extreme = 0;
         for (size_t p = 0; p < b->n; p++) {
@@ -140,15 +142,15 @@ static void write_scores(const struct basis *b, float *scores) {
     }
 }
 
-static void average_heads(struct basis *b, const float *received, int32_t heads) {
+static void average_heads(struct basis *b, int32_t heads) {
     for (size_t p = 0; p < b->n; p++) {
         double sum = 0;
-        for (size_t head = 0; head < (size_t)heads; head++) sum += (double)received[head * b->n + p];
+        for (size_t head = 0; head < (size_t)heads; head++) sum += (double)b->received[head * b->n + p];
         b->mean[p] = (float)(sum / heads);
     }
 }
 
-static void iterate(udump_exec *x, const udump_attended *a, struct basis *b, float *scores) {
+static void iterate(udump_exec *x, const udump_attended *a, struct basis *b) {
     fill(b);
     for (int pass = 0; pass < PASSES_MOST && !udump_exec_stopped(x); pass++) {
         orthonormalise(b);
@@ -158,21 +160,40 @@ static void iterate(udump_exec *x, const udump_attended *a, struct basis *b, flo
         if (converged(b)) break;
         if (pass + 1 < PASSES_MOST) memcpy(b->v, b->z, b->n * b->k * sizeof *b->v);
     }
-    write_scores(b, scores);
 }
 
-void udump_components(udump_exec *x, const udump_attended *a, const float *received, float *scores) {
-    size_t mark = udump_arena_mark(x);
-    struct basis b = { .n = (size_t)a->keys, .k = a->keys < COLUMNS ? (size_t)a->keys : COLUMNS };
-    udump_tensor matrices = udump_tensor_new(x, UDUMP_F32, 3, a->keys, 1, (int32_t)b.k), mean = udump_tensor_new(x, UDUMP_F32, 1, a->keys, 1, 1);
-    if (x->dry) x->backend->attention_covariance(x, a, (int32_t)b.k, NULL, NULL, NULL);
-    else if (!x->status) {
-        b.v = udump_tensor_data(x, matrices);
-        b.y = b.v + b.n * b.k;
-        b.z = b.y + b.n * b.k;
-        b.mean = udump_tensor_data(x, mean);
-        average_heads(&b, received, a->heads);
-        iterate(x, a, &b, scores);
+void udump_components_scratch_free(udump_components_scratch *scratch) {
+    free(scratch->values);
+    *scratch = (udump_components_scratch){ 0 };
+}
+
+/* In the dry pass: as much as the largest map needs. */
+static void reserve(udump_exec *x, udump_components_scratch *scratch, size_t count) {
+    if (count <= scratch->count) return;
+    float *values = realloc(scratch->values, count * sizeof *values);
+    if (!values) {
+        udump_exec_fail(x, UDUMP_ERROR_MEMORY, "principal components", "out of memory: %zu bytes", count * sizeof *values);
+        return;
     }
-    udump_arena_release(x, mark);
+    *scratch = (udump_components_scratch){ values, count };
+}
+
+void udump_components(udump_exec *x, const udump_attended *a, const float *received, float *scores, udump_components_scratch *scratch) {
+    struct basis b = { .n = (size_t)a->keys, .k = a->keys < COLUMNS ? (size_t)a->keys : COLUMNS };
+    size_t rows = (size_t)(a->heads > UDUMP_COMPONENTS ? a->heads : UDUMP_COMPONENTS), matrix = b.n * b.k;
+    if (x->dry) {
+        reserve(x, scratch, 3 * matrix + (1 + rows) * b.n);
+        x->backend->attention_covariance(x, a, (int32_t)b.k, NULL, NULL, NULL);
+        return;
+    }
+    b.v = scratch->values;
+    b.y = b.v + matrix;
+    b.z = b.y + matrix;
+    b.mean = b.z + matrix;
+    b.received = b.mean + b.n;
+    x->backend->read(x, b.received, received, (size_t)a->heads * b.n * sizeof *received);
+    average_heads(&b, a->heads);
+    iterate(x, a, &b);
+    fill_scores(&b, b.received);
+    x->backend->write(x, scores, b.received, UDUMP_COMPONENTS * b.n * sizeof *scores);
 }

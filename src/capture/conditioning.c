@@ -76,6 +76,12 @@ void udump_conditioning_project(udump_conditioning *c, udump_exec *x, const udum
     udump_conditioning_select(c, unet, 1);
 }
 
+udump_tensor udump_conditioning_upload_pooled(const udump_conditioning *c, udump_exec *x, int32_t dim) {
+    udump_tensor pooled = udump_tensor_new(x, x->compute, c->context_count, 1, 1, dim);
+    for (int32_t i = 0; i < c->context_count; i++) udump_upload(x, udump_tensor_rows(pooled, i, 1), c->contexts[i]->pooled);
+    return pooled;
+}
+
 int32_t udump_conditioning_table(const udump_conditioning *c, int32_t step) {
     int32_t table = 0;
     while (table + 1 < c->table_count && c->until[table] < step) table++;

@@ -26,6 +26,8 @@ udump_status udump_conditioning_create(
 void udump_conditioning_free(udump_conditioning *conditioning);
 /* Computes K and V of all layers in x's arena. Also in a dry pass. */
 void udump_conditioning_project(udump_conditioning *conditioning, udump_exec *x, const udump_unet *unet);
+/* Every context's pooled vector in x's arena, [contexts, 1, 1, dim]. Also in a dry pass. */
+udump_tensor udump_conditioning_upload_pooled(const udump_conditioning *conditioning, udump_exec *x, int32_t dim);
 /* What holds at a sampler step, from 1: swaps the indices, computes nothing. */
 void udump_conditioning_select(udump_conditioning *conditioning, const udump_unet *unet, int32_t step);
 /* Where which, first and count say what a row of a block attends to under a table. */

@@ -27,6 +27,19 @@ udump_status udump_context_create(
     return UDUMP_OK;
 }
 
+udump_status udump_context_add_pooled(udump_context *context, int32_t dim, udump_error *error) {
+    context->pooled = calloc((size_t)dim, sizeof *context->pooled);
+    if (!context->pooled) return udump_fail_memory(error, "context", (size_t)dim * sizeof *context->pooled);
+    context->pooled_dim = dim;
+    return UDUMP_OK;
+}
+
+udump_status udump_context_clear(udump_context *context, int32_t pooled_dim, udump_error *error) {
+    memset(context->values, 0, (size_t)context->tokens * (size_t)context->dim * sizeof *context->values);
+    context->zero = true;
+    return pooled_dim ? udump_context_add_pooled(context, pooled_dim, error) : UDUMP_OK;
+}
+
 udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **result, udump_error *error) {
     if (!model || !tensor || !result || !udump_view_valid(tensor))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "not a valid tensor");
@@ -37,8 +50,30 @@ udump_status udump_context_from_tensor(udump_model *model, const udump_view *ten
         return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "context", "tensor has the wrong shape", expected, found);
     }
     udump_status status = udump_context_create((int32_t)tensor->shape[0], model->unet.context_dim, NULL, NULL, result, error);
-    if (!status) udump_view_read_f32(tensor, (*result)->values);
+    if (status) return status;
+    udump_view_read_f32(tensor, (*result)->values);
+    if (model->pooled_dim) status = udump_context_add_pooled(*result, model->pooled_dim, error);
+    if (status) udump_context_release(*result);
     return status;
+}
+
+udump_status udump_context_set_pooled(udump_context *context, const udump_view *tensor, udump_error *error) {
+    if (!context || !tensor || !udump_view_valid(tensor))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "pooled vector", "not a valid tensor");
+    if (!context->pooled) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "pooled vector", "the model reads none");
+    if (tensor->rank != 1 || tensor->shape[0] != context->pooled_dim) {
+        char expected[64], found[64];
+        udump_shape_format(found, sizeof found, tensor->rank, tensor->shape);
+        udump_shape_format(expected, sizeof expected, 1, &(int64_t){ context->pooled_dim });
+        return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "pooled vector", "tensor has the wrong shape", expected, found);
+    }
+    udump_view_read_f32(tensor, context->pooled);
+    return UDUMP_OK;
+}
+
+int32_t udump_context_get_pooled(const udump_context *context, udump_view *view) {
+    *view = udump_view_make(context->pooled, UDUMP_F32, 1, &(int64_t){ context->pooled_dim });
+    return context->pooled != NULL;
 }
 
 const char *udump_context_text(const udump_context *context) { return context->text; }
@@ -53,6 +88,7 @@ void udump_context_retain(udump_context *context) { atomic_fetch_add_explicit(&c
 void udump_context_release(udump_context *context) {
     if (!context || atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) > 1) return;
     free(context->values);
+    free(context->pooled);
     free(context->text);
     free(context->columns);
     free(context);

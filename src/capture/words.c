@@ -59,14 +59,12 @@ static bool stands_at(const udump_context *context, int32_t at, const int32_t *i
     return at + length == context->tokens || columns[at + length].word != columns[at + length - 1].word;
 }
 
-int32_t udump_words_mark(const udump_words *words, int32_t word, const udump_context *context, uint8_t *marks) {
-    int32_t found = 0;
-    memset(marks, 0, (size_t)context->tokens);
-    if (!context->columns) return 0;
-    for (int32_t at = 0; at < context->tokens; at++) {
-        if (!stands_at(context, at, words->ids[word], words->lengths[word])) continue;
-        memset(marks + at, 1, (size_t)words->lengths[word]);
-        found += words->lengths[word];
+int32_t udump_words_find(const udump_words *words, int32_t word, const udump_context *context, int32_t *columns) {
+    int32_t found = 0, length = words->lengths[word];
+    for (int32_t at = 0; context->columns && at < context->tokens;) {
+        bool stands = stands_at(context, at, words->ids[word], length);
+        for (int32_t i = 0; stands && i < length; i++) columns[found++] = at + i;
+        at += stands ? length : 1;
     }
     return found;
 }

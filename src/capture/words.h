@@ -17,8 +17,8 @@ enum { UDUMP_WORDS_MOST = 64 };
 udump_status udump_words_parse(const char *text, udump_words *words, udump_error *error);
 void udump_words_free(udump_words *words);
 
-/* Sets marks[column] to 1 for the columns of every occurrence of the word, whole words only, in a context's prompt, else to 0. Returns
- * the number of columns: 0 where the word is not there, or the context has no text. */
-int32_t udump_words_mark(const udump_words *words, int32_t word, const udump_context *context, uint8_t *marks /* [context->tokens] */);
+/* The columns of every occurrence of the word, whole words only, in a context's prompt, rising. Returns how many: 0 where the word is not there,
+ * or the context has no text. */
+int32_t udump_words_find(const udump_words *words, int32_t word, const udump_context *context, int32_t *columns /* [context->tokens] */);
 
 #endif

@@ -4,15 +4,16 @@
 
 void udump_model_get_info(const udump_model *model, udump_model_info *info) {
     *info = (udump_model_info){
-        .family = "SD 1",
+        .family = model->family->name,
         .layout = model->layout == UDUMP_LAYOUT_LDM ? "ldm" : "diffusers",
         .device = model->backend->name,
         .device_note = model->device_note,
-        .precision = model->compute == UDUMP_BF16 ? "bf16" : "fp32",
+        .precision = model->compute == UDUMP_BF16 ? "bf16" : model->compute == UDUMP_F16 ? "fp16" : "fp32",
         .prediction = model->prediction == UDUMP_PREDICTION_V ? "v" : "epsilon",
         .block_count = model->unet.block_count,
         .context_dim = model->unet.context_dim,
         .context_tokens = UDUMP_CLIP_POSITIONS,
+        .pooled_dim = model->pooled_dim,
         .latent_channels = model->unet.latent_channels,
         .pixels_per_latent = UDUMP_PIXELS_PER_LATENT,
         .threads = model->threads,

@@ -4,36 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parallel.h"
 #include "base/status.h"
+#include "model/scheduler.h"
 
 void udump_model_options_init(udump_model_options *options) {
     memset(options, 0, sizeof *options);
     options->struct_bytes = sizeof *options;
-}
-
-static udump_status choose_device(udump_model *model, const udump_model_options *options, udump_error *error) {
-    model->threads = options->threads > 0 ? options->threads : udump_core_count();
-    model->backend = udump_backend_reference();
-    bool native_bf16 = false;
-    const char *note = "reference: plain C, as asked for";
-#ifdef UDUMP_PLAIN_THREADS
-    if (options->device == UDUMP_DEVICE_CPU) return udump_fail(error, UDUMP_ERROR_DEVICE, "device cpu", "this build has no oneDNN");
-    if (options->device == UDUMP_DEVICE_AUTO) note = "reference: this build has no oneDNN";
-#else
-    if (options->device != UDUMP_DEVICE_REFERENCE) {
-        model->backend = udump_backend_cpu();
-        native_bf16 = udump_backend_cpu_has_bf16();
-        note = native_bf16 ? "cpu: oneDNN, bf16 by AMX" : "cpu: oneDNN, fp32 (no AMX for bf16)";
-    }
-#endif
-    if ((unsigned)options->device > UDUMP_DEVICE_REFERENCE || (unsigned)options->precision > UDUMP_PRECISION_BF16
-        || (unsigned)options->prediction > UDUMP_PREDICTION_V)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown device, precision or prediction");
-    bool bf16 = options->precision == UDUMP_PRECISION_BF16 || (options->precision == UDUMP_PRECISION_AUTO && native_bf16);
-    model->compute = bf16 ? UDUMP_BF16 : UDUMP_F32;
-    snprintf(model->device_note, sizeof model->device_note, "%s", note);
-    return model->backend->device_open(model->threads, model->compute, &model->device, error);
 }
 
 /* "models/demo/" -> "demo"; "x.safetensors" -> "x" */
@@ -48,80 +24,102 @@ static void set_name(udump_model *model, const char *path) {
     snprintf(model->name, sizeof model->name, "%.*s", (int)(end - begin), path + begin);
 }
 
-static udump_status check_config(udump_model *model, const udump_weights *weights, const udump_model_options *options, udump_error *error) {
-    char text[64] = "epsilon";
-    double value;
-    udump_weights_config_text(weights, "scheduler", "prediction_type", text, sizeof text);
-    model->prediction = options->prediction;
-    if (model->prediction == UDUMP_PREDICTION_AUTO) {
-        model->prediction = strcmp(text, "v_prediction") == 0 ? UDUMP_PREDICTION_V : UDUMP_PREDICTION_EPSILON;
-        if (model->prediction == UDUMP_PREDICTION_EPSILON && strcmp(text, "epsilon"))
-            return udump_fail_values(
-                error, UDUMP_ERROR_UNSUPPORTED, "scheduler/scheduler_config.json", "prediction type", "epsilon or v_prediction", text);
+/* Layers of the text encoders past those that are read. */
+static bool is_unread_layer(const udump_model *model, const char *name) {
+    for (int32_t i = 0; i < model->family->text_count; i++) {
+        udump_name layer = udump_name_format("%s/encoder.layers.%d.", model->family->text[i].part, (int)model->clips[i].layer_count);
+        if (strncmp(name, layer.text, strlen(layer.text)) == 0) return true;
     }
-    snprintf(text, sizeof text, "scaled_linear");
-    udump_weights_config_text(weights, "scheduler", "beta_schedule", text, sizeof text);
-    if (strcmp(text, "scaled_linear"))
-        return udump_fail_values(error, UDUMP_ERROR_UNSUPPORTED, "scheduler/scheduler_config.json", "beta schedule", "scaled_linear", text);
-    if (udump_weights_config_number(weights, "scheduler", "num_train_timesteps", 0, &value) && value != UDUMP_TRAIN_STEPS)
-        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "scheduler/scheduler_config.json", "num_train_timesteps is %g, not %d", value,
-            UDUMP_TRAIN_STEPS);
-    model->beta_start = udump_weights_config_number(weights, "scheduler", "beta_start", 0, &value) ? value : 0.00085; /* SD 1 */
-    model->beta_end = udump_weights_config_number(weights, "scheduler", "beta_end", 0, &value) ? value : 0.012;
-    if (!(model->beta_start > 0 && model->beta_start <= model->beta_end && model->beta_end < 1))
-        return udump_fail(error, UDUMP_ERROR_WEIGHTS, "scheduler/scheduler_config.json",
-            "betas from %g to %g: they lie between 0 and 1, rising", model->beta_start, model->beta_end);
-    return UDUMP_OK;
-}
-
-/* Tensors that no part of ours reads, and that a checkpoint may have all the same. */
-static bool may_be_unused(const char *name) {
-    static const char *const prefixes[] = { "vae/quant_conv.", "text_encoder/embeddings.position_ids", "text_encoder/text_projection",
-        "text_encoder/logit_scale" };
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) return true;
     return false;
 }
 
+/* Tensors that no part of ours reads, and that a checkpoint may have all the same. */
+static bool may_be_unused(const udump_model *model, const char *name) {
+    static const char *const prefixes[] = { "vae/quant_conv.", "vae/loss.", "vae/model_ema.",
+        "text_encoder/embeddings.position_ids", "text_encoder/text_projection", "text_encoder/logit_scale", "text_encoder/final_layer_norm",
+        "text_encoder_2/embeddings.position_ids", "text_encoder_2/logit_scale" };
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) return true;
+    return is_unread_layer(model, name);
+}
+
 /* A tensor of a known part that nothing used means that this is another architecture: its picture would be wrong. */
-static udump_status check_unused(const udump_weights *weights, udump_error *error) {
+static udump_status check_unused(const udump_model *model, const udump_weights *weights, udump_error *error) {
     for (int64_t i = 0; i < udump_weights_count(weights); i++) {
         const udump_weight *weight = udump_weights_at(weights, i);
-        if (weight->used || !weight->part[0] || may_be_unused(weight->name)) continue;
+        if (weight->used || !weight->part[0] || may_be_unused(model, weight->name)) continue;
         char found[64];
+        udump_name what = udump_name_format("tensor is not part of a model of the family %s", model->family->name);
         udump_shape_format(found, sizeof found, weight->rank, weight->shape);
-        return udump_fail_values(
-            error, UDUMP_ERROR_WEIGHTS, weight->name, "tensor is not part of a Stable Diffusion 1 model", "no such tensor", found);
+        return udump_fail_values(error, UDUMP_ERROR_WEIGHTS, weight->name, what.text, "no such tensor", found);
     }
+    return UDUMP_OK;
+}
+
+/* As they lie in the files: of one that was split, its first piece stands for all. */
+static udump_status keep_tensor(udump_model *model, const udump_weight *weight, udump_error *error) {
+    static const char *const parts[] = { "unet", "vae", "text_encoder", "text_encoder_2" };
+    udump_tensor_info *info = &model->tensors[model->tensor_count];
+    *info = (udump_tensor_info){ .part = "", .dtype = weight->dtype, .rank = weight->rank };
+    memcpy(info->shape, weight->shape, sizeof info->shape);
+    info->shape[0] *= weight->pieces;
+    if (weight->transposed) info->shape[0] = weight->shape[1], info->shape[1] = weight->shape[0];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strcmp(weight->part, parts[i]) == 0) info->part = parts[i];
+    if (!(info->name = strdup(weight->file_name))) return udump_fail_memory(error, "tensor list", strlen(weight->file_name));
+    model->tensor_count++;
     return UDUMP_OK;
 }
 
 static udump_status keep_tensor_list(udump_model *model, const udump_weights *weights, udump_error *error) {
     int64_t count = udump_weights_count(weights);
+    udump_status status = UDUMP_OK;
     model->tensors = calloc((size_t)count + 1, sizeof *model->tensors);
     if (!model->tensors) return udump_fail_memory(error, "tensor list", (size_t)count * sizeof *model->tensors);
-    for (; model->tensor_count < count; model->tensor_count++) {
-        const udump_weight *weight = udump_weights_at(weights, model->tensor_count);
-        udump_tensor_info *info = &model->tensors[model->tensor_count];
-        *info = (udump_tensor_info){ .dtype = weight->dtype, .rank = weight->rank };
-        memcpy(info->shape, weight->shape, sizeof info->shape);
-        info->part = strcmp(weight->part, "unet") == 0  ? "unet"
-            : strcmp(weight->part, "vae") == 0          ? "vae"
-            : strcmp(weight->part, "text_encoder") == 0 ? "text_encoder"
-                                                        : "";
-        if (!(info->name = strdup(weight->file_name))) return udump_fail_memory(error, "tensor list", strlen(weight->file_name));
+    for (int64_t i = 0; !status && i < count; i++)
+        if (udump_weights_at(weights, i)->piece == 0) status = keep_tensor(model, udump_weights_at(weights, i), error);
+    return status;
+}
+
+/* Contexts side by side as wide as the cross-attention expects; the pooled vector beside six numbers' waves. */
+static void load_text(udump_model *model, udump_loader *l) {
+    const udump_family *family = model->family;
+    for (int32_t i = 0; i < family->text_count && !l->status; i++) {
+        udump_clip_load(l, &model->clips[i], &family->text[i]);
+        if (model->clips[i].projection.packed) model->pooled_dim = model->clips[i].projection.out;
     }
-    return UDUMP_OK;
+}
+
+static void check_text(const udump_model *model, udump_loader *l) {
+    int32_t width = 0, added = model->unet.added1.in - model->pooled_dim;
+    for (int32_t i = 0; i < model->family->text_count; i++) width += model->clips[i].width;
+    if (model->unet.context_dim != width)
+        udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "unet", "cross-attention expects contexts %d wide, the text %s %d",
+            (int)model->unet.context_dim, model->family->text_count > 1 ? "encoders give" : "encoder gives", (int)width);
+    if (model->unet.added1.packed && (added <= 0 || added % (2 * UDUMP_SIZE_NUMBERS)))
+        udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "unet/add_embedding.linear_1",
+            "%d inputs: a pooled vector of %d and %d numbers, each as many sines and cosines, do not make that", (int)model->unet.added1.in,
+            (int)model->pooled_dim, UDUMP_SIZE_NUMBERS);
+}
+
+/* Whether some tensor belongs to the part. */
+static bool has_part(const udump_weights *weights, const char *part) {
+    for (int64_t i = 0; i < udump_weights_count(weights); i++)
+        if (strcmp(udump_weights_at(weights, i)->part, part) == 0) return true;
+    return false;
 }
 
 static udump_status load_parts(udump_model *model, udump_weights *weights, udump_error *error) {
     udump_loader l = { .weights = weights, .backend = model->backend, .device = model->device };
-    udump_clip_load(&l, &model->clip);
-    if (!l.status) udump_unet_load(&l, &model->unet);
-    if (!l.status && model->unet.context_dim != model->clip.width)
-        udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "unet", "cross-attention expects contexts %d wide, the text encoder gives %d",
-            (int)model->unet.context_dim, (int)model->clip.width);
-    if (!l.status) udump_vae_load(&l, &model->vae);
+    const char *foreign = udump_family_foreign(weights);
+    model->family = udump_family_of(weights);
+    if (foreign) udump_load_fail(&l, UDUMP_ERROR_UNSUPPORTED, model->name, "this is %s", foreign);
+    load_text(model, &l);
+    if (!l.status) udump_unet_load(&l, &model->unet, model->family);
+    if (!l.status) check_text(model, &l);
+    if (!has_part(weights, "vae"))
+        udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "the checkpoint has no autoencoder: name one (--vae, vae_path)");
+    if (!l.status) udump_vae_load(&l, &model->vae, model->family->vae_scale);
     if (!l.status && model->vae.latent_channels != model->unet.latent_channels)
         udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "%d latent channels, the U-Net has %d", (int)model->vae.latent_channels,
             (int)model->unet.latent_channels);
@@ -148,10 +146,12 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     atomic_init(&model->references, 1);
     set_name(model, path);
     udump_status status = udump_weights_open(path, &weights, error);
-    if (!status) status = check_config(model, weights, options, error);
-    if (!status) status = choose_device(model, options, error);
+    if (!status && options->vae_path) status = udump_weights_replace_vae(weights, options->vae_path, error);
+    if (!status) status = udump_scheduler_read(model, weights, options, error);
+    if (!status) status = udump_model_choose_device(model, options, error);
     if (!status) status = load_parts(model, weights, error);
-    if (!status) status = check_unused(weights, error);
+    if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
+    if (!status) status = check_unused(model, weights, error);
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);
     udump_weights_close(weights);
@@ -170,7 +170,7 @@ void udump_model_release(udump_model *model) {
     free(model->packed);
     free(model->warnings);
     free(model->tensors);
-    free(model->clip.layers);
+    for (int32_t i = 0; i < UDUMP_TEXT_ENCODERS_MOST; i++) free(model->clips[i].layers);
     if (model->device) model->backend->device_close(model->device);
     free(model);
 }

@@ -17,10 +17,13 @@ struct udump_model {
     char name[128]; /* the checkpoint's, without folder and suffix */
     char device_note[160];
     udump_layout layout;
-    udump_prediction prediction; /* EPSILON or V */
+    udump_prediction prediction; /* EPSILON or V; AUTO only while loading */
     double beta_start, beta_end; /* the scheduler's, of 1000 training levels */
+    bool zero_snr;               /* the last level is all noise (Lin et al. 2024) */
 
-    udump_clip clip;
+    const udump_family *family;
+    udump_clip clips[UDUMP_TEXT_ENCODERS_MOST]; /* [family->text_count]: their contexts stand side by side */
+    int32_t pooled_dim; /* of the last one's pooled vector; 0 but for SDXL */
     udump_unet unet;
     udump_vae vae;
 
@@ -32,6 +35,9 @@ struct udump_model {
     udump_tensor_info *tensors; /* names belong to the entry */
     int64_t tensor_count;
 };
+
+/* Sets the backend, the precision and the note, and opens the device. Errors: ARGUMENT, DEVICE, UNSUPPORTED, MEMORY. */
+udump_status udump_model_choose_device(udump_model *model, const udump_model_options *options, udump_error *error);
 
 /* CLIP: start, 75 tokens, end. */
 enum { UDUMP_CLIP_POSITIONS = 77, UDUMP_PIXELS_PER_LATENT = 8, UDUMP_TRAIN_STEPS = 1000 };

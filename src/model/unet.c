@@ -11,9 +11,22 @@ struct walk {
     int32_t skip_count;
 };
 
+/* Each row's time vector, one after the other. */
+static udump_tensor gather_times(const struct walk *walk, udump_tensor times, int32_t rows) {
+    const int32_t *which = walk->inputs->which + walk->block * rows;
+    udump_tensor gathered = udump_tensor_new(walk->x, times.dtype, rows, 1, 1, times.c);
+    for (int32_t row = 0; row < rows; row++)
+        udump_into_convert(walk->x, udump_tensor_rows(gathered, row, 1), udump_tensor_rows(times, which[row], 1));
+    return gathered;
+}
+
 static void resnet(struct walk *walk, const udump_resnet *resnet, udump_tensor out, udump_tensor in) {
-    udump_tensor time = udump_tensor_rows(walk->inputs->times[walk->resnet++], walk->inputs->evaluation, 1);
+    const udump_unet_inputs *inputs = walk->inputs;
+    size_t mark = udump_arena_mark(walk->x);
+    udump_tensor times = udump_tensor_rows(walk->inputs->times[walk->resnet++], inputs->evaluation * inputs->vectors, inputs->vectors),
+                 time = inputs->which ? gather_times(walk, times, in.n) : times;
     udump_resnet_forward(walk->x, resnet, out, in, &time, walk->up); /* down, inputs are skips; up, copies */
+    udump_arena_release(walk->x, mark);
 }
 
 static void tap_block(struct walk *walk, udump_tensor out) {
@@ -107,9 +120,8 @@ void udump_unet_forward(udump_exec *x, const udump_unet *unet, udump_tensor out,
     udump_skip_pop(x, h);
 }
 
-/* SiLU of the embedding is all that the residual blocks read. */
-void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, udump_tensor *times) {
-    const udump_resnet *resnets[UDUMP_BLOCKS_MOST + 2];
+/* All residual blocks in the order in which they run. */
+static int32_t list_resnets(const udump_unet *unet, const udump_resnet *resnets[UDUMP_RESNETS_MOST]) {
     int32_t found = 0;
     for (int32_t l = 0; l < unet->level_count; l++)
         for (int32_t i = 0; i < unet->down[l].layers; i++) resnets[found++] = &unet->down[l].resnets[i];
@@ -117,12 +129,47 @@ void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count
     resnets[found++] = &unet->mid_last;
     for (int32_t l = 0; l < unet->level_count; l++)
         for (int32_t i = 0; i < unet->up[l].layers; i++) resnets[found++] = &unet->up[l].resnets[i];
+    return found;
+}
 
-    for (int32_t r = 0; r < found; r++) times[r] = udump_tensor_new(x, x->compute, count, 1, 1, resnets[r]->out);
-    size_t mark = udump_arena_mark(x);
+/* [vectors, 1, 1, time's width]: the pooled vector and the waves of the size numbers, through two layers. */
+static udump_tensor embed_added(udump_exec *x, const udump_unet *unet, const udump_unet_added *added) {
+    int32_t vectors = added->pooled.n, width = unet->added1.in - added->pooled.c;
+    udump_tensor sizes = udump_tensor_new(x, x->compute, vectors, 1, 1, width);
+    udump_tensor waves = udump_timestep_embedding(x, UDUMP_SIZE_NUMBERS, width / UDUMP_SIZE_NUMBERS, added->sizes);
+    waves.n = 1; /* the same bytes */
+    waves.c = width;
+    for (int32_t i = 0; i < vectors; i++) udump_into_convert(x, udump_tensor_rows(sizes, i, 1), waves);
+    udump_tensor both = udump_concat_channels(x, added->pooled, sizes);
+    udump_tensor hidden = udump_apply_linear(x, both, &unet->added1, UDUMP_ACTIVATION_SILU);
+    return udump_apply_linear(x, hidden, &unet->added2, UDUMP_ACTIVATION_NONE);
+}
+
+/* The time's embedding, with the added one where there is one; SiLU of it is all that the residual blocks read. */
+static udump_tensor embed(
+    udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added) {
     udump_tensor wave = udump_timestep_embedding(x, count, unet->base_channels, timesteps);
     udump_tensor hidden = udump_apply_linear(x, wave, &unet->time1, UDUMP_ACTIVATION_SILU);
-    udump_tensor embedding = udump_apply_linear(x, hidden, &unet->time2, UDUMP_ACTIVATION_SILU); /* [count, 1, 1, 4 * base] */
+    if (!added) return udump_apply_linear(x, hidden, &unet->time2, UDUMP_ACTIVATION_SILU);
+    int32_t vectors = added->pooled.n;
+    udump_tensor more = embed_added(x, unet, added), sum = udump_tensor_new(x, x->compute, count * vectors, 1, 1, unet->time2.out),
+                 repeated = udump_tensor_new(x, x->compute, count * vectors, 1, 1, hidden.c);
+    for (int32_t i = 0; i < count; i++) {
+        udump_into_convert(x, udump_tensor_rows(sum, i * vectors, vectors), more);
+        for (int32_t k = 0; k < vectors; k++)
+            udump_into_convert(x, udump_tensor_rows(repeated, i * vectors + k, 1), udump_tensor_rows(hidden, i, 1));
+    }
+    udump_into_linear(x, sum, repeated, &unet->time2, &sum);
+    return udump_activate(x, sum, UDUMP_ACTIVATION_SILU);
+}
+
+void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added,
+    udump_tensor *times) {
+    const udump_resnet *resnets[UDUMP_RESNETS_MOST];
+    int32_t found = list_resnets(unet, resnets), rows = count * (added ? added->pooled.n : 1);
+    for (int32_t r = 0; r < found; r++) times[r] = udump_tensor_new(x, x->compute, rows, 1, 1, resnets[r]->out);
+    size_t mark = udump_arena_mark(x);
+    udump_tensor embedding = embed(x, unet, count, timesteps, added); /* [rows, 1, 1, time's width] */
     for (int32_t r = 0; r < found; r++) udump_into_linear(x, times[r], embedding, &resnets[r]->time, NULL);
     udump_arena_release(x, mark);
 }

@@ -4,10 +4,12 @@
 #ifndef UDUMP_MODEL_UNET_H
 #define UDUMP_MODEL_UNET_H
 
+#include "model/family.h"
 #include "model/resnet.h"
 #include "model/transformer.h"
 
-enum { UDUMP_LEVELS_MOST = 4, UDUMP_LAYERS_MOST = 4, UDUMP_BLOCKS_MOST = 48 };
+enum { UDUMP_LEVELS_MOST = 4, UDUMP_LAYERS_MOST = 4, UDUMP_BLOCKS_MOST = 48,
+    UDUMP_RESNETS_MOST = 2 * UDUMP_LEVELS_MOST * UDUMP_LAYERS_MOST + 2 };
 
 typedef struct udump_unet_level {
     int32_t layers;
@@ -21,6 +23,7 @@ typedef struct udump_unet_level {
 typedef struct udump_unet_block {
     char name[8];
     char path[192]; /* in diffusers; as long as a udump_name */
+    char attention_path[192]; /* of its transformer there; "" without attention */
     int32_t channels, downscale, depth, heads, head_dim;
 } udump_unet_block;
 
@@ -28,6 +31,7 @@ typedef struct udump_unet {
     int32_t latent_channels, context_dim, base_channels;
     int32_t level_count, resnet_count, attention_count, in_count, out_count, block_count;
     udump_linear time1, time2;
+    udump_linear added1, added2; /* [pooled and size numbers' embeddings -> time's width]; packed is NULL but in SDXL */
     udump_conv conv_in, conv_out;
     udump_norm norm_out;
     udump_unet_level down[UDUMP_LEVELS_MOST], up[UDUMP_LEVELS_MOST];
@@ -40,14 +44,27 @@ typedef struct udump_unet {
 /* What was computed before the loop. */
 typedef struct udump_unet_inputs {
     const udump_kv *kvs;       /* [attention_count] */
-    const udump_tensor *times; /* [resnet_count], each [evaluations, 1, 1, channels] */
-    int32_t evaluation;        /* which row of times */
+    const udump_tensor *times; /* [resnet_count], each [evaluations * vectors, 1, 1, channels] */
+    int32_t evaluation;        /* which run of rows of times */
+    int32_t vectors;           /* rows of times for each evaluation: 1, or one for each pooled vector */
+    const int32_t *which;      /* [blocks, rows]: each row's vector in each block; NULL where there is one for all */
 } udump_unet_inputs;
 
-void udump_unet_load(udump_loader *l, udump_unet *unet);
+void udump_unet_load(udump_loader *l, udump_unet *unet, const udump_family *family);
 
-/* times[resnet_count]: every residual block's time vector for all timesteps at once. */
-void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, udump_tensor *times);
+/* SDXL's: original height, width, crop's top, left, target height, width, in pixels. */
+enum { UDUMP_SIZE_NUMBERS = 6 };
+
+/* What is added to the time embedding (Podell et al. 2023). */
+typedef struct udump_unet_added {
+    udump_tensor pooled; /* [vectors, 1, 1, the pooled vector's width] */
+    float sizes[UDUMP_SIZE_NUMBERS];
+} udump_unet_added;
+
+/* times[resnet_count]: every residual block's time vector for all timesteps at once, [count * vectors, 1, 1, channels], each timestep's
+ * together. added: NULL where the U-Net has no such input; else as many vectors as it has rows. */
+void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added,
+    udump_tensor *times);
 /* contexts: [1, tokens, 1, context_dim]. kvs[attention_count]: K and V of every cross-attention. */
 void udump_unet_project_contexts(udump_exec *x, const udump_unet *unet, udump_tensor contexts, udump_tensor *kvs);
 

@@ -1,5 +1,6 @@
 /* The U-Net's structure from its tensors' names and shapes. */
 #include <stdio.h>
+#include <string.h>
 
 #include "model/unet.h"
 
@@ -7,12 +8,13 @@
 struct build {
     udump_loader *l;
     udump_unet *unet;
+    const udump_family *family;
     int32_t time_dim, groups;
     float eps;
 };
 
 /* diffusers' config calls the number of heads attention_head_dim; newer ones also have num_attention_heads. Either is one number, or one for each level. */
-static int32_t level_heads(const struct build *b, int32_t level) {
+static int32_t level_heads(const struct build *b, int32_t level, int32_t channels) {
     static const char *const keys[] = { "num_attention_heads", "attention_head_dim" };
     for (size_t i = 0; i < 2; i++) {
         int size = udump_weights_config_size(b->l->weights, "unet", keys[i]);
@@ -25,7 +27,7 @@ static int32_t level_heads(const struct build *b, int32_t level) {
         else udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/config.json", "%s has no number for level %d", keys[i], (int)level);
         return 1;
     }
-    return 8; /* SD 1 */
+    return b->family->heads ? b->family->heads : channels / b->family->head_dim;
 }
 
 static udump_unet_block *add_block(struct build *b, const char *path, int32_t channels, int32_t level) {
@@ -40,10 +42,13 @@ static udump_unet_block *add_block(struct build *b, const char *path, int32_t ch
 }
 
 static void load_transformer(
-    struct build *b, udump_transformer *transformer, udump_unet_block *block, const char *name, int32_t heads, int32_t side) {
+    struct build *b, udump_transformer *transformer, udump_unet_block *block, const char *name, int32_t level) {
+    int32_t side = 64 >> level; /* at 512 x 512 */
+    int32_t heads = level_heads(b, level, block->channels);
     udump_transformer_load(b->l, transformer, name, heads, b->unet->context_dim, b->groups, side);
     transformer->first_attention = b->unet->attention_count;
     for (int32_t i = 0; i < transformer->depth; i++) b->unet->attention_blocks[b->unet->attention_count++] = b->unet->block_count - 1;
+    snprintf(block->attention_path, sizeof block->attention_path, "%s", name + strlen("unet/"));
     block->depth = transformer->depth;
     block->heads = transformer->heads;
     block->head_dim = transformer->heads ? transformer->c / transformer->heads : 0;
@@ -52,7 +57,6 @@ static void load_transformer(
 /* One level of either way: prefix is "unet/down_blocks.0" or "unet/up_blocks.0"; depth is its place from the top. */
 static void load_level(struct build *b, udump_unet_level *level, const char *prefix, bool up, int32_t depth) {
     int32_t side = 64 >> depth; /* at 512 x 512 */
-    int32_t heads = level_heads(b, depth);
     level->has_attention = udump_load_has(b->l, udump_name_format("%s.attentions.0.norm", prefix).text);
     for (; !b->l->status; level->layers++) {
         udump_name resnet = udump_name_format("%s.resnets.%d", prefix, (int)level->layers),
@@ -69,7 +73,7 @@ static void load_level(struct build *b, udump_unet_level *level, const char *pre
             ? udump_name_format("%s.resnets.%d + attentions.%d", prefix + 5, (int)level->layers, (int)level->layers)
             : udump_name_format("%s.resnets.%d", prefix + 5, (int)level->layers);
         udump_unet_block *block = add_block(b, path.text, loaded->out, depth);
-        if (level->has_attention) load_transformer(b, &level->transformers[level->layers], block, attention.text, heads, side);
+        if (level->has_attention) load_transformer(b, &level->transformers[level->layers], block, attention.text, depth);
     }
     if (!b->l->status && !level->layers)
         udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, prefix, "no residual blocks: %s.resnets.0 is missing", prefix);
@@ -93,7 +97,7 @@ static void load_middle(struct build *b) {
     int32_t depth = b->unet->level_count - 1, side = 64 >> depth;
     b->unet->mid_first = udump_resnet_load(b->l, "unet/mid_block.resnets.0", b->time_dim, b->groups, b->eps, side);
     udump_unet_block *block = add_block(b, "mid_block", b->unet->mid_first.out, depth);
-    load_transformer(b, &b->unet->mid_transformer, block, "unet/mid_block.attentions.0", level_heads(b, depth), side);
+    load_transformer(b, &b->unet->mid_transformer, block, "unet/mid_block.attentions.0", depth);
     b->unet->mid_last = udump_resnet_load(b->l, "unet/mid_block.resnets.1", b->time_dim, b->groups, b->eps, side);
     b->unet->resnet_count += 2;
 }
@@ -149,12 +153,21 @@ static void check_skips(struct build *b) {
     if (!b->l->status && skip != -1) udump_load_fail(b->l, UDUMP_ERROR_WEIGHTS, "unet/up_blocks", "%d skips are not used", (int)skip + 1);
 }
 
-void udump_unet_load(udump_loader *l, udump_unet *unet) {
-    struct build b = { .l = l, .unet = unet };
+/* SDXL's: sizes and pooled vector to one more vector of the time embedding's width. */
+static void load_added(struct build *b) {
+    udump_unet *unet = b->unet;
+    if (!udump_load_has(b->l, "unet/add_embedding.linear_1")) return;
+    unet->added1 = udump_load_linear(b->l, "unet/add_embedding.linear_1", 0, 0, 32);
+    unet->added2 = udump_load_linear(b->l, "unet/add_embedding.linear_2", unet->added1.out, b->time_dim, 32);
+}
+
+void udump_unet_load(udump_loader *l, udump_unet *unet, const udump_family *family) {
+    struct build b = { .l = l, .unet = unet, .family = family };
     load_sizes(&b);
     if (l->status) return;
     unet->time1 = udump_load_linear(l, "unet/time_embedding.linear_1", unet->base_channels, 0, 32);
     unet->time2 = udump_load_linear(l, "unet/time_embedding.linear_2", unet->time1.out, b.time_dim, 32);
+    load_added(&b);
     unet->conv_in = udump_load_conv(l, "unet/conv_in", unet->latent_channels, unet->base_channels, 1, 64);
     add_block(&b, "conv_in", unet->base_channels, 0);
     for (int32_t i = 0; i < unet->level_count && !l->status; i++)

@@ -34,10 +34,10 @@ static void load_level(udump_loader *l, udump_vae_level *level, int32_t index, i
     level->sampler = udump_load_conv(l, sampler.text, c, c, 1, 2 * side);
 }
 
-void udump_vae_load(udump_loader *l, udump_vae *vae) {
+void udump_vae_load(udump_loader *l, udump_vae *vae, double scale) {
     double value;
     int32_t groups = udump_weights_config_number(l->weights, "vae", "norm_num_groups", 0, &value) ? (int32_t)value : 32, samplers = 0;
-    vae->scaling_factor = udump_weights_config_number(l->weights, "vae", "scaling_factor", 0, &value) ? value : 0.18215; /* SD 1 */
+    vae->scaling_factor = udump_weights_config_number(l->weights, "vae", "scaling_factor", 0, &value) ? value : scale;
     if (groups < 1 || groups > 1024) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "vae/config.json", "norm_num_groups is %d", (int)groups);
     if (!(vae->scaling_factor > 0)) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "vae/config.json", "scaling_factor is %g", vae->scaling_factor);
     vae->conv_in = udump_load_conv(l, "vae/decoder.conv_in", 0, 0, 1, 64);

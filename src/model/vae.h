@@ -39,7 +39,8 @@ typedef struct udump_vae {
     udump_vae_encoder encoder;
 } udump_vae;
 
-void udump_vae_load(udump_loader *l, udump_vae *vae);
+/* scale: the scaling factor where no config gives one. */
+void udump_vae_load(udump_loader *l, udump_vae *vae, double scale);
 /* latent: [n, h, w, 4], already divided by the scaling factor. out: the picture [n, 8h, 8w, 3], about -1..1. */
 void udump_vae_decode(udump_exec *x, const udump_vae *vae, udump_tensor out, udump_tensor latent);
 

@@ -1,55 +1,24 @@
 /* Prompts to contexts, contexts to tables. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/status.h"
-#include "pipeline/session.h"
-#include "text/chunks.h"
+#include "pipeline/text.h"
 
-/* The webui's "Original" emphasis: multiply each token's encoding by its weight, then bring the chunk's mean back to what it was. A mean
- * that is 0 but for rounding (a final norm without bias makes it so) says nothing: then the products stay as they are. */
-static void emphasise(float *values, const float *weights, size_t tokens, size_t dim) {
-    double before = 0, after = 0, magnitude = 0;
-    bool plain = true;
-    for (size_t t = 0; t < tokens; t++) plain &= weights[t] == 1.0f;
-    if (plain) return;
-    for (size_t i = 0; i < tokens * dim; i++) {
-        before += (double)values[i];
-        magnitude += fabs((double)values[i]);
-        values[i] *= weights[i / dim];
-        after += (double)values[i];
-    }
-    if (fabs(before) <= 1e-6 * magnitude || after == 0) return;
-    for (size_t i = 0; i < tokens * dim; i++) values[i] *= (float)(before / after);
-}
-
-/* The last hidden states of all chunks, one after the other, on the session's device; sizes the arena first. */
-static udump_status encode_chunks(
-    udump_session *session, const udump_chunks *chunks, int32_t skip, udump_context *context, udump_error *error) {
-    udump_exec *x = &session->x;
-    size_t dim = (size_t)context->dim;
-    udump_exec_begin_dry(x);
-    udump_clip_forward(x, &session->model->clip, chunks->count, chunks->ids, skip);
-    udump_status status = udump_exec_end_dry(x, error);
-    if (status) return status;
-    udump_download(x, context->values, udump_clip_forward(x, &session->model->clip, chunks->count, chunks->ids, skip));
-    for (int32_t i = 0; i < chunks->count; i++)
-        emphasise(context->values + (size_t)i * UDUMP_CLIP_POSITIONS * dim, chunks->weights + i * UDUMP_CLIP_POSITIONS, UDUMP_CLIP_POSITIONS, dim);
-    return udump_exec_status(x, error);
-}
-
-static udump_status encode_part(
-    udump_session *session, const udump_prompt_part *part, int32_t skip, udump_context **result, udump_error *error) {
+/* zero: the context's and the pooled vector's values are all 0, whatever the text. */
+static udump_status encode_part(udump_session *session, const udump_prompt_part *part, int32_t skip, bool zero, udump_context **result,
+    udump_error *error) {
     udump_chunks chunks;
     udump_context *context = NULL;
     udump_status status = udump_chunks_make(part->pieces, part->piece_count, &chunks, error);
     if (status) return status;
-    status = udump_context_create(chunks.count * UDUMP_CLIP_POSITIONS, session->model->clip.width, part->text, chunks.columns, &context, error);
+    status = udump_context_create(
+        chunks.count * UDUMP_CLIP_POSITIONS, udump_text_width(session->model), part->text, chunks.columns, &context, error);
     session->x.tap = NULL;
     session->x.cancel = NULL;
-    if (!status) status = encode_chunks(session, &chunks, skip, context, error);
+    if (!status && zero) status = udump_context_clear(context, session->model->pooled_dim, error);
+    if (!status && !zero) status = udump_text_encode(session, &chunks, skip, context, error);
     udump_chunks_free(&chunks);
     if (status) udump_context_release(context);
     else *result = context;
@@ -70,12 +39,13 @@ static void cache_free(struct cache *cache) {
 }
 
 /* What holds at a sampler step; the context stays the cache's. */
-static udump_status cache_get(struct cache *cache, const udump_prompt_entry *entry, udump_context **result, udump_error *error) {
+static udump_status cache_get(
+    struct cache *cache, const udump_prompt_entry *entry, bool zero, udump_context **result, udump_error *error) {
     const udump_prompt_part *part = &entry->parts[0];
     if (entry->part_count > 1 || part->weight != 1.0f)
         return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "joining prompts with AND is not supported yet");
     for (int32_t i = 0; i < cache->count; i++)
-        if (strcmp(udump_context_text(cache->contexts[i]), part->text) == 0) return *result = cache->contexts[i], UDUMP_OK;
+        if (cache->contexts[i]->zero == zero && strcmp(udump_context_text(cache->contexts[i]), part->text) == 0) return *result = cache->contexts[i], UDUMP_OK;
     if (cache->count == cache->capacity) {
         int32_t capacity = cache->capacity ? 2 * cache->capacity : 32;
         udump_context **grown = realloc(cache->contexts, (size_t)capacity * sizeof(*grown));
@@ -83,7 +53,7 @@ static udump_status cache_get(struct cache *cache, const udump_prompt_entry *ent
         cache->contexts = grown;
         cache->capacity = capacity;
     }
-    udump_status status = encode_part(cache->session, part, cache->skip, result, error);
+    udump_status status = encode_part(cache->session, part, cache->skip, zero, result, error);
     if (!status) cache->contexts[cache->count++] = *result;
     return status;
 }
@@ -143,14 +113,25 @@ static int32_t unchanged_until(const struct prompts *prompts, int32_t blocks, in
     return until;
 }
 
+/* Whether a block's prompt is empty at all steps. */
+static bool is_empty(const udump_prompt *prompt, int32_t block) {
+    int32_t count;
+    const udump_prompt_entry *entries = udump_prompt_schedule(prompt, block, &count);
+    for (int32_t i = 0; i < count; i++)
+        if (entries[i].parts[0].text[0]) return false;
+    return true;
+}
+
 static udump_status fill_table(struct cache *cache, const struct prompts *prompts, const udump_sizes *sizes, int32_t step,
     udump_table *table, udump_error *error) {
     udump_status status = UDUMP_OK;
     for (int32_t block = 0; block < table->blocks; block++)
         for (int32_t row = 0; !status && row < table->rows; row++) {
             int32_t side = row / (sizes->images * sizes->variants), variant = row / sizes->images % sizes->variants;
+            const udump_prompt *prompt = prompts->of[side][variant];
+            bool zero = side == 1 && cache->session->model->family->empty_is_zero && is_empty(prompt, block);
             udump_context *context;
-            status = cache_get(cache, entry_at(prompts->of[side][variant], block, step), &context, error);
+            status = cache_get(cache, entry_at(prompt, block, step), zero, &context, error);
             if (!status) status = udump_table_set(table, block, row, context, error);
             if (status && error && side == 1 && strcmp(error->where, "prompt") == 0)
                 snprintf(error->where, sizeof error->where, "negative prompt");
@@ -205,7 +186,7 @@ udump_status udump_context_encode(udump_session *session, const char *prompt, ud
     udump_status status = udump_prompt_parse(session->model, prompt, 1, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
-    if (!status) status = cache_get(&cache, entry_at(parsed, 0, 1), result, error);
+    if (!status) status = cache_get(&cache, entry_at(parsed, 0, 1), false, result, error);
     if (!status) udump_context_retain(*result);
     cache_free(&cache);
     udump_prompt_free(parsed);

@@ -58,7 +58,7 @@ udump_status udump_look_create(udump_look *look, const udump_model *model, const
     return status;
 }
 
-void udump_look_free(udump_look *look) {
+void udump_look_free(udump_look *look, udump_exec *x) {
     udump_selection_free(&look->features);
     udump_selection_free(&look->attention);
     udump_selection_free(&look->diff);
@@ -66,18 +66,20 @@ void udump_look_free(udump_look *look) {
     udump_heat_free(&look->heat);
     free(look->queries_px);
     free(look->worded);
-    udump_render_buffer_free(&look->buffer);
+    free(look->word_columns);
+    udump_components_scratch_free(&look->components);
+    udump_outbox_free(&look->outbox, x);
 }
 
 bool udump_look_wants(const udump_look *look) { return look->features.any || look->attention.any || look->diff.any; }
 
 /* Notes where the word stands in a block's prompt. False where nowhere. */
-static bool find_word(udump_look *look, int32_t word, uint8_t *marks) {
+static bool find_word(udump_look *look, int32_t word) {
     const udump_conditioning *c = look->conditioning;
     int32_t entries = c->blocks * c->rows;
     bool anywhere = false;
     for (int32_t i = 0; i < c->context_count; i++) {
-        if (!udump_words_mark(&look->words, word, c->contexts[i], marks)) continue;
+        if (!udump_words_find(&look->words, word, c->contexts[i], look->word_columns)) continue;
         anywhere = true;
         for (int32_t at = 0; at < c->table_count * entries; at++) look->worded[at % entries] |= (uint64_t)(c->which[at] == i) << word;
     }
@@ -87,14 +89,13 @@ static bool find_word(udump_look *look, int32_t word, uint8_t *marks) {
 udump_status udump_look_find_words(udump_look *look, udump_error *error) {
     const udump_conditioning *c = look->conditioning;
     if (!look->words.count) return UDUMP_OK;
-    uint8_t *marks = malloc((size_t)c->tokens);
+    look->word_columns = calloc((size_t)c->tokens, sizeof *look->word_columns);
     look->worded = calloc((size_t)c->blocks * (size_t)c->rows, sizeof *look->worded);
-    udump_status status = marks && look->worded ? UDUMP_OK : udump_fail_memory(error, "attention words", (size_t)c->tokens);
-    for (int32_t word = 0; !status && word < look->words.count; word++)
-        if (!find_word(look, word, marks))
-            status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention words", "'%s' is no word of the prompt", look->words.names[word]);
-    free(marks);
-    return status;
+    if (!look->word_columns || !look->worded) return udump_fail_memory(error, "attention words", (size_t)c->tokens * sizeof *look->word_columns);
+    for (int32_t word = 0; word < look->words.count; word++)
+        if (!find_word(look, word))
+            return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention words", "'%s' is no word of the prompt", look->words.names[word]);
+    return UDUMP_OK;
 }
 
 static int32_t block_of(const udump_look *look, const udump_tapped *tapped) {

@@ -4,8 +4,10 @@
 #define UDUMP_PIPELINE_LOOK_H
 
 #include "capture/conditioning.h"
+#include "capture/components.h"
 #include "capture/selection.h"
 #include "capture/words.h"
+#include "pipeline/outbox.h"
 #include "render/render.h"
 #include "sample/sampler.h"
 
@@ -22,6 +24,8 @@ typedef struct udump_heat {
     float *sums;     /* [rows, words, h, w] */
     int32_t *counts; /* [rows, words] */
     float *resized;  /* [h, w] */
+    float *overlay;  /* [height, width] of the image */
+    uint8_t *pixels; /* [height, width, 3] */
 } udump_heat;
 
 typedef struct udump_look {
@@ -40,17 +44,20 @@ typedef struct udump_look {
     bool canvases, tensors;
     udump_style_program style;
     udump_words words;
+    int32_t *word_columns; /* of one word in one context, as they are found */
     uint64_t *worded; /* [blocks, rows]: a bit for each word: whether a context that the row ever attends to there has it */
     udump_heat heat;
     int32_t *queries_px; /* [query_count, 2] */
     int32_t query_count;
-    udump_render_buffer buffer;
+    udump_components_scratch components;
+    udump_outbox outbox;
     udump_look_totals totals;
 } udump_look;
 
 /* What a run tells of itself: images, variants, sides, sizes, conditioning, sampling, sink and infotexts are set before. Errors: SYNTAX, ARGUMENT, MEMORY. */
 udump_status udump_look_create(udump_look *look, const udump_model *model, const udump_generate_options *options, udump_error *error);
-void udump_look_free(udump_look *look);
+/* x: of the session. */
+void udump_look_free(udump_look *look, udump_exec *x);
 /* After the conditioning is there: finds the words in its contexts. Errors: ARGUMENT (a word that none of them has), MEMORY. */
 udump_status udump_look_find_words(udump_look *look, udump_error *error);
 /* Whether any tap is wanted. */

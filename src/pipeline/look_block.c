@@ -11,11 +11,11 @@ static void show_features(udump_look *look, udump_exec *x, udump_tensor out, con
     }
 }
 
-static void tell_norms(udump_look *look, udump_exec *x, const udump_place *place, const udump_difference *d) {
-    if (x->dry || udump_exec_stopped(x) || !look->sink->diff) return;
+static void deliver_norms(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
+    const udump_difference *d = data;
     udump_diff_norms norms = { .l2 = d->l2, .relative_l2 = d->b_l2 > 0 ? d->l2 / d->b_l2 : 0, .max = d->max,
         .cosine = d->a_l2 > 0 && d->b_l2 > 0 ? d->dot / (d->a_l2 * d->b_l2) : 1 };
-    udump_obey(x, look->sink->diff(look->sink->user, place, &norms));
+    udump_obey(x, look->sink->diff(look->sink->user, &parcel->place, &norms));
 }
 
 /* Under white-black, where negative values are black, the absolute difference is drawn; tensors keep their sign. */
@@ -23,15 +23,16 @@ static void show_difference(udump_look *look, udump_exec *x, udump_tensor out, c
     size_t mark = udump_arena_mark(x);
     udump_place place = udump_place_of_row(look, tap, row);
     place.kind = UDUMP_KIND_DIFF;
-    udump_tensor difference = udump_tensor_new(x, UDUMP_F32, 1, out.h, out.w, out.c);
-    udump_difference norms = { 0 };
+    udump_tensor difference = udump_tensor_new(x, UDUMP_F32, 1, out.h, out.w, out.c),
+                 norms = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, sizeof(udump_difference) / sizeof(float));
     udump_tensor enabled = udump_tensor_rows(out, row, 1), erased = udump_tensor_rows(out, row + look->images, 1);
-    udump_subtract(x, difference, enabled, erased, false, &norms);
-    tell_norms(look, x, &place, &norms);
+    udump_subtract(x, difference, enabled, erased, false, norms);
+    udump_parcel parcel = { .deliver = deliver_norms, .place = place };
+    if (look->sink->diff) udump_outbox_send_copy(look, x, &parcel, x->dry ? NULL : udump_tensor_data(x, norms), sizeof(udump_difference));
     udump_shown shown = udump_shown_channels(x, &place, difference, 0);
     shown.times = times;
     udump_show_tensor(look, x, &shown);
-    if (look->style.colour == UDUMP_COLOUR_WHITE_BLACK) udump_subtract(x, difference, enabled, erased, true, &norms);
+    if (look->style.colour == UDUMP_COLOUR_WHITE_BLACK) udump_subtract(x, difference, enabled, erased, true, norms);
     udump_show_canvases(look, x, &shown);
     udump_arena_release(x, mark);
 }

@@ -3,7 +3,7 @@
 #include "capture/components.h"
 #include "pipeline/show.h"
 
-enum { PART_BYTES = 16 << 20 }; /* of the whole map at a time */
+enum { PART_BYTES = 16 << 20, MOST_ROWS = 256 }; /* of the whole map at a time */
 
 static udump_attended attended_of(const udump_exec *x, const udump_tapped *tapped, int32_t row) {
     int32_t c = tapped->out.c, tokens = tapped->out.h * tapped->out.w;
@@ -29,6 +29,13 @@ static float *scratch(udump_exec *x, int32_t n, int32_t h, int32_t w) {
     return x->dry || x->status ? NULL : udump_tensor_data(x, tensor);
 }
 
+/* The chosen queries, in the arena. */
+static int32_t *choose(udump_exec *x, const int32_t *chosen, int32_t count) {
+    int32_t *at = (int32_t *)scratch(x, 1, 1, count);
+    if (at) x->backend->write(x, at, chosen, (size_t)count * sizeof *chosen);
+    return at;
+}
+
 static void show(const struct self *self, udump_kind kind, const float *maps, int32_t heads, int32_t n) {
     udump_shown shown = udump_shown_maps(&self->place, maps, heads, n, self->h, self->w);
     shown.place.kind = kind;
@@ -46,8 +53,9 @@ static void show_queries(const struct self *self) {
         chosen[i] = (int32_t)(py * self->h / look->height_px) * self->w + (int32_t)(px * self->w / look->width_px);
     }
     float *rows = scratch(x, self->a.heads, look->query_count, self->a.keys);
+    int32_t *at = choose(x, chosen, look->query_count);
     if (udump_exec_stopped(x)) return;
-    x->backend->attention_rows(x, &self->a, look->query_count, chosen, rows);
+    x->backend->attention_rows(x, &self->a, look->query_count, at, rows);
     show(self, UDUMP_KIND_SELF_QUERIES, rows, self->a.heads, look->query_count);
 }
 
@@ -60,40 +68,53 @@ static void show_summary(const struct self *self) {
     show(self, UDUMP_KIND_SELF_RECEIVED, received, self->a.heads, 0);
     show(self, UDUMP_KIND_SELF_ENTROPY, entropy, self->a.heads, 0);
     if (udump_exec_stopped(x)) return;
-    udump_components(x, &self->a, received, scores);
+    udump_components(x, &self->a, received, scores, &self->look->components);
     show(self, UDUMP_KIND_SELF_PCA, scores, UDUMP_COMPONENTS, 0);
 }
 
-static void hand_part(const struct self *self, const float *rows, int32_t first, int32_t count) {
+static void deliver_part(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
+    udump_view part = parcel->view;
+    part.data = (void *)data;
+    udump_obey(x, look->sink->part(look->sink->user, &parcel->place, &parcel->whole, 1, parcel->first, &part));
+}
+
+static void send_part(const struct self *self, const float *rows, int32_t first, int32_t count) {
     int64_t tokens = self->a.keys, heads = self->a.heads;
-    udump_place place = self->place;
-    place.kind = UDUMP_KIND_SELF_MAP;
-    udump_view whole = { .dtype = UDUMP_F32, .rank = 3, .shape = { heads, tokens, tokens }, .stride = { tokens * tokens, tokens, 1 } };
-    udump_view part = { .data = (void *)rows, .dtype = UDUMP_F32, .rank = 3, .shape = { heads, count, tokens },
-        .stride = { count * tokens, tokens, 1 } };
-    udump_obey(self->x, self->look->sink->part(self->look->sink->user, &place, &whole, 1, first, &part));
+    udump_parcel parcel = { .deliver = deliver_part, .place = self->place, .first = first };
+    parcel.place.kind = UDUMP_KIND_SELF_MAP;
+    parcel.whole = (udump_view){ .dtype = UDUMP_F32, .rank = 3, .shape = { heads, tokens, tokens }, .stride = { tokens * tokens, tokens, 1 } };
+    parcel.view = (udump_view){ .dtype = UDUMP_F32, .rank = 3, .shape = { heads, count, tokens }, .stride = { count * tokens, tokens, 1 } };
+    udump_outbox_send_copy(self->look, self->x, &parcel, rows, (size_t)(heads * count * tokens) * sizeof(float));
+}
+
+static void count_map(const struct self *self, int64_t bytes) {
+    udump_look_totals *totals = &self->look->totals;
+    totals->tensors += self->times;
+    totals->tensor_tiles += (int64_t)self->times * self->a.heads;
+    totals->tensor_bytes += self->times * bytes;
 }
 
 static void show_map(const struct self *self) {
-    udump_look *look = self->look;
     udump_exec *x = self->x;
     int64_t row_bytes = (int64_t)self->a.heads * self->a.keys * (int64_t)sizeof(float);
-    int32_t most = (int32_t)(PART_BYTES / row_bytes), step = most < 1 ? 1 : most < self->a.queries ? most : self->a.queries;
+    int32_t most = (int32_t)(PART_BYTES / row_bytes), step = most < 1 ? 1 : most < MOST_ROWS ? most : MOST_ROWS, chosen[MOST_ROWS];
+    if (step > self->a.queries) step = self->a.queries;
+    size_t mark = udump_arena_mark(x);
     float *rows = scratch(x, self->a.heads, step, self->a.keys);
-    int32_t *chosen = (int32_t *)scratch(x, 1, 1, step);
     if (x->dry) {
-        x->backend->attention_rows(x, &self->a, step, NULL, NULL);
-        look->totals.tensors += self->times;
-        look->totals.tensor_tiles += (int64_t)self->times * self->a.heads;
-        look->totals.tensor_bytes += self->times * row_bytes * self->a.queries;
-        return;
+        x->backend->attention_rows(x, &self->a, step, choose(x, chosen, step), NULL);
+        send_part(self, NULL, 0, step);
+        count_map(self, row_bytes * self->a.queries);
     }
-    for (int32_t first = 0; first < self->a.queries && !udump_exec_stopped(x); first += step) {
+    for (int32_t first = 0; !x->dry && first < self->a.queries && !udump_exec_stopped(x); first += step) {
         int32_t count = self->a.queries - first < step ? self->a.queries - first : step;
+        size_t inner = udump_arena_mark(x);
         for (int32_t i = 0; i < count; i++) chosen[i] = first + i;
-        x->backend->attention_rows(x, &self->a, count, chosen, rows);
-        hand_part(self, rows, first, count);
+        x->backend->attention_rows(x, &self->a, count, choose(x, chosen, count), rows);
+        send_part(self, rows, first, count);
+        udump_arena_release(x, inner);
     }
+    udump_arena_release(x, mark);
 }
 
 void udump_look_at_self(udump_look *look, udump_exec *x, const udump_tapped *tapped, const udump_place *tap) {

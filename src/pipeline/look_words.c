@@ -15,7 +15,9 @@ udump_status udump_heat_create(udump_heat *heat, const udump_look *look, int32_t
     heat->sums = calloc(entries, area * sizeof *heat->sums);
     heat->counts = calloc(entries, sizeof *heat->counts);
     heat->resized = malloc(area * sizeof *heat->resized);
-    if (heat->sums && heat->counts && heat->resized) return UDUMP_OK;
+    heat->overlay = malloc((size_t)look->width_px * (size_t)look->height_px * sizeof *heat->overlay);
+    heat->pixels = malloc((size_t)look->width_px * (size_t)look->height_px * 3);
+    if (heat->sums && heat->counts && heat->resized && heat->overlay && heat->pixels) return UDUMP_OK;
     return udump_fail_memory(error, "attention words", entries * area * sizeof *heat->sums);
 }
 
@@ -23,6 +25,8 @@ void udump_heat_free(udump_heat *heat) {
     free(heat->sums);
     free(heat->counts);
     free(heat->resized);
+    free(heat->overlay);
+    free(heat->pixels);
     *heat = (udump_heat){ 0 };
 }
 
@@ -38,16 +42,6 @@ static uint64_t warm_words(const udump_look *look, int32_t row) {
     return words;
 }
 
-/* Adds the marked tokens of all heads to map: [heads, tokens, area] to [area], the mean over heads. */
-static void gather(const udump_shown *maps, const uint8_t *marks, float *map) {
-    size_t area = (size_t)maps->tiles.h * (size_t)maps->tiles.w, tokens = (size_t)maps->columns, heads = (size_t)maps->heads;
-    memset(map, 0, area * sizeof *map);
-    for (size_t tile = 0; tile < heads * tokens; tile++) {
-        const float *from = (const float *)maps->tiles.data + tile * area;
-        for (size_t i = 0; marks[tile % tokens] && i < area; i++) map[i] += from[i] / (float)heads;
-    }
-}
-
 static void warm(udump_heat *heat, size_t entry, const float *map, int32_t h, int32_t w) {
     size_t area = (size_t)heat->h * (size_t)heat->w;
     udump_resize_bicubic(map, h, w, heat->resized, heat->h, heat->w);
@@ -55,19 +49,30 @@ static void warm(udump_heat *heat, size_t entry, const float *map, int32_t h, in
     heat->counts[entry]++;
 }
 
+static void deliver_warmth(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
+    (void)x;
+    warm(&look->heat, (size_t)parcel->entry, data, (int32_t)parcel->view.shape[0], (int32_t)parcel->view.shape[1]);
+}
+
+/* One word's map, and its share in the heat where the context has the word. columns: scratch of the arena, [tokens]. */
+static void map_word(udump_look *look, udump_exec *x, const udump_shown *maps, int32_t row, int32_t word, int32_t *columns, float *map) {
+    const udump_context *context = look->conditioning->contexts[maps->place.context];
+    int32_t h = maps->tiles.h, w = maps->tiles.w, found = x->dry ? 0 : udump_words_find(&look->words, word, context, look->word_columns);
+    udump_parcel parcel = { .deliver = deliver_warmth, .entry = row * look->words.count + word, .view = { .shape = { h, w } } };
+    if (!x->dry) {
+        x->backend->write(x, columns, look->word_columns, (size_t)found * sizeof *columns);
+        x->backend->word_map(x, maps->tiles.data, maps->heads, (int32_t)maps->columns, (int64_t)h * w, columns, found, map);
+    }
+    if (x->dry || found) udump_outbox_send_copy(look, x, &parcel, map, (size_t)h * (size_t)w * sizeof *map);
+}
+
 void udump_look_at_words(udump_look *look, udump_exec *x, const udump_shown *maps, int32_t row) {
     size_t mark = udump_arena_mark(x);
     int32_t h = maps->tiles.h, w = maps->tiles.w, words = look->words.count;
-    udump_tensor map_tensor = udump_tensor_new(x, UDUMP_F32, 1, words, h, w),
-                 marks_tensor = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, maps->columns / 4 + 1);
+    udump_tensor map_tensor = udump_tensor_new(x, UDUMP_F32, 1, words, h, w), columns_tensor = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, maps->columns);
     float *all = x->dry || x->status ? NULL : udump_tensor_data(x, map_tensor);
-    for (int32_t word = 0; all && word < words; word++) {
-        uint8_t *marks = udump_tensor_data(x, marks_tensor);
-        float *map = all + (size_t)word * (size_t)h * (size_t)w;
-        int32_t found = udump_words_mark(&look->words, word, look->conditioning->contexts[maps->place.context], marks);
-        gather(maps, marks, map);
-        if (found) warm(&look->heat, (size_t)(row * words + word), map, h, w);
-    }
+    for (int32_t word = 0; word < words && !udump_exec_stopped(x); word++)
+        map_word(look, x, maps, row, word, all ? udump_tensor_data(x, columns_tensor) : NULL, all ? all + (size_t)word * (size_t)h * (size_t)w : NULL);
     udump_shown shown = udump_shown_maps(&maps->place, all, words, 0, h, w);
     shown.place.kind = UDUMP_KIND_WORDS;
     shown.columns = words;
@@ -87,19 +92,27 @@ static void cool(udump_heat *heat, int32_t row, int32_t words) {
 }
 
 static void show_overlay(udump_look *look, udump_exec *x, udump_place *place, const float *map, const udump_picture *picture) {
-    size_t mark = udump_arena_mark(x);
+    udump_heat *heat = &look->heat;
     int32_t w = look->width_px, h = look->height_px;
-    udump_tensor values_tensor = udump_tensor_new(x, UDUMP_F32, 1, h, w, 1), pixels_tensor = udump_tensor_new(x, UDUMP_F32, 1, h, w, 1);
-    udump_picture drawn = { NULL, w, h, 3, (size_t)w * 3 };
     if (!x->dry && !udump_exec_stopped(x)) {
-        float *values = udump_tensor_data(x, values_tensor);
-        uint8_t *pixels = udump_tensor_data(x, pixels_tensor);
-        udump_resize_bicubic(map, look->heat.h, look->heat.w, values, h, w);
-        udump_overlay_draw(picture, values, pixels);
-        drawn.pixels = pixels;
+        udump_resize_bicubic(map, heat->h, heat->w, heat->overlay, h, w);
+        udump_overlay_draw(picture, heat->overlay, heat->pixels);
     }
     place->kind = UDUMP_KIND_OVERLAY;
-    udump_show_picture(look, x, place, &drawn);
+    udump_show_picture(look, x, place, &(udump_picture){ heat->pixels, w, h, 3, (size_t)w * 3 });
+}
+
+static void show_maps(udump_look *look, udump_exec *x, const udump_place *place, const float *maps) {
+    size_t mark = udump_arena_mark(x);
+    int32_t words = look->words.count, h = look->heat.h, w = look->heat.w;
+    udump_tensor tensor = udump_tensor_new(x, UDUMP_F32, 1, words, h, w);
+    float *there = x->dry || x->status ? NULL : udump_tensor_data(x, tensor);
+    if (there) x->backend->write(x, there, maps, udump_tensor_bytes(tensor));
+    udump_shown shown = udump_shown_maps(place, there, words, 0, h, w);
+    shown.columns = words;
+    shown.no_average = true;
+    shown.times = 1;
+    udump_show(look, x, &shown);
     udump_arena_release(x, mark);
 }
 
@@ -110,11 +123,7 @@ static void show_heat(udump_look *look, udump_exec *x, int32_t row, const udump_
     udump_place tap = { .kind = UDUMP_KIND_HEAT, .block = "", .block_index = -1, .context = -1 };
     udump_place place = udump_place_of_row(look, &tap, row);
     if (!x->dry) cool(&look->heat, row, words);
-    udump_shown shown = udump_shown_maps(&place, maps, words, 0, look->heat.h, look->heat.w);
-    shown.columns = words;
-    shown.no_average = true;
-    shown.times = 1;
-    udump_show(look, x, &shown);
+    show_maps(look, x, &place, maps);
     for (int32_t word = 0; word < words; word++) {
         if (!(warm_words(look, row) >> word & 1)) continue;
         place.word = look->words.names[word];
@@ -124,6 +133,7 @@ static void show_heat(udump_look *look, udump_exec *x, int32_t row, const udump_
 
 void udump_look_finish(udump_look *look, udump_exec *x, int32_t latent, const udump_picture *picture) {
     int32_t latents = look->variants * look->images;
+    if (!x->dry) udump_outbox_flush(look, x); /* the words' last maps */
     for (int32_t row = latent; row < look->sides * latents; row += latents)
         if (udump_row_wanted(look, row) && warm_words(look, row)) show_heat(look, x, row, picture);
 }

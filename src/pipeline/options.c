@@ -217,9 +217,10 @@ udump_status udump_run_create(
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
     udump_status status = udump_sizes_resolve(o, &run->sizes, error);
-    if (!status && (o->clip_skip < 0 || o->clip_skip > session->model->clip.layer_count))
+    bool skips = session->model->family->clip_skip;
+    if (!status && (o->clip_skip < 0 || (skips && o->clip_skip > session->model->clips[0].layer_count)))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,
-            (int)session->model->clip.layer_count);
+            (int)session->model->clips[0].layer_count);
     if (!status && o->noise) status = copy_noise(o->noise, run, session->model->unet.latent_channels, error);
     if (!status) status = prepare_picture(session->model, o, run, error);
     if (!status) status = plan_sampling(session, o, run, error);
@@ -229,7 +230,8 @@ udump_status udump_run_create(
     return status;
 }
 
-void udump_run_free(udump_run *run) {
+void udump_run_free(udump_session *session) {
+    udump_run *run = &session->run;
     for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) free(run->infotexts[i]);
     free(run->infotexts);
     free(run->prompt);
@@ -244,6 +246,7 @@ void udump_run_free(udump_run *run) {
     free(run->pixels);
     udump_sampling_free(&run->sampling);
     udump_conditioning_free(&run->conditioning);
-    udump_look_free(&run->look);
+    udump_look_free(&run->look, &session->x);
+    free(run->hooked);
     memset(run, 0, sizeof *run);
 }

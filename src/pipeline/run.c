@@ -16,23 +16,43 @@ static double now_seconds(void) {
 /* What a callback that says stop leads to. */
 static udump_status stopped(udump_error *error) { return udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback"); }
 
+/* The hook sees the host's memory: the arena's own, or a copy that goes back. */
 static void call_hook(udump_session *session, const udump_tapped *tapped) {
     const udump_evaluation *now = session->run.now;
     const udump_hook *hook = &session->hooks[tapped->index];
+    udump_exec *x = &session->x;
     udump_tensor out = tapped->out;
-    udump_view view
-        = udump_view_make(udump_tensor_data(&session->x, out), out.dtype, 4, (int64_t[]){ out.n, out.h, out.w, out.c });
+    void *data = udump_tensor_data(x, out), *seen = x->backend->host_memory ? data : session->run.hooked;
+    if (seen != data) x->backend->read(x, seen, data, udump_tensor_bytes(out));
+    if (udump_exec_stopped(x)) return;
+    udump_view view = udump_view_make(seen, out.dtype, 4, (int64_t[]){ out.n, out.h, out.w, out.c });
     udump_place place = { .image = -1, .block = session->model->unet.blocks[tapped->index].name, .block_index = tapped->index,
         .step = now->index + 1, .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .side = UDUMP_SIDE_BOTH,
         .context = -1 };
-    if (hook->call(hook->user, &place, &view) == UDUMP_STOP)
-        udump_exec_fail(&session->x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
+    if (hook->call(hook->user, &place, &view) == UDUMP_STOP) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
+    else if (seen != data) x->backend->write(x, data, seen, udump_tensor_bytes(out));
+}
+
+/* Room for the largest block's output, where hooks need a copy. */
+static void reserve_hooked(udump_session *session, udump_tensor out) {
+    udump_run *run = &session->run;
+    size_t bytes = udump_tensor_bytes(out);
+    if (session->x.backend->host_memory || bytes <= run->hooked_bytes) return;
+    void *grown = realloc(run->hooked, bytes);
+    if (!grown) {
+        udump_exec_fail(&session->x, UDUMP_ERROR_MEMORY, "hook", "out of memory: %zu bytes", bytes);
+        return;
+    }
+    run->hooked = grown;
+    run->hooked_bytes = bytes;
 }
 
 /* First whoever may change the tensor, then whoever looks at it. */
 static void on_tap(void *user, udump_exec *x, const udump_tapped *tapped) {
     udump_session *session = user;
-    if (!x->dry && tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call) call_hook(session, tapped);
+    bool hooked = tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call;
+    if (hooked && x->dry) reserve_hooked(session, tapped->out);
+    else if (hooked) call_hook(session, tapped);
     if (!udump_exec_stopped(x)) udump_look_at(&session->run.look, x, tapped, session->run.now);
 }
 
@@ -45,6 +65,13 @@ static void convert_prediction(udump_session *session, const udump_evaluation *e
         &session->x, run->eps, 2, (udump_tensor[]){ run->eps, run->scaled }, (float[]){ norm, norm * (float)evaluation->sigma });
 }
 
+/* Which pooled vector each row of the batch takes in each block; NULL in families without. */
+static const int32_t *pooled_now(const udump_session *session) {
+    const udump_conditioning *c = &session->run.conditioning;
+    if (!session->model->pooled_dim) return NULL;
+    return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->prompt_step), 0, 0);
+}
+
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {
     udump_session *session = user;
     udump_run *run = &session->run;
@@ -54,11 +81,12 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
     for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
-    udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in,
-        &(udump_unet_inputs){ run->conditioning.kvs, run->times, evaluation->index });
+    udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in, &(udump_unet_inputs){ .kvs = run->conditioning.kvs,
+        .times = run->times, .evaluation = evaluation->index, .vectors = run->vectors, .which = pooled_now(session) });
     if (run->sizes.sides > 1) udump_into_cfg_combine(x, run->eps, run->unet_out, run->sizes.cfg);
     else udump_into_convert(x, run->eps, run->unet_out);
     convert_prediction(session, evaluation);
+    if (!x->dry) udump_outbox_sweep(&run->look, x);
     return run->eps;
 }
 
@@ -71,7 +99,16 @@ static void embed_times(udump_session *session) {
         return;
     }
     for (int32_t i = 0; i < count; i++) timesteps[i] = (float)run->sampling.evaluations[i].timestep;
-    udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, run->times);
+    if (session->model->pooled_dim) {
+        float h = (float)run->sizes.height_px, w = (float)run->sizes.width_px;
+        udump_unet_added added = { udump_conditioning_upload_pooled(&run->conditioning, &session->x, session->model->pooled_dim),
+            { h, w, 0, 0, h, w } };
+        run->vectors = added.pooled.n;
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, &added, run->times);
+    } else {
+        run->vectors = 1;
+        udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, NULL, run->times);
+    }
     free(timesteps);
 }
 
@@ -103,6 +140,7 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
+    if (!status) status = udump_outbox_create(&run->look.outbox, x, error);
     if (status) return status;
     lay_out(session);
     udump_sampling_start(&run->sampling, run->noise, run->init);
@@ -161,7 +199,7 @@ udump_status udump_begin(
     if (!status) status = prepare(session, error);
     if (!status) status = udump_run_announce(session, error);
     if (status) {
-        udump_run_free(run);
+        udump_run_free(session);
         return status;
     }
     run->active = true;
@@ -191,6 +229,9 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
     int32_t index = run->sampling.next_step;
     udump_status status = udump_sampling_step(&run->sampling, index, &(udump_denoiser){ session, predict_eps }, error);
     if (status) return status;
+    /* A device may run one step behind, so that it never waits for the host; no further, so that a cancel comes through. */
+    udump_await(&session->x, run->stepped);
+    run->stepped = udump_mark(&session->x);
     run->step_seconds[index] = now_seconds() - begin;
     if (remaining) *remaining = run->sampling.steps - index - 1;
     return report_progress(run, index + 1, error);
@@ -198,8 +239,12 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
 
 udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
+    udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
-    *view = udump_view_make(udump_tensor_data(&session->x, latent), UDUMP_F32, 4, (int64_t[]){ latent.n, latent.h, latent.w, latent.c });
+    void *data = udump_tensor_data(x, latent), *seen = x->backend->host_memory ? data : session->run.sampling.staged;
+    if (seen != data) x->backend->read(x, seen, data, udump_tensor_bytes(latent));
+    if (udump_exec_stopped(x)) return udump_exec_status(x, error);
+    *view = udump_view_make(seen, UDUMP_F32, 4, (int64_t[]){ latent.n, latent.h, latent.w, latent.c });
     return UDUMP_OK;
 }
 
@@ -239,8 +284,10 @@ static udump_status decode_all(udump_session *session, udump_error *error) {
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
     session->x.tap = NULL;
-    udump_status status = decode ? decode_all(session, error) : UDUMP_OK;
-    udump_run_free(&session->run);
+    udump_outbox_flush(&session->run.look, &session->x);
+    udump_status status = udump_exec_status(&session->x, error);
+    if (!status && decode) status = decode_all(session, error);
+    udump_run_free(session);
     session->x.cancel = NULL;
     return status;
 }

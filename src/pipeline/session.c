@@ -13,6 +13,8 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
     session->model = model;
     udump_status status = udump_exec_open(&session->x, model->backend, model->device, model->threads, model->compute, error);
     if (!status) status = udump_noise_levels_make(&session->levels, UDUMP_TRAIN_STEPS, model->beta_start, model->beta_end, error);
+    session->levels.is_sdxl = model->family->is_sdxl;
+    if (!status && model->zero_snr) status = udump_noise_levels_rescale(&session->levels, error);
     if (status) udump_session_destroy(session);
     else *result = session;
     return status;
@@ -20,7 +22,7 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
 
 void udump_session_destroy(udump_session *session) {
     if (!session) return;
-    udump_run_free(&session->run);
+    udump_run_free(session);
     udump_noise_levels_free(&session->levels);
     udump_exec_close(&session->x);
     udump_model_release(session->model);

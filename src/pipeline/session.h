@@ -43,11 +43,15 @@ typedef struct udump_run {
     udump_sampling sampling;
     udump_conditioning conditioning;
     udump_look look;
-    udump_tensor *times;            /* [resnet_count] */
+    udump_tensor *times;            /* [resnet_count], each [evaluations * vectors, 1, 1, channels] */
+    int32_t vectors;                /* 1, or as many as there are pooled vectors */
     const udump_evaluation *now;    /* the evaluation that is running */
     udump_tensor unet_in, unet_out; /* [rows, h, w, 4] */
     udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */
     size_t mark;                    /* the arena above everything that stays */
+    udump_ticket stepped;           /* the end of the last step */
+    void *hooked;                   /* host: a block's output, for hooks; NULL where they see the arena */
+    size_t hooked_bytes;
 
     char **infotexts;      /* [latents] */
     float *decoded;        /* host, [height, width, 3] */
@@ -88,6 +92,7 @@ udump_status udump_run_announce(udump_session *session, udump_error *error);
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
 udump_status udump_run_create(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_run *run, udump_error *error);
-void udump_run_free(udump_run *run);
+/* What the session's run holds. */
+void udump_run_free(udump_session *session);
 
 #endif

@@ -1,5 +1,7 @@
 #include "pipeline/show.h"
 
+#include <string.h>
+
 #include "base/status.h"
 #include "render/grid.h"
 
@@ -54,6 +56,12 @@ static void hand_over(udump_look *look, udump_exec *x, const udump_place *place,
     udump_obey(x, look->sink->canvas(look->sink->user, &canvas));
 }
 
+static void deliver_canvas(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
+    udump_image image = parcel->image;
+    image.picture.pixels = data;
+    hand_over(look, x, &parcel->place, &image, parcel->average);
+}
+
 /* The grid of what is drawn: all tiles, or their average. */
 static udump_status plan(const udump_look *look, const udump_shown *shown, const udump_tiles *tiles, udump_grid *grid, udump_error *error) {
     if (shown->rgb) return *grid = (udump_grid){ 1, 1, tiles->w, tiles->h, 3 }, UDUMP_OK;
@@ -62,37 +70,60 @@ static udump_status plan(const udump_look *look, const udump_shown *shown, const
 
 static void count_picture(udump_look *look, const udump_grid *grid, int64_t times) {
     look->totals.pictures += times;
-    look->totals.picture_bytes += times * udump_grid_width_px(grid) * udump_grid_height_px(grid) * grid->channels;
+    look->totals.picture_bytes += times * (int64_t)udump_grid_bytes(grid);
 }
 
 int32_t udump_look_times(const udump_exec *x, const udump_selection *selection, const udump_place *tap) {
     return x->dry ? udump_selection_count(selection, tap->block_index) : udump_selection_has(selection, tap->block_index, tap->step);
 }
 
-static void show_canvas(udump_look *look, udump_exec *x, const udump_shown *shown, bool average) {
-    udump_tiles tiles = shown->tiles;
+/* Tiles, drawn where the outbox has room for them, and sent. In a dry pass only reserves and counts. */
+static void draw(udump_look *look, udump_exec *x, const udump_shown *shown, const udump_tiles *tiles, bool average) {
     udump_grid grid;
-    udump_image image;
-    int32_t averages = shown->heads ? tiles.count / shown->heads : 1;
-    udump_status status = UDUMP_OK;
-    if (average && x->dry) tiles.count = averages;
-    else if (average) status = udump_render_average(x, &tiles, averages, look->average, &look->buffer, &x->error);
-    if (!status) status = plan(look, shown, &tiles, &grid, &x->error);
-    if (!status && x->dry) {
-        count_picture(look, &grid, shown->times);
+    udump_status status = plan(look, shown, tiles, &grid, &x->error);
+    if (status) {
+        fail(x, status);
         return;
     }
-    if (!status)
-        status = shown->rgb ? udump_render_rgb(x, &tiles, &look->buffer, &image, &x->error)
-                            : udump_render_tiles(x, &tiles, &grid, &look->style, &look->buffer, &image, &x->error);
-    if (status) fail(x, status);
-    else hand_over(look, x, &shown->place, &image, average);
+    udump_tensor ranges_tensor = udump_tensor_new(x, UDUMP_F32, 1, 1, tiles->count, sizeof(udump_tile_range) / sizeof(float));
+    uint8_t *pixels = udump_outbox_reserve(look, x, udump_grid_bytes(&grid));
+    if (x->dry) count_picture(look, &grid, shown->times);
+    if (x->dry || udump_exec_stopped(x)) return;
+    udump_tile_range *ranges = udump_tensor_data(x, ranges_tensor);
+    if (shown->rgb) udump_render_rgb(x, tiles, ranges, pixels);
+    else udump_render_tiles(x, tiles, &grid, &look->style, ranges, pixels);
+    udump_parcel parcel = { .deliver = deliver_canvas, .place = shown->place, .image = udump_image_of_grid(&grid, NULL), .average = average };
+    udump_outbox_send(look, x, &parcel, udump_grid_bytes(&grid));
+}
+
+static void draw_average(udump_look *look, udump_exec *x, const udump_shown *shown) {
+    udump_tiles tiles = shown->tiles;
+    int32_t averages = shown->heads ? tiles.count / shown->heads : 1;
+    udump_tensor tensor = udump_tensor_new(x, UDUMP_F32, 1, averages, tiles.h, tiles.w);
+    if (x->dry) tiles.count = averages;
+    else if (!udump_exec_stopped(x)) tiles = udump_render_average(x, &tiles, averages, look->average, udump_tensor_data(x, tensor));
+    draw(look, x, shown, &tiles, true);
 }
 
 void udump_show_canvases(udump_look *look, udump_exec *x, const udump_shown *shown) {
     if (!look->canvases || !look->sink->canvas) return;
-    if (look->average != UDUMP_AVERAGE_NONE && !shown->no_average && !udump_exec_stopped(x)) show_canvas(look, x, shown, true);
-    if (!udump_exec_stopped(x)) show_canvas(look, x, shown, false);
+    size_t mark = udump_arena_mark(x);
+    if (look->average != UDUMP_AVERAGE_NONE && !shown->no_average && !udump_exec_stopped(x)) draw_average(look, x, shown);
+    if (!udump_exec_stopped(x)) draw(look, x, shown, &shown->tiles, false);
+    udump_arena_release(x, mark);
+}
+
+static void deliver_tensor(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
+    udump_view view = parcel->view;
+    view.data = (void *)data;
+    udump_obey(x, look->sink->tensor(look->sink->user, &parcel->place, &view));
+}
+
+/* From the first to the last element, whatever lies between them. */
+static size_t span_bytes(const udump_view *view) {
+    int64_t last = 0;
+    for (int i = 0; i < view->rank; i++) last += (view->shape[i] - 1) * view->stride[i];
+    return (size_t)(last + 1) * udump_dtype_bytes(view->dtype);
 }
 
 void udump_show_tensor(udump_look *look, udump_exec *x, const udump_shown *shown) {
@@ -102,14 +133,11 @@ void udump_show_tensor(udump_look *look, udump_exec *x, const udump_shown *shown
         look->totals.tensors += shown->times;
         look->totals.tensor_tiles += (int64_t)shown->times * tiles->count;
         look->totals.tensor_bytes += (int64_t)shown->times * tiles->count * tiles->h * tiles->w * (int64_t)sizeof(float);
-        return;
     }
-    udump_view view = { .data = (void *)tiles->data, .dtype = tiles->dtype, .rank = shown->rank };
-    for (int i = 0; i < shown->rank; i++) {
-        view.shape[i] = shown->shape[i];
-        view.stride[i] = shown->stride[i];
-    }
-    udump_obey(x, look->sink->tensor(look->sink->user, &shown->place, &view));
+    udump_parcel parcel = { .deliver = deliver_tensor, .place = shown->place, .view = { .dtype = tiles->dtype, .rank = shown->rank } };
+    memcpy(parcel.view.shape, shown->shape, sizeof parcel.view.shape);
+    memcpy(parcel.view.stride, shown->stride, sizeof parcel.view.stride);
+    udump_outbox_send_copy(look, x, &parcel, tiles->data, span_bytes(&parcel.view));
 }
 
 void udump_show(udump_look *look, udump_exec *x, const udump_shown *shown) {
@@ -120,6 +148,10 @@ void udump_show(udump_look *look, udump_exec *x, const udump_shown *shown) {
 void udump_show_picture(udump_look *look, udump_exec *x, const udump_place *place, const udump_picture *picture) {
     if (!look->canvases || !look->sink->canvas || udump_exec_stopped(x)) return;
     const udump_grid grid = { 1, 1, picture->width_px, picture->height_px, picture->channels };
-    if (x->dry) count_picture(look, &grid, 1);
-    else hand_over(look, x, place, &(udump_image){ *picture, 1, 1, picture->width_px, picture->height_px, NULL }, false);
+    if (x->dry) {
+        count_picture(look, &grid, 1);
+        return;
+    }
+    udump_outbox_flush(look, x); /* what came before it is handed over before it */
+    if (!udump_exec_stopped(x)) hand_over(look, x, place, &(udump_image){ *picture, 1, 1, picture->width_px, picture->height_px, NULL }, false);
 }

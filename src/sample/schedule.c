@@ -55,6 +55,23 @@ udump_status udump_noise_levels_make(udump_noise_levels *levels, int32_t count, 
         "betas from %g to %g leave %d noise levels that float32 cannot tell apart", beta_start, beta_end, (int)count);
 }
 
+udump_status udump_noise_levels_rescale(udump_noise_levels *levels, udump_error *error) {
+    int32_t last = levels->count - 1;
+    float first_root = sqrtf(levels->alphas_cumprod[0]), last_root = sqrtf(levels->alphas_cumprod[last]),
+          scale = first_root / (first_root - last_root), previous = 1;
+    for (int32_t i = 0; i <= last; i++) {
+        float root = (sqrtf(levels->alphas_cumprod[i]) - last_root) * scale, alpha = i < last ? root * root : 4.8973451890853435e-08f;
+        if (!(alpha > 0 && alpha < previous)) {
+            udump_noise_levels_free(levels);
+            return udump_fail(error, UDUMP_ERROR_ARGUMENT, "noise levels", "they cannot be rescaled to end in nothing but noise");
+        }
+        levels->alphas_cumprod[i] = previous = alpha;
+        levels->sigmas[i] = sqrt((1 - (double)alpha) / (double)alpha);
+        levels->log_sigmas[i] = log(levels->sigmas[i]);
+    }
+    return UDUMP_OK;
+}
+
 void udump_noise_levels_free(udump_noise_levels *levels) {
     free(levels->alphas_cumprod);
     free(levels->sigmas);

@@ -22,6 +22,12 @@ typedef struct udump_noise_levels {
 udump_status udump_noise_levels_make(udump_noise_levels *levels, int32_t count, double beta_start, double beta_end, udump_error *error);
 void udump_noise_levels_free(udump_noise_levels *levels);
 
+/* Moves all levels so that the last is nothing but noise (Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed",
+ * algorithm 1): sqrt(alphas_cumprod) is shifted and scaled in float32 as the webui does; the last, which would be 0, becomes
+ * 4.8973451890853435e-08 as there. To be called right after make.
+ * Errors: ARGUMENT (levels that float32 could not tell apart afterwards); levels is empty then. */
+udump_status udump_noise_levels_rescale(udump_noise_levels *levels, udump_error *error);
+
 /* Every stride-th level, counted down from the last, `count` of them: 1 <= count and (count - 1) * stride < levels->count.
  * Errors: MEMORY; few is empty then. */
 udump_status udump_noise_levels_thin(

@@ -6,16 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "base/half.h"
 #include "base/status.h"
 #include "weights/folder.h"
 #include "weights/name_map.h"
 #include "weights/safetensors.h"
+#include "weights/opened.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the files are little-endian, and their bytes are used as they are");
-
-/* The parts that have a config, and its name in the folder. */
+/* The parts that have a config, and its name in the folder. Those with tensors come first. */
 static const struct {
     const char *part, *file;
     bool optional;
@@ -23,22 +22,12 @@ static const struct {
     { "unet", "unet/config.json", false },
     { "vae", "vae/config.json", false },
     { "text_encoder", "text_encoder/config.json", false },
+    { "text_encoder_2", "text_encoder_2/config.json", true },
     { "scheduler", "scheduler/scheduler_config.json", true },
     { "model_index", "model_index.json", true },
 };
-enum { CONFIG_COUNT = sizeof config_files / sizeof *config_files, PART_COUNT = 3 };
-
-struct udump_weights {
-    char *path;
-    udump_layout layout;
-    udump_weight_file *files;
-    int32_t file_count;
-    udump_weight *items; /* in canonical name order, once open */
-    int64_t count;
-    char **skipped;
-    int64_t skipped_count;
-    json_t *configs[CONFIG_COUNT];
-};
+_Static_assert(sizeof config_files / sizeof *config_files == CONFIG_COUNT, "a config for each");
+enum { PART_COUNT = 4, VAE = 1 };
 
 /* The array with room for one more element, its capacity being the power of two from its count on. NULL, and the array is as it was,
  * without memory. */
@@ -68,8 +57,8 @@ static udump_status add_weight(udump_weights *w, udump_safetensors_entry *entry,
     if (!items) return no_memory(w, error);
     w->items = items;
     udump_weight *item = &w->items[w->count++];
-    *item = (udump_weight){ .file_name = entry->name, .part = "", .dtype = entry->dtype, .rank = entry->rank, .file = w->file_count - 1,
-        .offset_bytes = entry->offset_bytes, .size_bytes = entry->size_bytes };
+    *item = (udump_weight){ .file_name = entry->name, .part = "", .pieces = 1, .dtype = entry->dtype, .rank = entry->rank,
+        .file = w->file_count - 1, .offset_bytes = entry->offset_bytes, .size_bytes = entry->size_bytes };
     memcpy(item->shape, entry->shape, sizeof item->shape);
     entry->name = NULL;
     return UDUMP_OK;
@@ -113,10 +102,81 @@ static udump_status add_file(udump_weights *w, const char *path, json_t *weight_
     return status;
 }
 
-static udump_status add_part(udump_weights *w, const char *part, udump_error *error) {
-    char *folder = udump_weight_path(w->path, part);
-    if (!folder) return no_memory(w, error);
-    int64_t first = w->count;
+/* ---- names */
+
+/* Maps one name; folder: of diffusers' layout, else NULL. */
+typedef struct mapper {
+    bool (*map)(const char *file_name, int vae_levels, udump_mapping *mapping);
+    const char *folder;
+    int vae_levels;
+} mapper;
+
+static bool map_item(const mapper *by, const char *file_name, udump_mapping *mapping) {
+    return by->folder ? udump_name_map_diffusers(by->folder, file_name, mapping) : by->map(file_name, by->vae_levels, mapping);
+}
+
+/* [in, out] in the file, [out, in] to whoever reads it. */
+static void transpose(udump_weight *item) {
+    int64_t in = item->shape[0];
+    item->transposed = true;
+    item->shape[0] = item->shape[1];
+    item->shape[1] = in;
+}
+
+/* The item, named "...@...", becomes the first of three; two more follow at the end. */
+static udump_status split(udump_weight *item, udump_weights *w, udump_error *error) {
+    static const char letters[] = { 'q', 'k', 'v' };
+    char *letter = strchr(item->name, '@');
+    int64_t index = item - w->items;
+    item->pieces = sizeof letters;
+    item->shape[0] /= item->pieces;
+    item->size_bytes /= (uint64_t)item->pieces;
+    *letter = letters[0];
+    for (int32_t piece = 1; piece < (int32_t)sizeof letters; piece++) {
+        udump_weight *items = grown(w->items, w->count, sizeof *items);
+        if (!items) return no_memory(w, error);
+        w->items = items;
+        udump_weight *next = &w->items[w->count++];
+        *next = w->items[index];
+        next->piece = piece;
+        next->offset_bytes += (uint64_t)piece * next->size_bytes;
+        next->name = strdup(next->name);
+        next->file_name = strdup(next->file_name);
+        if (!next->name || !next->file_name) return no_memory(w, error);
+        next->name[letter - w->items[index].name] = letters[piece];
+    }
+    return UDUMP_OK;
+}
+
+/* Names the items from `first` on. *mapped: how many of them belong to a part. */
+static udump_status name_items(udump_weights *w, int64_t first, const mapper *by, int64_t *mapped, udump_error *error) {
+    int64_t last = w->count;
+    *mapped = 0;
+    for (int64_t i = first; i < last; i++) {
+        udump_mapping mapping;
+        udump_weight *item = &w->items[i];
+        if (!map_item(by, item->file_name, &mapping)) return no_memory(w, error);
+        item->name = mapping.canonical;
+        item->part = mapping.part;
+        *mapped += item->part[0] != 0;
+        if (mapping.storage == UDUMP_STORED_TRANSPOSED && item->rank == 2) transpose(item);
+        if (mapping.storage != UDUMP_STORED_QKV) continue;
+        if (item->rank < 1 || item->shape[0] % 3) {
+            char place[UDUMP_WEIGHT_PLACE_BYTES];
+            udump_weight_place(place, w->files[item->file].path, item->file_name);
+            return udump_fail(error, UDUMP_ERROR_FORMAT, place, "its rows are not those of Q, K and V: they are not three times as many");
+        }
+        udump_status status = split(item, w, error);
+        if (status) return status;
+    }
+    return UDUMP_OK;
+}
+
+/* ---- layouts */
+
+/* The files of a part in its folder of diffusers' layout. */
+static udump_status add_folder(udump_weights *w, const char *folder, const char *part, udump_error *error) {
+    int64_t first = w->count, mapped;
     udump_part_files files;
     udump_status status = udump_part_find(folder, &files, error);
     for (int i = 0; status == UDUMP_OK && i < files.count; i++) {
@@ -124,11 +184,15 @@ static udump_status add_part(udump_weights *w, const char *part, udump_error *er
         status = path ? add_file(w, path, files.weight_map, files.names[i], error) : no_memory(w, error);
         free(path);
     }
-    for (int64_t i = first; i < w->count && status == UDUMP_OK; i++) {
-        udump_weight *item = &w->items[i];
-        if (!udump_name_map_diffusers(part, item->file_name, &item->name, &item->part)) status = no_memory(w, error);
-    }
     udump_part_files_free(&files);
+    return status ? status : name_items(w, first, &(mapper){ .folder = part }, &mapped, error);
+}
+
+static udump_status add_part(udump_weights *w, const char *part, bool optional, udump_error *error) {
+    char *folder = udump_weight_path(w->path, part);
+    if (!folder) return no_memory(w, error);
+    udump_status status = UDUMP_OK;
+    if (!optional || access(folder, F_OK) == 0) status = add_folder(w, folder, part, error);
     free(folder);
     return status;
 }
@@ -138,22 +202,26 @@ static udump_status open_folder(udump_weights *w, udump_error *error) {
     udump_status status = udump_diffusers_check(w->path, error);
     for (int i = 0; i < CONFIG_COUNT && status == UDUMP_OK; i++)
         status = udump_config_read(w->path, config_files[i].file, config_files[i].optional, &w->configs[i], error);
-    for (int i = 0; i < PART_COUNT && status == UDUMP_OK; i++) status = add_part(w, config_files[i].part, error);
+    for (int i = 0; i < PART_COUNT && status == UDUMP_OK; i++)
+        status = add_part(w, config_files[i].part, config_files[i].optional, error);
     return status;
 }
 
+/* A single file's tensors under the names that map gives them. */
+static udump_status add_single_file(udump_weights *w, const char *path,
+    bool (*map)(const char *file_name, int vae_levels, udump_mapping *mapping), int64_t *mapped, udump_error *error) {
+    mapper by = { .map = map };
+    int64_t first = w->count;
+    if (udump_is_pickle_name(path)) return udump_fail_pickle(path, error);
+    udump_status status = add_file(w, path, NULL, NULL, error);
+    for (int64_t i = first; i < w->count; i++) by.vae_levels = udump_name_map_count_levels(w->items[i].file_name, by.vae_levels);
+    return status ? status : name_items(w, first, &by, mapped, error);
+}
+
 static udump_status open_file(udump_weights *w, udump_error *error) {
-    w->layout = UDUMP_LAYOUT_LDM;
-    if (udump_is_pickle_name(w->path)) return udump_fail_pickle(w->path, error);
-    udump_status status = add_file(w, w->path, NULL, NULL, error);
-    int vae_levels = 0;
     int64_t mapped = 0;
-    for (int64_t i = 0; i < w->count; i++) vae_levels = udump_name_map_count_levels(w->items[i].file_name, vae_levels);
-    for (int64_t i = 0; i < w->count && status == UDUMP_OK; i++) {
-        udump_weight *item = &w->items[i];
-        if (!udump_name_map_ldm(item->file_name, vae_levels, &item->name, &item->part)) status = no_memory(w, error);
-        else mapped += item->part[0] != 0;
-    }
+    w->layout = UDUMP_LAYOUT_LDM;
+    udump_status status = add_single_file(w, w->path, udump_name_map_ldm, &mapped, error);
     if (status != UDUMP_OK || mapped) return status;
     char place[UDUMP_WEIGHT_PLACE_BYTES];
     udump_weight_place(place, w->path, NULL);
@@ -182,15 +250,22 @@ static udump_status sort_by_name(udump_weights *w, udump_error *error) {
     return UDUMP_OK;
 }
 
-static udump_status open_path(udump_weights *w, udump_error *error) {
+static udump_status is_folder(const char *path, bool *folder, udump_error *error) {
     struct stat info;
-    if (stat(w->path, &info) != 0) {
-        char place[UDUMP_WEIGHT_PLACE_BYTES], text[128];
-        const char *reason = strerror_r(errno, text, sizeof text);
-        udump_weight_place(place, w->path, NULL);
-        return udump_fail(error, UDUMP_ERROR_FILE, place, "cannot be opened: %s", reason);
+    if (stat(path, &info) == 0) {
+        *folder = S_ISDIR(info.st_mode);
+        return UDUMP_OK;
     }
-    udump_status status = S_ISDIR(info.st_mode) ? open_folder(w, error) : open_file(w, error);
+    char place[UDUMP_WEIGHT_PLACE_BYTES], text[128];
+    const char *reason = strerror_r(errno, text, sizeof text);
+    udump_weight_place(place, path, NULL);
+    return udump_fail(error, UDUMP_ERROR_FILE, place, "cannot be opened: %s", reason);
+}
+
+static udump_status open_path(udump_weights *w, udump_error *error) {
+    bool folder;
+    udump_status status = is_folder(w->path, &folder, error);
+    if (status == UDUMP_OK) status = folder ? open_folder(w, error) : open_file(w, error);
     return status == UDUMP_OK ? sort_by_name(w, error) : status;
 }
 
@@ -202,6 +277,33 @@ udump_status udump_weights_open(const char *path, udump_weights **weights, udump
     if (status == UDUMP_OK) *weights = w;
     else udump_weights_close(w);
     return status;
+}
+
+static void drop_part(udump_weights *w, const char *part) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < w->count; i++) {
+        if (strcmp(w->items[i].part, part) == 0) {
+            free(w->items[i].name);
+            free(w->items[i].file_name);
+        } else {
+            w->items[kept++] = w->items[i];
+        }
+    }
+    w->count = kept;
+}
+
+udump_status udump_weights_replace_vae(udump_weights *w, const char *path, udump_error *error) {
+    bool folder;
+    int64_t mapped;
+    drop_part(w, config_files[VAE].part);
+    json_decref(w->configs[VAE]);
+    w->configs[VAE] = NULL;
+    udump_status status = is_folder(path, &folder, error);
+    if (status == UDUMP_OK && folder) status = udump_config_read(path, "config.json", true, &w->configs[VAE], error);
+    if (status == UDUMP_OK)
+        status = folder ? add_folder(w, path, config_files[VAE].part, error)
+                        : add_single_file(w, path, udump_name_map_vae, &mapped, error);
+    return status == UDUMP_OK ? sort_by_name(w, error) : status;
 }
 
 void udump_weights_close(udump_weights *weights) {
@@ -256,39 +358,4 @@ int udump_weights_config_size(const udump_weights *weights, const char *part, co
 
 bool udump_weights_config_text(const udump_weights *weights, const char *part, const char *key, char *value, size_t size_bytes) {
     return udump_json_text(config_of(weights, part), key, value, size_bytes);
-}
-
-/* ---- reading */
-
-enum { CHUNK_ELEMENTS = 1 << 20 };
-
-static int64_t count_bad(const float *values, int64_t count) {
-    int64_t bad = 0;
-    for (int64_t i = 0; i < count; i++) bad += (udump_f32_to_bits(values[i]) & 0x7F800000u) == 0x7F800000u;
-    return bad;
-}
-
-udump_status udump_weights_read(udump_weights *weights, const udump_weight *weight, float *destination, int64_t *bad, udump_error *error) {
-    const udump_weight_file *file = &weights->files[weight->file];
-    int64_t element = (int64_t)udump_dtype_bytes(weight->dtype), count = (int64_t)weight->size_bytes / element, found = 0;
-    bool direct = weight->dtype == UDUMP_F32;
-    size_t scratch_bytes = (size_t)((count < CHUNK_ELEMENTS ? count : CHUNK_ELEMENTS) * element);
-    void *scratch = direct || count == 0 ? NULL : malloc(scratch_bytes);
-    if (!direct && count && !scratch) return udump_fail_memory(error, weight->file_name, scratch_bytes);
-
-    udump_status status = UDUMP_OK;
-    for (int64_t done = 0; done < count && status == UDUMP_OK; done += CHUNK_ELEMENTS) { /* a chunk is checked while it is in the cache */
-        int64_t chunk = count - done < CHUNK_ELEMENTS ? count - done : CHUNK_ELEMENTS;
-        void *bytes = direct ? (void *)(destination + done) : scratch;
-        uint64_t offset = weight->offset_bytes + (uint64_t)(done * element);
-        status = udump_weight_file_read(file, offset, bytes, (size_t)(chunk * element), weight->file_name, error);
-        if (status != UDUMP_OK) break;
-        if (!direct) udump_convert_to_f32(destination + done, scratch, weight->dtype, chunk);
-        found += count_bad(destination + done, chunk);
-    }
-    free(scratch);
-    if (status != UDUMP_OK) return status;
-    if (bad) *bad = found;
-    weights->items[weight - weights->items].used = true;
-    return UDUMP_OK;
 }

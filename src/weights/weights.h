@@ -7,7 +7,8 @@
 #include "tensor/view.h"
 
 typedef enum udump_layout {
-    UDUMP_LAYOUT_DIFFUSERS, /* a folder: unet/, vae/, text_encoder/, each with config.json and safetensors, sharded or not */
+    UDUMP_LAYOUT_DIFFUSERS, /* a folder: unet/, vae/, text_encoder/ and perhaps text_encoder_2/, each with config.json and safetensors,
+                               sharded or not */
     UDUMP_LAYOUT_LDM        /* one .safetensors file in the original layout */
 } udump_layout;
 
@@ -16,13 +17,15 @@ typedef struct udump_weight {
                          "text_encoder/encoder.layers.0.self_attn.q_proj.weight",
                          "unet/conv_in.weight", "vae/decoder.mid_block.attentions.0.to_q.weight"; "<name in file>" if nothing maps it */
     char *file_name;  /* the tensor's name in its file */
-    const char *part; /* "unet", "vae", "text_encoder" or "" */
+    const char *part; /* "unet", "vae", "text_encoder", "text_encoder_2" or "" */
     udump_dtype dtype;
     int32_t rank;
     int64_t shape[6]; /* canonical: a 1x1 convolution stored for a linear layer, or the reverse, keeps its own shape here */
     int32_t file;     /* index of its file */
     uint64_t offset_bytes, size_bytes; /* in that file */
     bool used;        /* set by udump_weights_read */
+    bool transposed;  /* [in, out] in its file; shape and what is read are [out, in] */
+    int32_t piece, pieces; /* which of `pieces` equal runs of rows of the file's tensor this is: OpenCLIP stores Q, K and V as one */
 } udump_weight;
 
 typedef struct udump_weights udump_weights;
@@ -33,6 +36,10 @@ typedef struct udump_weights udump_weights;
 udump_status udump_weights_open(const char *path, udump_weights **weights, udump_error *error);
 void udump_weights_close(udump_weights *weights); /* NULL is fine */
 
+/* Another autoencoder instead of the checkpoint's, if it has one: a .safetensors file in either layout, or diffusers' vae folder, whose
+ * config.json, where there is one, is then the part's. After a failure weights can only be closed. Errors: as above. */
+udump_status udump_weights_replace_vae(udump_weights *weights, const char *path, udump_error *error);
+
 udump_layout udump_weights_layout(const udump_weights *weights);
 int64_t udump_weights_count(const udump_weights *weights);
 const udump_weight *udump_weights_at(const udump_weights *weights, int64_t index); /* in canonical name order */
@@ -41,11 +48,11 @@ const udump_weight *udump_weights_find(const udump_weights *weights, const char 
 const char *udump_weights_skipped(const udump_weights *weights, int64_t index);
 
 /* The tensor as fp32 in C order, as many elements as its shape has. *bad counts its NaN and infinite values (may be NULL). Marks it used.
- * weight is one of weights' own. Takes at most 2 MB beside destination. Threads may read different tensors at once.
+ * weight is one of weights' own. Takes at most 2 MB beside destination, as much again as that for a transposed one. Threads may read different tensors at once.
  * Errors: FILE, FORMAT (the file was truncated since), MEMORY. */
 udump_status udump_weights_read(udump_weights *weights, const udump_weight *weight, float *destination, int64_t *bad, udump_error *error);
 
-/* Values of a part's config.json ("unet", "vae", "text_encoder", "scheduler", and "model_index" for model_index.json). False where there
+/* Values of a part's config.json ("unet", "vae", "text_encoder", "text_encoder_2", "scheduler", and "model_index" for model_index.json). False where there
  * is no such part, key or type, and where a text does not fit; the LDM layout has none. A key may name a list; index picks from it
  * (0 also accepts a plain value). true and false are the numbers 1 and 0. */
 bool udump_weights_config_number(const udump_weights *weights, const char *part, const char *key, int index, double *value);

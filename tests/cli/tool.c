@@ -11,13 +11,16 @@
  *   tool header FILE OLD NEW                replaces text in a safetensors header by text of the same length, once
  *   tool entry FILE TENSOR KEY [NEW]        a tensor's value of that key in the header; or NEW written over it, filled up with spaces
  *   tool size FILE BYTES                    overwrites the header's length
- *   tool halves FILE TENSOR HEX             overwrites an F16 tensor's first value */
+ *   tool halves FILE TENSOR HEX             overwrites an F16 tensor's first value
+ *   tool recipe FILE FOLDER                 makes the checkpoint of a recipe (tests/parity/models) in a new folder */
 #include <inttypes.h>
 #include <math.h>
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "unit/recipe.h"
 
 static int fail(const char *what, const char *where)
 {
@@ -361,5 +364,7 @@ int main(int argc, char **argv)
         return header_size(argv[2], argv[3]);
     if (strcmp(what, "halves") == 0 && argc == 5)
         return halves(argv[2], argv[3], argv[4]);
+    if (strcmp(what, "recipe") == 0 && argc == 4)
+        return mkdir(argv[3], 0777) == 0 && recipe_make(argv[2], argv[3]) ? 0 : fail("cannot be made", argv[3]);
     return fail("see the top of tool.c", "usage");
 }

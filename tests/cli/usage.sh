@@ -74,7 +74,8 @@ small_refused "threads" --threads many
 small_refused "nonsense.*DPM\+\+ 2M|DPM\+\+ 2M.*nonsense" --sampler nonsense
 small_refused "nonsense.*Karras|Karras.*nonsense" --scheduler nonsense
 small_refused "nonsense.*cpu|cpu.*nonsense" --device nonsense
-small_refused "fp16.*bf16|bf16.*fp16" --precision fp16
+small_refused "fp16.*bf16|bf16.*fp16" --precision fp15
+small_refused "bf16.*not in fp16" --device cpu --precision fp16
 small_refused "nonsense.*epsilon|epsilon.*nonsense" --prediction nonsense
 small_refused "nonsense.*nv|nv.*nonsense" --rng nonsense
 small_refused "nonsense.*uncond|uncond.*nonsense" --side nonsense --features IN00
@@ -82,6 +83,9 @@ small_refused "nonsense.*1-norm|1-norm.*nonsense" --average nonsense --features 
 small_refused "nonsense.*npy|npy.*nonsense" --dump nonsense --features IN00
 small_refused "nonsense.*red-blue|red-blue.*nonsense" --color nonsense --features IN00
 small_refused "nonsense.*auto01|auto01.*nonsense" --transform nonsense --features IN00
-small_refused "cuda" --device cuda
+small_refused "cuda:N.*cuda:x" --device cuda:x
+run 1 generate -m "$demo" -p a -o refused --device cuda --cuda-module "$PWD/none.so"
+complains "cuda.*none.so"
+nothing_in refused
 
 finish

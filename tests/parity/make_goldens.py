@@ -56,12 +56,13 @@ CROSS = ("IN01", "IN05", "IN08", "M00", "OUT05", "OUT08", "OUT11")  # OUT05 and 
 SELF = ("IN01", "IN05")
 TOKENS = (*range(10), 40, 76)
 QUERIES_PX = ((75, 29), (8, 119))
+HERE = Path(__file__).resolve().parent
 VERSIONS = {"torch": str(torch.__version__), "diffusers": diffusers.__version__,
             "transformers": transformers.__version__, "python": platform.python_version()}
 
 
 def block_modules(unet):
-    """The module whose output is the block's, for all 25 LDM blocks."""
+    """The module whose output is the block's, for all LDM blocks."""
     found = {"IN00": unet.conv_in}
     number = 1
     for block in unet.down_blocks:
@@ -81,7 +82,7 @@ def block_modules(unet):
             number += 1
         if block.upsamplers:
             found[f"OUT{number - 1:02}"] = block.upsamplers[0]
-    assert len(found) == 25
+    assert len(found) in (25, 19)  # SD 1 and 2, SDXL
     return found
 
 
@@ -213,10 +214,9 @@ def in_order(file):
 
 @torch.no_grad()
 def main():
-    here = Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", default=here.parents[1] / "models" / "demo")
-    parser.add_argument("--out", type=Path, default=here / "goldens")
+    parser.add_argument("--model", default=HERE.parents[1] / "models" / "demo")
+    parser.add_argument("--out", type=Path, default=HERE / "goldens")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     pipe = StableDiffusionPipeline.from_pretrained(args.model, torch_dtype=torch.float32)

@@ -166,7 +166,7 @@ static void default_colours_have_the_bytes_of_their_expressions(void **state) {
     program->transform.kind = UDUMP_TRANSFORM_NONE;
     udump_tiles tiles = { values, UDUMP_F32, 1, 1, COUNT, 0, 0, 1 };
     udump_exec x = { .backend = udump_backend_reference(), .threads = 1 };
-    udump_render_buffer buffers[2] = { { .pixels = NULL }, { .pixels = NULL } };
+    render_buffer buffers[2] = { { .pixels = NULL }, { .pixels = NULL } };
     udump_image fast, general;
     assert_int_equal(render_tiles(&x, &tiles, program, &buffers[0], &fast), UDUMP_OK);
     program->colour = UDUMP_COLOUR_HSL;
@@ -177,8 +177,8 @@ static void default_colours_have_the_bytes_of_their_expressions(void **state) {
         assert_memory_equal(fast.picture.pixels + 3 * i, expected, 3);
         assert_memory_equal(general.picture.pixels + 3 * i, expected, 3);
     }
-    udump_render_buffer_free(&buffers[0]);
-    udump_render_buffer_free(&buffers[1]);
+    render_buffer_free(&buffers[0]);
+    render_buffer_free(&buffers[1]);
     free(program);
     free(values);
 }

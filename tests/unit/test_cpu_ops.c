@@ -96,7 +96,7 @@ static float *run_trial(const udump_backend *backend, const struct trial *trial,
     udump_error error;
     udump_exec x;
     bool cpu = backend == udump_backend_cpu();
-    assert_int_equal(backend->device_open(trial->threads, trial->compute, &device, &error), UDUMP_OK);
+    assert_int_equal(backend->device_open(&(udump_device_request){ .threads = trial->threads, .compute = trial->compute }, &device, &error), UDUMP_OK);
     if (cpu) ((udump_cpu_device *)device)->kernels = trial->kernels;
     noise_state = 11;
     udump_packed *packed = trial->pack ? trial->pack(backend, device, trial) : NULL;
@@ -395,7 +395,7 @@ static void test_group_norm_too_many_groups(void **state) {
     udump_error error;
     udump_exec x;
     const udump_backend *backend = udump_backend_cpu();
-    assert_int_equal(backend->device_open(1, UDUMP_F32, &device, &error), UDUMP_OK);
+    assert_int_equal(backend->device_open(&(udump_device_request){ .threads = 1, .compute = UDUMP_F32 }, &device, &error), UDUMP_OK);
     assert_int_equal(udump_exec_open(&x, backend, device, 1, UDUMP_F32, &error), UDUMP_OK);
     udump_tensor in = shaped(UDUMP_F32, 1, 1, 1, UDUMP_MOST_GROUPS + 1);
     backend->group_norm(&x, in, in, NULL, UDUMP_MOST_GROUPS + 1, 1e-5f, false, NULL);
@@ -599,7 +599,7 @@ static void embed(const udump_backend *backend, udump_dtype compute, float *valu
     udump_exec x;
     noise_state = 3;
     float *table = noise_new(11 * 13), *places = noise_new(3 * 13);
-    assert_int_equal(backend->device_open(1, compute, &device, &error), UDUMP_OK);
+    assert_int_equal(backend->device_open(&(udump_device_request){ .threads = 1, .compute = compute }, &device, &error), UDUMP_OK);
     udump_packed *tokens = backend->pack_vectors(device, 11, 13, table, &error),
                  *positions = backend->pack_vectors(device, 3, 13, places, &error);
     assert_int_equal(udump_exec_open(&x, backend, device, 1, compute, &error), UDUMP_OK);
@@ -634,8 +634,8 @@ static void test_device(void **state) {
     const udump_backend *backend = udump_backend_cpu();
     assert_ptr_equal(backend, udump_backend_cpu());
     assert_string_equal(backend->name, "cpu");
-    assert_int_equal(backend->device_open(2, UDUMP_F16, &device, &error), UDUMP_ERROR_UNSUPPORTED);
-    assert_string_equal(error.what, "the CPU computes in F32 or BF16");
+    assert_int_equal(backend->device_open(&(udump_device_request){ .threads = 2, .compute = UDUMP_F16 }, &device, &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_string_equal(error.what, "the CPU computes in fp32 or bf16, not in fp16");
     assert_null(device);
     const void *const *theirs = (const void *const *)udump_backend_reference(), *const *ours = (const void *const *)backend;
     for (size_t i = 0; i < sizeof *backend / sizeof *ours; i++) assert_true(!theirs[i] == !ours[i]); /* the table has no hole */
@@ -649,7 +649,7 @@ static void test_no_room(void **state) {
     udump_error error;
     udump_exec x;
     const udump_backend *backend = udump_backend_cpu();
-    assert_int_equal(backend->device_open(2, UDUMP_F32, &device, &error), UDUMP_OK);
+    assert_int_equal(backend->device_open(&(udump_device_request){ .threads = 2, .compute = UDUMP_F32 }, &device, &error), UDUMP_OK);
     assert_int_equal(udump_exec_open(&x, backend, device, 2, UDUMP_F32, &error), UDUMP_OK);
     udump_exec_begin_dry(&x);
     udump_tensor_new(&x, UDUMP_F32, 1, 8, 8, 96);

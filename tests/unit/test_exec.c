@@ -13,7 +13,7 @@ static int open_reference(void **state) {
     udump_exec *x = malloc(sizeof *x);
     void *device;
     const udump_backend *backend = udump_backend_reference();
-    if (!x || backend->device_open(1, UDUMP_F32, &device, NULL)) return -1;
+    if (!x || backend->device_open(&(udump_device_request){ .threads = 1, .compute = UDUMP_F32 }, &device, NULL)) return -1;
     *state = x;
     return udump_exec_open(x, backend, device, 1, UDUMP_F32, NULL);
 }

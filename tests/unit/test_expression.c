@@ -389,12 +389,12 @@ static void decisions_agree(void **state) {
             float v = (float)json_number_value(json_array_get(values, k));
             udump_tiles tiles = { &v, UDUMP_F32, 1, 1, 1, 1, 1, 1 };
             udump_exec x = { .backend = udump_backend_reference(), .threads = 1 };
-            udump_render_buffer buffer = { .pixels = NULL };
+            render_buffer buffer = { .pixels = NULL };
             udump_image image;
             assert_int_equal(render_tiles(&x, &tiles, program, &buffer, &image), UDUMP_OK);
             for (size_t c = 0; c < 3; c++)
                 assert_int_equal(image.picture.pixels[c], json_integer_value(json_array_get(json_array_get(rgb, k), c)));
-            udump_render_buffer_free(&buffer);
+            render_buffer_free(&buffer);
         }
     }
     free(program);

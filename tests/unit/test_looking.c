@@ -78,7 +78,7 @@ struct bench {
 static void bench_open(struct bench *b, const udump_backend *backend, const void *kernels, int32_t threads) {
     udump_error error;
     b->backend = backend;
-    assert_int_equal(backend->device_open(threads, UDUMP_F32, &b->device, &error), UDUMP_OK);
+    assert_int_equal(backend->device_open(&(udump_device_request){ .threads = threads, .compute = UDUMP_F32 }, &b->device, &error), UDUMP_OK);
 #ifndef UDUMP_PLAIN_THREADS
     if (kernels) ((udump_cpu_device *)b->device)->kernels = kernels;
 #else

@@ -98,7 +98,7 @@ static int setup(void **state) {
     assert_non_null(f);
     assert_int_equal(udump_noise_levels_make(&f->levels, LEVELS, 0.00085, 0.012, NULL), UDUMP_OK);
     const udump_backend *backend = udump_backend_reference();
-    assert_int_equal(backend->device_open(1, UDUMP_F32, &f->device, NULL), UDUMP_OK);
+    assert_int_equal(backend->device_open(&(udump_device_request){ .threads = 1, .compute = UDUMP_F32 }, &f->device, NULL), UDUMP_OK);
     assert_int_equal(udump_exec_open(&f->x, backend, f->device, 1, UDUMP_F32, NULL), UDUMP_OK);
     *state = f;
     return 0;

@@ -46,6 +46,28 @@ static void levels_equal_ldm(void **state) {
     assert_null(levels.sigmas);
 }
 
+/* The webui's rescale_zero_terminal_snr_abar, computed by torch 2.15. */
+static void levels_are_rescaled(void **state) {
+    (void)state;
+    static const struct {
+        int32_t at;
+        float alpha;
+    } expected[] = { { 0, 0.9991499781608582f }, { 1, 0.9982334971427917f }, { 500, 0.24101881682872772f }, { 998, 1.967892444554309e-07f },
+        { 999, 4.8973451072242824e-08f } };
+    udump_noise_levels levels = make_levels();
+    udump_error error;
+    assert_int_equal(udump_noise_levels_rescale(&levels, NULL), UDUMP_OK);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        assert_true(levels.alphas_cumprod[expected[i].at] == expected[i].alpha);
+        assert_true(fabs(levels.sigmas[expected[i].at] / sqrt(1 / (double)expected[i].alpha - 1) - 1) < 1e-12);
+    }
+    udump_noise_levels_free(&levels);
+    assert_int_equal(udump_noise_levels_make(&levels, LEVELS, 0.00085, 0.1, NULL), UDUMP_OK); /* the last but one would be below the last */
+    assert_int_equal(udump_noise_levels_rescale(&levels, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "they cannot be rescaled to end in nothing but noise");
+    assert_null(levels.sigmas);
+}
+
 static void levels_refuse_bad_betas(void **state) {
     (void)state;
     static const struct {
@@ -296,6 +318,7 @@ static void unknown_names_list_the_known(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_equal_ldm),
+        cmocka_unit_test(levels_are_rescaled),
         cmocka_unit_test(levels_refuse_bad_betas),
         cmocka_unit_test(schedules_equal_k_diffusion),
         cmocka_unit_test(ddim_timesteps_equal_the_webui),

@@ -467,15 +467,100 @@ static void not_the_original_layout(void **state) {
     open_bad(at("empty.safetensors"), UDUMP_ERROR_FORMAT, "empty.safetensors", "not a checkpoint in the original layout", "", "no tensors");
 }
 
+static void check_stored(const char *from, const char *expected_name, udump_storage storage) {
+    udump_mapping mapping;
+    assert_true(udump_name_map_ldm(from, 0, &mapping));
+    assert_string_equal(mapping.canonical, expected_name);
+    assert_int_equal(mapping.storage, storage);
+    free(mapping.canonical);
+}
+
+/* OpenCLIP's names, and SDXL's beginnings. */
+static void open_clip_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to;
+        udump_storage storage;
+    } cases[] = {
+        { "cond_stage_model.model.transformer.resblocks.22.attn.in_proj_weight", "text_encoder/encoder.layers.22.self_attn.@_proj.weight",
+            UDUMP_STORED_QKV },
+        { "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_bias",
+            "text_encoder_2/encoder.layers.0.self_attn.@_proj.bias", UDUMP_STORED_QKV },
+        { "cond_stage_model.model.transformer.resblocks.1.attn.out_proj.bias", "text_encoder/encoder.layers.1.self_attn.out_proj.bias", 0 },
+        { "cond_stage_model.model.transformer.resblocks.1.mlp.c_proj.weight", "text_encoder/encoder.layers.1.mlp.fc2.weight", 0 },
+        { "cond_stage_model.model.transformer.resblocks.1.ln_2.bias", "text_encoder/encoder.layers.1.layer_norm2.bias", 0 },
+        { "cond_stage_model.model.positional_embedding", "text_encoder/embeddings.position_embedding.weight", 0 },
+        { "cond_stage_model.model.token_embedding.weight", "text_encoder/embeddings.token_embedding.weight", 0 },
+        { "cond_stage_model.model.ln_final.weight", "text_encoder/final_layer_norm.weight", 0 },
+        { "cond_stage_model.model.logit_scale", "text_encoder/logit_scale", 0 },
+        { "conditioner.embedders.1.model.text_projection", "text_encoder_2/text_projection.weight", UDUMP_STORED_TRANSPOSED },
+        { "conditioner.embedders.1.model.text_projection.weight", "text_encoder_2/text_projection.weight", 0 }, /* not turned over */
+        { "conditioner.embedders.0.transformer.text_model.final_layer_norm.bias", "text_encoder/final_layer_norm.bias", 0 },
+        { "model.diffusion_model.label_emb.0.2.bias", "unet/add_embedding.linear_2.bias", 0 },
+        { "model.diffusion_model.output_blocks.2.2.conv.bias", "unet/up_blocks.0.upsamplers.0.conv.bias", 0 },
+        { "model_ema.diffusion_modelout2bias", "model_ema.diffusion_modelout2bias", 0 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_stored(cases[i].from, cases[i].to, cases[i].storage);
+}
+
+/* Autoencoders in files of their own. */
+static void vae_names(void **state) {
+    (void)state;
+    static const char *const names[][2] = {
+        { "first_stage_model.decoder.up.0.block.1.norm1.bias", "vae/decoder.up_blocks.3.resnets.1.norm1.bias" },
+        { "decoder.up.0.block.1.norm1.bias", "vae/decoder.up_blocks.3.resnets.1.norm1.bias" },
+        { "decoder.up_blocks.0.resnets.1.norm1.bias", "vae/decoder.up_blocks.0.resnets.1.norm1.bias" },
+        { "decoder.mid.attn_1.proj_out.bias", "vae/decoder.mid_block.attentions.0.to_out.0.bias" },
+        { "decoder.mid_block.attentions.0.query.bias", "vae/decoder.mid_block.attentions.0.to_q.bias" },
+        { "loss.logvar", "vae/loss.logvar" },
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        udump_mapping mapping;
+        assert_true(udump_name_map_vae(names[i][0], 4, &mapping));
+        assert_string_equal(mapping.canonical, names[i][1]);
+        assert_string_equal(mapping.part, "vae");
+        free(mapping.canonical);
+    }
+    assert_int_equal(udump_name_map_count_levels("decoder.up.3.block.0.norm1.weight", 1), 4);
+}
+
+/* One tensor for three, and one that lies the other way round. */
+static void split_and_turned(void **state) {
+    (void)state;
+    static const float rows[6] = { 1, 2, 3, 4, 5, 6 };
+    builder b = build();
+    add(&b, "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight", "F32", "[3,2]", rows, sizeof rows);
+    add(&b, "conditioner.embedders.1.model.text_projection", "F32", "[2,3]", rows, sizeof rows);
+    write_built(&b, "stored.safetensors");
+    udump_weights *weights = open_good(at("stored.safetensors"));
+    assert_int_equal(udump_weights_count(weights), 4);
+    for (int piece = 0; piece < 3; piece++) {
+        char name[] = "text_encoder/encoder.layers.0.self_attn.?_proj.weight";
+        *strchr(name, '?') = "qkv"[piece];
+        const udump_weight *weight = udump_weights_find(weights, name);
+        float values[2];
+        assert_non_null(weight);
+        assert_true(weight->rank == 2 && weight->shape[0] == 1 && weight->shape[1] == 2 && weight->piece == piece && weight->pieces == 3);
+        assert_int_equal(udump_weights_read(weights, weight, values, NULL, NULL), UDUMP_OK);
+        assert_true(values[0] == rows[2 * piece] && values[1] == rows[2 * piece + 1]);
+    }
+    const udump_weight *turned = udump_weights_find(weights, "text_encoder_2/text_projection.weight");
+    float values[6];
+    static const float expected[6] = { 1, 4, 2, 5, 3, 6 };
+    assert_non_null(turned);
+    assert_true(turned->transposed && turned->shape[0] == 3 && turned->shape[1] == 2);
+    assert_int_equal(udump_weights_read(weights, turned, values, NULL, NULL), UDUMP_OK);
+    assert_memory_equal(values, expected, sizeof expected);
+    udump_weights_close(weights);
+}
+
 /* folder NULL: the original layout. */
 static void check_map(const char *folder, int levels, const char *from, const char *expected_name, const char *expected_part) {
-    char *name = NULL;
-    const char *part = NULL;
-    bool good = folder ? udump_name_map_diffusers(folder, from, &name, &part) : udump_name_map_ldm(from, levels, &name, &part);
-    assert_true(good);
-    assert_string_equal(name, expected_name);
-    assert_string_equal(part, expected_part);
-    free(name);
+    udump_mapping mapping;
+    assert_true(folder ? udump_name_map_diffusers(folder, from, &mapping) : udump_name_map_ldm(from, levels, &mapping));
+    assert_string_equal(mapping.canonical, expected_name);
+    assert_string_equal(mapping.part, expected_part);
+    free(mapping.canonical);
 }
 
 static void name_maps(void **state) {
@@ -663,7 +748,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(diffusers_folder), TEST(configs), TEST(bad_configs), TEST(missing_parts), TEST(variants), TEST(pickles),
         TEST(two_names_for_one_place), TEST(shards), TEST(shards_with_one_tensor_twice), TEST(bad_indexes), TEST(ldm_with_text_model),
-        TEST(ldm_without_text_model), TEST(ldm_with_both_prefixes), TEST(not_the_original_layout), TEST(name_maps), TEST(half_values),
+        TEST(ldm_without_text_model), TEST(ldm_with_both_prefixes), TEST(not_the_original_layout), TEST(name_maps), TEST(open_clip_names), TEST(vae_names),
+        TEST(split_and_turned), TEST(half_values),
         TEST(float_values), TEST(all_halves), TEST(chunks), TEST(descriptors),
     };
     return cmocka_run_group_tests_name("weights", tests, NULL, NULL);

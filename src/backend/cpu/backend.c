@@ -12,12 +12,13 @@ static void device_close(void *opened) {
     free(device);
 }
 
-static udump_status device_open(int32_t threads, udump_dtype compute, void **opened, udump_error *error) {
-    if (compute != UDUMP_F32 && compute != UDUMP_BF16)
-        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "device", "the CPU computes in F32 or BF16");
+static udump_status device_open(const udump_device_request *request, void **opened, udump_error *error) {
+    if (request->compute != UDUMP_F32 && request->compute != UDUMP_BF16)
+        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "device", "the CPU computes in fp32 or bf16, not in fp16");
     udump_cpu_device *device = calloc(1, sizeof *device);
     if (!device) return udump_fail_memory(error, "device", sizeof *device);
-    *device = (udump_cpu_device){ .dnn = udump_dnn_open(error), .kernels = udump_kernels_best(), .threads = threads, .compute = compute };
+    *device = (udump_cpu_device){ .dnn = udump_dnn_open(error), .kernels = udump_kernels_best(), .threads = request->threads,
+        .compute = request->compute };
     if (!device->dnn) {
         free(device);
         return error ? error->status : UDUMP_ERROR_DEVICE;

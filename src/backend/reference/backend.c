@@ -11,11 +11,10 @@ struct reference_device {
     udump_dtype compute; /* BF16: weights are rounded to it when packed */
 };
 
-static udump_status device_open(int32_t threads, udump_dtype compute, void **device, udump_error *error) {
-    (void)threads;
+static udump_status device_open(const udump_device_request *request, void **device, udump_error *error) {
     struct reference_device *opened = calloc(1, sizeof *opened);
     if (!opened) return udump_fail_memory(error, "device", sizeof *opened);
-    opened->compute = compute;
+    opened->compute = request->compute;
     *device = opened;
     return UDUMP_OK;
 }
@@ -62,7 +61,8 @@ static udump_packed *packed_new(int32_t in, int32_t out, bool with_bias, udump_e
 
 static float rounded(const void *device, float value) {
     const struct reference_device *d = device;
-    return d->compute == UDUMP_BF16 ? udump_bf16_to_f32(udump_f32_to_bf16(value)) : value;
+    if (d->compute == UDUMP_BF16) return udump_bf16_to_f32(udump_f32_to_bf16(value));
+    return d->compute == UDUMP_F16 ? udump_f16_to_f32(udump_f32_to_f16(value)) : value;
 }
 
 udump_packed *udump_reference_pack_conv(
@@ -115,10 +115,13 @@ float *udump_reference_scratch(udump_exec *x, size_t count) {
 const udump_backend *udump_backend_reference(void) {
     static const udump_backend backend = {
         .name = "reference",
+        .host_memory = true,
         .device_open = device_open,
         .device_close = device_close,
         .memory_alloc = memory_alloc,
         .memory_free = memory_free,
+        .host_alloc = memory_alloc,
+        .host_free = memory_free,
         .pack_conv = udump_reference_pack_conv,
         .pack_linear = udump_reference_pack_linear,
         .pack_geglu = udump_reference_pack_geglu,
@@ -144,14 +147,19 @@ const udump_backend *udump_backend_reference(void) {
         .convert = udump_reference_convert,
         .upload = udump_reference_upload,
         .download = udump_reference_download,
+        .write = udump_reference_write,
+        .read = udump_reference_read,
+        .copy = udump_reference_copy,
         .attention_maps = udump_reference_attention_maps,
         .attention_rows = udump_reference_attention_rows,
         .attention_summary = udump_reference_attention_summary,
         .attention_covariance = udump_reference_attention_covariance,
+        .word_map = udump_reference_word_map,
         .subtract = udump_reference_subtract,
         .tile_reduce = udump_reference_tile_reduce,
         .tile_average = udump_reference_tile_average,
         .tile_colour = udump_reference_tile_colour,
+        .tile_rgb = udump_reference_tile_rgb,
     };
     return &backend;
 }

@@ -81,3 +81,18 @@ void udump_reference_upload(udump_exec *x, udump_tensor out, const float *host) 
 void udump_reference_download(udump_exec *x, float *host, udump_tensor in) {
     for (size_t i = 0; i < udump_tensor_count(in); i++) host[i] = udump_reference_get(udump_tensor_data(x, in), in.dtype, i);
 }
+
+void udump_reference_write(udump_exec *x, void *arena, const void *host, size_t bytes) {
+    (void)x;
+    memcpy(arena, host, bytes);
+}
+
+void udump_reference_read(udump_exec *x, void *host, const void *arena, size_t bytes) {
+    (void)x;
+    memcpy(host, arena, bytes);
+}
+
+void udump_reference_copy(udump_exec *x, void *to, const void *from, size_t bytes) {
+    (void)x;
+    memcpy(to, from, bytes);
+}

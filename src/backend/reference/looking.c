@@ -147,3 +147,14 @@ void udump_reference_attention_covariance(udump_exec *x, const udump_attended *a
     l.result = z;
     looking_run(x, &l, l.keys * (l.count + 2), l.queries, covariance_range, covariance_finish);
 }
+
+void udump_reference_word_map(udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns,
+    int32_t count, float *map) {
+    (void)x;
+    memset(map, 0, (size_t)area * sizeof *map);
+    for (int64_t head = 0; head < heads; head++)
+        for (int32_t c = 0; c < count; c++) {
+            const float *from = maps + (head * tokens + columns[c]) * area;
+            for (int64_t i = 0; i < area; i++) map[i] += from[i] / (float)heads;
+        }
+}

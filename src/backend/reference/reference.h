@@ -16,11 +16,13 @@ struct udump_packed {
 
 /* Elements of arena tensors as fp32. */
 static inline float udump_reference_get(const void *data, udump_dtype dtype, size_t index) {
-    return dtype == UDUMP_F32 ? ((const float *)data)[index] : udump_bf16_to_f32(((const uint16_t *)data)[index]);
+    if (dtype == UDUMP_F32) return ((const float *)data)[index];
+    uint16_t half = ((const uint16_t *)data)[index];
+    return dtype == UDUMP_BF16 ? udump_bf16_to_f32(half) : udump_f16_to_f32(half);
 }
 static inline void udump_reference_set(void *data, udump_dtype dtype, size_t index, float value) {
     if (dtype == UDUMP_F32) ((float *)data)[index] = value;
-    else ((uint16_t *)data)[index] = udump_f32_to_bf16(value);
+    else ((uint16_t *)data)[index] = dtype == UDUMP_BF16 ? udump_f32_to_bf16(value) : udump_f32_to_f16(value);
 }
 
 float udump_reference_activate(float value, udump_activation activation);
@@ -60,10 +62,15 @@ void udump_reference_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor c
 void udump_reference_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_reference_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_reference_download(udump_exec *x, float *host, udump_tensor in);
+void udump_reference_write(udump_exec *x, void *arena, const void *host, size_t bytes);
+void udump_reference_read(udump_exec *x, void *host, const void *arena, size_t bytes);
+void udump_reference_copy(udump_exec *x, void *to, const void *from, size_t bytes);
 void udump_reference_attention_maps(udump_exec *x, const udump_attended *a, float *maps);
 void udump_reference_attention_rows(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen, float *rows);
 void udump_reference_attention_summary(udump_exec *x, const udump_attended *a, float *received, float *entropy);
 void udump_reference_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z);
+void udump_reference_word_map(udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns,
+    int32_t count, float *map);
 /* What is NaN anywhere is NaN in each field that it touches. */
 void udump_reference_subtract(
     udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);

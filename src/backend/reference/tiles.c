@@ -246,3 +246,16 @@ void udump_reference_tile_colour(udump_exec *x, const udump_tiles *tiles, const 
     clear_gaps(&job);
     udump_parallel_for(x->threads, blocks, colour_blocks, &job);
 }
+
+void udump_reference_tile_rgb(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, uint8_t *pixels) {
+    (void)x;
+    for (int32_t c = 0; c < 3; c++) {
+        const float *values = (const float *)tiles->data + c * tiles->stride_tile;
+        float lo = ranges[c].lo, span = ranges[c].hi - lo;
+        for (int32_t y = 0; y < tiles->h; y++)
+            for (int32_t i = 0; i < tiles->w; i++) {
+                float v = span > 0 ? (values[y * tiles->stride_y + i * tiles->stride_x] - lo) / span * 256 : 0;
+                pixels[((size_t)y * (size_t)tiles->w + (size_t)i) * 3 + (size_t)c] = v >= 255 ? 255 : v > 0 ? (uint8_t)v : 0;
+            }
+    }
+}

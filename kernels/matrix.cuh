@@ -1,0 +1,87 @@
+/* The matrix units: products of 16 x 16 by 16 x 8 by one warp, and loading their operands from shared memory. On the CPU the lanes exchange what
+ * the hardware would, so that the layouts, which are where mistakes are made, are the same code. PTX ISA: mma.m16n8k16, ldmatrix. */
+#ifndef UDUMP_KERNELS_MATRIX_CUH
+#define UDUMP_KERNELS_MATRIX_CUH
+
+#include "kernel.cuh"
+
+/* Two 16-bit numbers in one register, the first in the low half. */
+template <typename T> __device__ __forceinline__ uint32_t udump_pack_pair(float low, float high) {
+    T pair[2] = { udump_from<T>(low), udump_from<T>(high) };
+    uint32_t bits;
+    memcpy(&bits, pair, 4);
+    return bits;
+}
+
+#if defined(__CUDACC__)
+
+/* sums += a * b. a: rows lane / 4 and lane / 4 + 8, columns 2 * (lane % 4) and + 8; b: column lane / 4; sums: as a, 8 columns. */
+template <typename T> __device__ __forceinline__ void udump_mma(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+template <> __device__ __forceinline__ void udump_mma<udump_f16>(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+template <> __device__ __forceinline__ void udump_mma<udump_bf16>(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Four 8 x 8 matrices: lane 8 * i + r gives the address of row r of matrix i, in shared memory and 16 bytes aligned. out[i]: row lane / 4, columns
+ * 2 * (lane % 4) and the next; transposed: column lane / 4, rows likewise. */
+__device__ __forceinline__ void udump_load_matrices(uint32_t (&out)[4], const void *row) {
+    unsigned at = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]) : "r"(at) : "memory");
+}
+__device__ __forceinline__ void udump_load_matrices_transposed(uint32_t (&out)[4], const void *row) {
+    unsigned at = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3]) : "r"(at) : "memory");
+}
+
+#else
+
+template <typename T> inline float udump_emulated_half(uint32_t pair, int which) {
+    T value;
+    uint16_t bits = (uint16_t)(pair >> (16 * which));
+    memcpy(&value, &bits, 2);
+    return udump_f32(value);
+}
+
+template <typename T> inline void udump_mma(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    uint32_t mine[6] = { a[0], a[1], a[2], a[3], b[0], b[1] };
+    size_t stride;
+    const unsigned char *all = udump_emulation_exchange(mine, sizeof mine, &stride);
+    int lane = udump_emulation_lane();
+    for (int i = 0; i < 4; i++) {
+        int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        for (int at = 0; at < 16; at++) {
+            uint32_t left[6], right[6];
+            memcpy(left, all + (size_t)(row % 8 * 4 + at % 8 / 2) * stride, sizeof left);
+            memcpy(right, all + (size_t)(column * 4 + at % 8 / 2) * stride, sizeof right);
+            sums[i] += udump_emulated_half<T>(left[row / 8 + at / 8 * 2], at % 2) * udump_emulated_half<T>(right[4 + at / 8], at % 2);
+        }
+    }
+}
+
+inline void udump_emulated_load(uint32_t (&out)[4], const void *row, bool transposed) {
+    size_t stride;
+    if ((uintptr_t)row % 16) abort();
+    const unsigned char *all = udump_emulation_exchange(&row, sizeof row, &stride);
+    int lane = udump_emulation_lane();
+    for (int i = 0; i < 4; i++) {
+        uint16_t pair[2];
+        for (int j = 0; j < 2; j++) {
+            int r = transposed ? lane % 4 * 2 + j : lane / 4, c = transposed ? lane / 4 : lane % 4 * 2 + j;
+            const uint16_t *from;
+            memcpy(&from, all + (size_t)(8 * i + r) * stride, sizeof from);
+            pair[j] = from[c];
+        }
+        memcpy(&out[i], pair, 4);
+    }
+}
+inline void udump_load_matrices(uint32_t (&out)[4], const void *row) { udump_emulated_load(out, row, false); }
+inline void udump_load_matrices_transposed(uint32_t (&out)[4], const void *row) { udump_emulated_load(out, row, true); }
+
+#endif
+#endif

@@ -1,0 +1,46 @@
+/* Scores of attention for looking: a thread owns one row (a query, or, the other way round, a key), and columns come by through shared memory. */
+#ifndef UDUMP_KERNELS_SCORES_CUH
+#define UDUMP_KERNELS_SCORES_CUH
+
+#include "kernel.cuh"
+
+enum { UDUMP_SCORE_ROWS = 64 /* a block's threads */, UDUMP_SCORE_COLUMNS = 8 /* at a time */ };
+
+/* The block's shared memory: own rows [d, ROWS], then columns [d, COLUMNS]. */
+static inline size_t udump_scores_bytes(int d) { return (size_t)d * (UDUMP_SCORE_ROWS + UDUMP_SCORE_COLUMNS) * sizeof(float); }
+
+/* One head's channels of `count` tokens from `first` on, as fp32, transposed: tile [d, width]; zeros behind the last. */
+__device__ __forceinline__ void udump_scores_load(
+    float *tile, int width, const void *from, int dtype, int64_t stride, int head, int d, int first, int tokens) {
+    for (int i = (int)threadIdx.x; i < width * d; i += UDUMP_SCORE_ROWS) {
+        int token = i / d, channel = i % d;
+        tile[channel * width + token] = first + token < tokens ? udump_load(from, dtype, (first + token) * stride + head * d + channel) : 0;
+    }
+}
+
+/* scores[j] = own row . column j / sqrt(d) */
+__device__ __forceinline__ void udump_scores(float (&scores)[UDUMP_SCORE_COLUMNS], const float *own, const float *columns, int d) {
+#pragma unroll
+    for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) scores[j] = 0;
+    for (int i = 0; i < d; i++) {
+        float value = own[i * UDUMP_SCORE_ROWS + threadIdx.x];
+#pragma unroll
+        for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) scores[j] += value * columns[i * UDUMP_SCORE_COLUMNS + j];
+    }
+#pragma unroll
+    for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) scores[j] /= sqrtf((float)d);
+}
+
+/* A running softmax's maximum and total. */
+struct udump_running {
+    float most, total;
+};
+__device__ __forceinline__ void udump_running_add(udump_running *r, float score) {
+    if (score > r->most) {
+        r->total *= expf(r->most - score);
+        r->most = score;
+    }
+    r->total += expf(score - r->most);
+}
+
+#endif

@@ -1,0 +1,283 @@
+/* The table, the device, a session's streams, and what crosses between host and device. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "backend/cuda/cuda.h"
+#include "backend/module.h"
+#include "base/half.h"
+#include "base/status.h"
+
+udump_status udump_cuda_status(cudaError_t result, const char *where, udump_error *error) {
+    if (result == cudaSuccess) return UDUMP_OK;
+    cudaGetLastError(); /* it would be reported again */
+    udump_status status = result == cudaErrorMemoryAllocation ? UDUMP_ERROR_MEMORY : UDUMP_ERROR_DEVICE;
+    return udump_fail(error, status, where, "CUDA: %s", cudaGetErrorString(result));
+}
+
+static void fail_with(udump_exec *x, const char *where, cudaError_t result) {
+    if (result == cudaSuccess) return;
+    udump_exec_fail(x, result == cudaErrorMemoryAllocation ? UDUMP_ERROR_MEMORY : UDUMP_ERROR_DEVICE, where, "CUDA: %s", cudaGetErrorString(result));
+}
+
+void udump_cuda_check(udump_exec *x, const char *operation) { fail_with(x, operation, cudaGetLastError()); }
+
+/* ---- device */
+
+static void device_close(void *opened) {
+    udump_cuda_device *device = opened;
+    if (!device) return;
+    udump_gemm_library_close(device->gemms);
+    udump_convolution_library_close(device->convolutions);
+    free(device);
+}
+
+static udump_status device_open(const udump_device_request *request, void **opened, udump_error *error) {
+    udump_cuda_device *device = calloc(1, sizeof *device);
+    if (!device) return udump_fail_memory(error, "device", sizeof *device);
+    device->ordinal = request->ordinal;
+    device->compute = request->compute;
+    udump_status status = udump_cuda_status(cudaSetDevice(request->ordinal), "device", error);
+    if (!status) status = udump_gemm_library_open(request->library_path, &device->gemms, error);
+    /* Without cuDNN, or in fp32, where exact sums are wanted, our own kernel convolves. */
+    if (!status && device->compute != UDUMP_F32 && udump_convolution_library_open(request->library_path, &device->convolutions, error))
+        device->convolutions = NULL;
+    if (status) device_close(device);
+    else *opened = device;
+    return status;
+}
+
+static void *memory_alloc(void *opened, size_t bytes) {
+    const udump_cuda_device *device = opened;
+    void *memory = NULL;
+    if (cudaSetDevice(device->ordinal) == cudaSuccess && cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
+    cudaGetLastError();
+    return NULL;
+}
+
+static void memory_free(void *opened, void *memory) {
+    (void)opened;
+    cudaFree(memory);
+}
+
+static void *host_alloc(void *opened, size_t bytes) {
+    (void)opened;
+    void *memory = NULL;
+    if (cudaHostAlloc(&memory, bytes, 0) == cudaSuccess) return memory;
+    cudaGetLastError();
+    return NULL;
+}
+
+static void host_free(void *opened, void *memory) {
+    (void)opened;
+    cudaFreeHost(memory);
+}
+
+/* ---- session */
+
+static void exec_close(udump_exec *x) {
+    udump_cuda_state *state = x->state;
+    if (!state) return;
+    if (state->stream) cudaStreamSynchronize(state->stream);
+    if (state->copies) cudaStreamSynchronize(state->copies);
+    udump_gemm_close(state->gemm);
+    udump_convolution_close(state->convolution);
+    for (int i = 0; i < UDUMP_CUDA_EVENTS && state->events[i]; i++) cudaEventDestroy(state->events[i]);
+    if (state->made) cudaEventDestroy(state->made);
+    if (state->stream) cudaStreamDestroy(state->stream);
+    if (state->copies) cudaStreamDestroy(state->copies);
+    cudaFree(state->scratch);
+    free(state->staging);
+    free(state);
+    x->state = NULL;
+}
+
+static cudaError_t streams_open(udump_cuda_state *state) {
+    cudaError_t result = cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking);
+    if (result == cudaSuccess) result = cudaStreamCreateWithFlags(&state->copies, cudaStreamNonBlocking);
+    if (result == cudaSuccess) result = cudaEventCreateWithFlags(&state->made, cudaEventDisableTiming);
+    for (int i = 0; i < UDUMP_CUDA_EVENTS && result == cudaSuccess; i++) result = cudaEventCreateWithFlags(&state->events[i], cudaEventDisableTiming);
+    state->scratch_bytes = UDUMP_CUDA_SCRATCH_BYTES;
+    return result == cudaSuccess ? cudaMalloc(&state->scratch, state->scratch_bytes) : result;
+}
+
+static udump_status exec_open(udump_exec *x, udump_error *error) {
+    udump_cuda_state *state = x->state = calloc(1, sizeof *state);
+    if (!state) return udump_fail_memory(error, "session", sizeof *state);
+    state->device = x->device;
+    udump_status status = udump_cuda_status(cudaSetDevice(state->device->ordinal), "session", error);
+    if (!status) status = udump_cuda_status(streams_open(state), "session", error);
+    if (!status) status = udump_gemm_open(state->device->gemms, &state->gemm, error);
+    if (!status && state->device->convolutions) status = udump_convolution_open(state->device->convolutions, &state->convolution, error);
+    if (status) exec_close(x);
+    return status;
+}
+
+void *udump_cuda_scratch(udump_exec *x, size_t bytes) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    if (bytes <= state->scratch_bytes) return state->scratch;
+    cudaStreamSynchronize(state->stream); /* whoever uses the old one */
+    cudaFree(state->scratch);
+    state->scratch = NULL;
+    state->scratch_bytes = 0;
+    cudaError_t result = cudaMalloc(&state->scratch, bytes);
+    if (result == cudaSuccess) state->scratch_bytes = bytes;
+    else cudaGetLastError();
+    fail_with(x, "scratch", result);
+    return state->scratch;
+}
+
+float *udump_cuda_staging(udump_exec *x, size_t bytes) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    if (bytes <= state->staging_bytes) return state->staging;
+    float *grown = realloc(state->staging, bytes);
+    if (!grown) {
+        udump_exec_fail(x, UDUMP_ERROR_MEMORY, "staging", "out of memory: %zu bytes", bytes);
+        return NULL;
+    }
+    state->staging = grown;
+    state->staging_bytes = bytes;
+    return grown;
+}
+
+/* ---- crossing */
+
+void udump_cuda_write(udump_exec *x, void *arena, const void *host, size_t bytes) {
+    fail_with(x, "write", cudaMemcpyAsync(arena, host, bytes, cudaMemcpyHostToDevice, udump_cuda_stream(x)));
+}
+
+void udump_cuda_read(udump_exec *x, void *host, const void *arena, size_t bytes) {
+    cudaStream_t stream = udump_cuda_stream(x);
+    cudaError_t result = cudaMemcpyAsync(host, arena, bytes, cudaMemcpyDeviceToHost, stream);
+    if (result == cudaSuccess) result = cudaStreamSynchronize(stream);
+    fail_with(x, "read", result);
+}
+
+static void copy(udump_exec *x, void *to, const void *from, size_t bytes) {
+    fail_with(x, "copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, udump_cuda_stream(x)));
+}
+
+static void await(udump_exec *x, udump_ticket ticket) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    if (ticket <= state->ticket - UDUMP_CUDA_EVENTS || ticket <= 0) return; /* its event was waited for when it was taken again */
+    fail_with(x, "await", cudaEventSynchronize(state->events[ticket % UDUMP_CUDA_EVENTS]));
+}
+
+/* The next ticket, for what is in the stream. */
+static udump_ticket take_ticket(udump_exec *x, cudaStream_t stream) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    udump_ticket ticket = ++state->ticket;
+    cudaEvent_t event = state->events[ticket % UDUMP_CUDA_EVENTS];
+    cudaError_t result = ticket > UDUMP_CUDA_EVENTS ? cudaEventSynchronize(event) : cudaSuccess;
+    if (result == cudaSuccess) result = cudaEventRecord(event, stream);
+    fail_with(x, "event", result);
+    return ticket;
+}
+
+static udump_ticket mark(udump_exec *x) { return take_ticket(x, udump_cuda_stream(x)); }
+
+static udump_ticket fetch(udump_exec *x, void *host, const void *arena, size_t bytes) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    cudaError_t result = cudaEventRecord(state->made, state->stream);
+    if (result == cudaSuccess) result = cudaStreamWaitEvent(state->copies, state->made, 0);
+    if (result == cudaSuccess) result = cudaMemcpyAsync(host, arena, bytes, cudaMemcpyDeviceToHost, state->copies);
+    fail_with(x, "fetch", result);
+    return take_ticket(x, state->copies);
+}
+
+/* 16-bit values are made on the host: what crosses this way is small. */
+void udump_cuda_upload(udump_exec *x, udump_tensor out, const float *host) {
+    size_t count = udump_tensor_count(out);
+    const void *from = host;
+    if (out.dtype != UDUMP_F32) {
+        uint16_t *halves = (uint16_t *)udump_cuda_staging(x, count * sizeof *halves);
+        for (size_t i = 0; halves && i < count; i++) halves[i] = out.dtype == UDUMP_BF16 ? udump_f32_to_bf16(host[i]) : udump_f32_to_f16(host[i]);
+        from = halves;
+    }
+    if (from) udump_cuda_write(x, udump_tensor_data(x, out), from, udump_tensor_bytes(out));
+}
+
+void udump_cuda_download(udump_exec *x, float *host, udump_tensor in) {
+    size_t count = udump_tensor_count(in);
+    if (in.dtype == UDUMP_F32) {
+        udump_cuda_read(x, host, udump_tensor_data(x, in), udump_tensor_bytes(in));
+        return;
+    }
+    void *halves = udump_cuda_staging(x, udump_tensor_bytes(in));
+    if (!halves) return;
+    udump_cuda_read(x, halves, udump_tensor_data(x, in), udump_tensor_bytes(in));
+    udump_convert_to_f32(host, halves, in.dtype, (int64_t)count);
+}
+
+/* ---- the table */
+
+static const udump_backend table = {
+    .name = "cuda",
+    .device_open = device_open,
+    .device_close = device_close,
+    .memory_alloc = memory_alloc,
+    .memory_free = memory_free,
+    .host_alloc = host_alloc,
+    .host_free = host_free,
+    .pack_conv = udump_cuda_pack_conv,
+    .pack_linear = udump_cuda_pack_linear,
+    .pack_geglu = udump_cuda_pack_geglu,
+    .pack_vectors = udump_cuda_pack_vectors,
+    .packed_free = udump_cuda_packed_free,
+    .packed_bytes = udump_cuda_packed_bytes,
+    .exec_open = exec_open,
+    .exec_close = exec_close,
+    .conv2d = udump_cuda_conv2d,
+    .linear = udump_cuda_linear,
+    .linear_geglu = udump_cuda_linear_geglu,
+    .group_norm = udump_cuda_group_norm,
+    .layer_norm = udump_cuda_layer_norm,
+    .attention = udump_cuda_attention,
+    .attention_cross = udump_cuda_attention_cross,
+    .upsample_nearest = udump_cuda_upsample_nearest,
+    .concat_channels = udump_cuda_concat_channels,
+    .activation = udump_cuda_activation,
+    .embed_tokens = udump_cuda_embed_tokens,
+    .timestep_embedding = udump_cuda_timestep_embedding,
+    .linear_combination = udump_cuda_linear_combination,
+    .cfg_combine = udump_cuda_cfg_combine,
+    .convert = udump_cuda_convert,
+    .upload = udump_cuda_upload,
+    .download = udump_cuda_download,
+    .write = udump_cuda_write,
+    .read = udump_cuda_read,
+    .copy = copy,
+    .fetch = fetch,
+    .mark = mark,
+    .await = await,
+    .attention_maps = udump_cuda_attention_maps,
+    .attention_rows = udump_cuda_attention_rows,
+    .attention_summary = udump_cuda_attention_summary,
+    .attention_covariance = udump_cuda_attention_covariance,
+    .word_map = udump_cuda_word_map,
+    .subtract = udump_cuda_subtract,
+    .tile_reduce = udump_cuda_tile_reduce,
+    .tile_average = udump_cuda_tile_average,
+    .tile_colour = udump_cuda_tile_colour,
+    .tile_rgb = udump_cuda_tile_rgb,
+};
+
+static udump_status probe(int32_t ordinal, char *note, size_t note_bytes, udump_error *error) {
+    int count = 0;
+    cudaError_t result = cudaGetDeviceCount(&count); /* the count alone says nothing: without a driver it is not set */
+    if (result != cudaSuccess) return udump_cuda_status(result, "cuda", error);
+    if (ordinal < 0 || ordinal >= count) return udump_fail(error, UDUMP_ERROR_DEVICE, "cuda", "device %d: there are %d", (int)ordinal, count);
+    struct cudaDeviceProp properties;
+    udump_status status = udump_cuda_status(cudaGetDeviceProperties(&properties, ordinal), "cuda", error);
+    if (status) return status;
+    if (properties.major < 8)
+        return udump_fail(error, UDUMP_ERROR_DEVICE, "cuda", "%s has compute capability %d.%d: 8.0 or newer is needed", properties.name, properties.major,
+            properties.minor);
+    snprintf(note, note_bytes, "%s, %.0f GiB, compute capability %d.%d", properties.name, (double)properties.totalGlobalMem / (1 << 30),
+        properties.major, properties.minor);
+    return UDUMP_OK;
+}
+
+__attribute__((visibility("default"))) const udump_module *udump_module_entry(void) {
+    static const udump_module module = { sizeof module, sizeof table, &table, probe };
+    return &module;
+}

@@ -1,0 +1,110 @@
+/* What the CUDA backend's files share. Operations only begin when they are called, in the order of the session's stream. */
+#ifndef UDUMP_CUDA_CUDA_H
+#define UDUMP_CUDA_CUDA_H
+
+#include <cuda_runtime_api.h>
+
+#include "backend/cuda/convolution.h"
+#include "backend/cuda/gemm.h"
+#include "backend/exec.h"
+#include "kernels/kernels.h"
+
+typedef struct udump_cuda_device {
+    int32_t ordinal;
+    udump_dtype compute;
+    udump_gemm_library *gemms;
+    udump_convolution_library *convolutions; /* NULL: cuDNN is not there, and our own kernel does them */
+} udump_cuda_device;
+
+/* A weight on the device, of the compute type; vectors are fp32. */
+struct udump_packed {
+    udump_cuda_device *device;
+    udump_conv_shape conv; /* kernel 0: of a linear layer */
+    bool direct;           /* for our own convolution: [kernel, kernel, in, out]; else [out, kernel, kernel, in], a linear layer's [out, in] */
+    int32_t in, out;
+    void *values;
+    void *bias; /* [out], or NULL */
+    size_t bytes;
+};
+
+enum { UDUMP_CUDA_EVENTS = 1024, UDUMP_CUDA_SCRATCH_BYTES = 1 << 20 };
+
+typedef struct udump_cuda_state {
+    udump_cuda_device *device;
+    cudaStream_t stream, copies; /* what crosses to the host crosses in the second */
+    cudaEvent_t events[UDUMP_CUDA_EVENTS];
+    udump_ticket ticket;         /* the last; its event is the ticket modulo the number of events */
+    cudaEvent_t made;            /* what a fetch waits for */
+    void *scratch;               /* an operation's own; the next overwrites it */
+    size_t scratch_bytes;
+    float *staging;              /* host */
+    size_t staging_bytes;
+    udump_gemm *gemm;
+    udump_convolution *convolution;
+} udump_cuda_state;
+
+static inline udump_cuda_state *udump_cuda_state_of(const udump_exec *x) { return x->state; }
+static inline cudaStream_t udump_cuda_stream(const udump_exec *x) { return udump_cuda_state_of(x)->stream; }
+
+static inline int udump_cuda_dtype(udump_dtype dtype) {
+    return dtype == UDUMP_F32 ? UDUMP_KERNEL_F32 : dtype == UDUMP_F16 ? UDUMP_KERNEL_F16 : UDUMP_KERNEL_BF16;
+}
+
+/* A call's own error, as ours. */
+udump_status udump_cuda_status(cudaError_t result, const char *where, udump_error *error);
+/* After an operation's launches: what CUDA says of them sticks in x. */
+void udump_cuda_check(udump_exec *x, const char *operation);
+/* At least so many bytes of device memory until the next operation; NULL after a failure. */
+void *udump_cuda_scratch(udump_exec *x, size_t bytes);
+/* Host memory likewise. */
+float *udump_cuda_staging(udump_exec *x, size_t bytes);
+
+/* backend.c: crossing */
+void udump_cuda_write(udump_exec *x, void *arena, const void *host, size_t bytes);
+void udump_cuda_read(udump_exec *x, void *host, const void *arena, size_t bytes);
+
+/* packing.c */
+udump_packed *udump_cuda_pack_conv(void *device, const udump_conv_shape *shape, const float *weight, const float *bias, udump_error *error);
+udump_packed *udump_cuda_pack_linear(
+    void *device, int32_t in, int32_t rows, int32_t part_count, const udump_linear_part *parts, udump_error *error);
+udump_packed *udump_cuda_pack_geglu(void *device, int32_t in, int32_t rows, const udump_linear_part parts[2], udump_error *error);
+udump_packed *udump_cuda_pack_vectors(void *device, int32_t rows, int32_t c, const float *values, udump_error *error);
+void udump_cuda_packed_free(udump_packed *packed);
+size_t udump_cuda_packed_bytes(const udump_packed *packed);
+
+/* products.c */
+void udump_cuda_conv2d(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual);
+void udump_cuda_linear(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, udump_activation activation, const udump_tensor *residual);
+void udump_cuda_linear_geglu(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w);
+
+/* network.c */
+void udump_cuda_group_norm(
+    udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, int32_t groups, float eps, bool silu, const udump_tensor *row);
+void udump_cuda_layer_norm(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, float eps);
+void udump_cuda_attention(udump_exec *x, udump_tensor out, udump_tensor qkv, int32_t heads, bool causal);
+void udump_cuda_attention_cross(udump_exec *x, udump_tensor out, udump_tensor q, const udump_kv *kv, int32_t heads);
+void udump_cuda_upsample_nearest(udump_exec *x, udump_tensor out, udump_tensor in);
+void udump_cuda_concat_channels(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b);
+void udump_cuda_activation(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation);
+void udump_cuda_embed_tokens(udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions, const int32_t *ids);
+void udump_cuda_timestep_embedding(udump_exec *x, udump_tensor out, const float *timesteps);
+void udump_cuda_linear_combination(udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients);
+void udump_cuda_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_uncond, float scale);
+void udump_cuda_convert(udump_exec *x, udump_tensor out, udump_tensor in);
+void udump_cuda_upload(udump_exec *x, udump_tensor out, const float *host);
+void udump_cuda_download(udump_exec *x, float *host, udump_tensor in);
+
+/* looking.c */
+void udump_cuda_attention_maps(udump_exec *x, const udump_attended *a, float *maps);
+void udump_cuda_attention_rows(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen, float *rows);
+void udump_cuda_attention_summary(udump_exec *x, const udump_attended *a, float *received, float *entropy);
+void udump_cuda_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z);
+void udump_cuda_word_map(udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns, int32_t count, float *map);
+void udump_cuda_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
+void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges);
+void udump_cuda_tile_average(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average);
+void udump_cuda_tile_colour(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, const udump_style_program *style,
+    const udump_grid *grid, uint8_t *pixels);
+void udump_cuda_tile_rgb(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, uint8_t *pixels);
+
+#endif

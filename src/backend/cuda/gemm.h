@@ -1,0 +1,30 @@
+/* Matrix products: out [rows, n] = in [rows, k] * weight [n, k]^T + bias [n] + residual [rows, n], fp32 sums. By cuBLASLt (gemm.c); in the emulation by
+ * plain C. */
+#ifndef UDUMP_CUDA_GEMM_H
+#define UDUMP_CUDA_GEMM_H
+
+#include <cuda_runtime_api.h>
+
+#include "tensor/view.h"
+
+typedef struct udump_gemm_library udump_gemm_library; /* a device's: loaded once */
+typedef struct udump_gemm udump_gemm;                 /* a session's: plans and workspace */
+
+typedef struct udump_gemm_call {
+    void *out;
+    const void *in, *weight, *bias, *residual; /* bias and residual may be NULL; residual may be out */
+    int64_t rows;
+    int32_t n, k;
+    udump_dtype dtype; /* of everything */
+} udump_gemm_call;
+
+/* folder: where the library is, or NULL. Errors: DEVICE, MEMORY. */
+udump_status udump_gemm_library_open(const char *folder, udump_gemm_library **library, udump_error *error);
+void udump_gemm_library_close(udump_gemm_library *library);
+udump_status udump_gemm_open(udump_gemm_library *library, udump_gemm **gemm, udump_error *error);
+void udump_gemm_close(udump_gemm *gemm);
+
+/* Finds the plan, and, unless dry, begins the product. */
+udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *error);
+
+#endif

@@ -1,0 +1,105 @@
+/* Looking, on our own kernels. */
+#include "backend/cuda/cuda.h"
+
+_Static_assert(sizeof(udump_kernel_range) == sizeof(udump_tile_range), "the same struct on both sides");
+_Static_assert(sizeof(udump_difference) == 5 * sizeof(double), "what the kernel writes");
+
+static udump_kernel_attended attended(const udump_attended *a) {
+    return (udump_kernel_attended){ a->q, a->k, udump_cuda_dtype(a->dtype), a->q_stride, a->k_stride, a->heads, a->d, a->queries, a->keys };
+}
+
+static bool head_fits(udump_exec *x, const udump_attended *a) {
+    if (a->d > UDUMP_KERNEL_LOOK_HEAD_MOST)
+        udump_exec_fail(x, UDUMP_ERROR_UNSUPPORTED, "attention", "heads of %d channels: CUDA looks at at most %d", (int)a->d, UDUMP_KERNEL_LOOK_HEAD_MOST);
+    return a->d <= UDUMP_KERNEL_LOOK_HEAD_MOST;
+}
+
+/* Floats in the arena; NULL in a dry pass and after a failure. */
+static float *floats(udump_exec *x, int32_t rows, int32_t columns) {
+    udump_tensor tensor = udump_tensor_new(x, UDUMP_F32, 1, 1, rows, columns);
+    return x->dry || x->status ? NULL : udump_tensor_data(x, tensor);
+}
+
+void udump_cuda_attention_maps(udump_exec *x, const udump_attended *a, float *maps) {
+    udump_kernel_attended k = attended(a);
+    if (!head_fits(x, a) || x->dry) return;
+    udump_kernel_attention_maps(maps, &k, udump_cuda_stream(x));
+    udump_cuda_check(x, "attention_maps");
+}
+
+void udump_cuda_attention_rows(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen, float *rows) {
+    udump_kernel_attended k = attended(a);
+    if (!head_fits(x, a) || x->dry) return;
+    udump_kernel_attention_rows(rows, chosen, count, &k, udump_cuda_stream(x));
+    udump_cuda_check(x, "attention_rows");
+}
+
+void udump_cuda_attention_summary(udump_exec *x, const udump_attended *a, float *received, float *entropy) {
+    udump_kernel_attended k = attended(a);
+    size_t mark = udump_arena_mark(x);
+    float *logs = floats(x, a->heads, a->queries);
+    if (head_fits(x, a) && logs) {
+        udump_kernel_attention_summary(received, entropy, logs, &k, udump_cuda_stream(x));
+        udump_cuda_check(x, "attention_summary");
+    }
+    udump_arena_release(x, mark);
+}
+
+void udump_cuda_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z) {
+    udump_kernel_attended k = attended(a);
+    size_t mark = udump_arena_mark(x), keys_bytes = (size_t)a->keys * (size_t)count * sizeof(float), queries_bytes = (size_t)a->queries * (size_t)count * sizeof(float);
+    float *logs = floats(x, a->heads, a->queries), *on_v = floats(x, a->keys, count), *on_y = floats(x, a->queries, count), *on_z = floats(x, a->keys, count);
+    if (count > UDUMP_KERNEL_LOOK_COLUMNS_MOST) udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "attention_covariance", "%d columns", (int)count);
+    if (head_fits(x, a) && !x->dry && !x->status) {
+        udump_cuda_write(x, on_v, v, keys_bytes);
+        udump_kernel_attention_covariance(on_y, on_z, on_v, count, logs, &k, udump_cuda_stream(x));
+        udump_cuda_check(x, "attention_covariance");
+        udump_cuda_read(x, y, on_y, queries_bytes);
+        udump_cuda_read(x, z, on_z, keys_bytes);
+    }
+    udump_arena_release(x, mark);
+}
+
+void udump_cuda_word_map(
+    udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns, int32_t count, float *map) {
+    udump_kernel_word_map(map, maps, heads, tokens, area, columns, count, udump_cuda_stream(x));
+    udump_cuda_check(x, "word_map");
+}
+
+void udump_cuda_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference) {
+    double *scratch = udump_cuda_scratch(x, udump_kernel_subtract_scratch_bytes());
+    if (!scratch) return;
+    udump_kernel_subtract(udump_tensor_data(x, out), udump_tensor_data(x, a), udump_cuda_dtype(a.dtype), udump_tensor_data(x, b),
+        udump_cuda_dtype(b.dtype), (int64_t)udump_tensor_count(out), absolute, (double *)difference, scratch, udump_cuda_stream(x));
+    udump_cuda_check(x, "subtract");
+}
+
+static udump_kernel_tiles tiles_of(const udump_tiles *t) {
+    return (udump_kernel_tiles){ t->data, udump_cuda_dtype(t->dtype), t->count, t->h, t->w, t->stride_tile, t->stride_y, t->stride_x };
+}
+
+void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges) {
+    udump_kernel_tiles t = tiles_of(tiles);
+    udump_kernel_tile_reduce((udump_kernel_range *)ranges, &t, udump_cuda_stream(x));
+    udump_cuda_check(x, "tile_reduce");
+}
+
+void udump_cuda_tile_average(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average) {
+    udump_kernel_tiles t = tiles_of(tiles);
+    udump_kernel_tile_average(average, &t, (int)kind, udump_cuda_stream(x));
+    udump_cuda_check(x, "tile_average");
+}
+
+void udump_cuda_tile_colour(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, const udump_style_program *style,
+    const udump_grid *grid, uint8_t *pixels) {
+    udump_kernel_tiles t = tiles_of(tiles);
+    udump_kernel_grid g = { grid->columns, grid->rows, grid->tile_w, grid->tile_h, grid->channels };
+    udump_kernel_tile_colour(pixels, &t, (const udump_kernel_range *)ranges, style, &g, udump_cuda_stream(x));
+    udump_cuda_check(x, "tile_colour");
+}
+
+void udump_cuda_tile_rgb(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, uint8_t *pixels) {
+    udump_kernel_tiles t = tiles_of(tiles);
+    udump_kernel_tile_rgb(pixels, &t, (const udump_kernel_range *)ranges, udump_cuda_stream(x));
+    udump_cuda_check(x, "tile_rgb");
+}

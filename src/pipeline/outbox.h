@@ -1,0 +1,57 @@
+/* What waits to be handed to the sink. Where the device's memory is the host's, nothing waits. Elsewhere bytes cross while the device goes
+ * on: a ring of memory on each side, in which parcels lie in the order in which they will be delivered. */
+#ifndef UDUMP_PIPELINE_OUTBOX_H
+#define UDUMP_PIPELINE_OUTBOX_H
+
+#include "backend/ops.h"
+
+enum { UDUMP_OUTBOX_PARCELS = 256 };
+
+struct udump_look;
+typedef struct udump_parcel udump_parcel;
+
+/* Hands over what the parcel holds; data: its bytes, the host's. Failures stick in x. */
+typedef void (*udump_deliver_fn)(struct udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data);
+
+struct udump_parcel {
+    udump_deliver_fn deliver;
+    udump_place place;
+    udump_image image; /* canvas: without pixels */
+    bool average;
+    udump_view view;   /* tensor, part: without data */
+    udump_view whole;  /* part */
+    int64_t first;
+    int32_t entry;     /* words: of the heat */
+    /* the outbox's own */
+    size_t begin_bytes, end_bytes; /* in the ring */
+    udump_ticket ticket;
+    int64_t evaluation;
+};
+
+typedef struct udump_outbox {
+    size_t largest_bytes; /* of a parcel, found by the dry pass */
+    uint8_t *device, *host; /* [ring_bytes]; one and the same where memory is the host's */
+    size_t ring_bytes, reserved_bytes; /* reserved: where the parcel that is being made begins */
+    udump_parcel parcels[UDUMP_OUTBOX_PARCELS];
+    int32_t oldest, count;
+    int64_t evaluation; /* how many have been swept */
+} udump_outbox;
+
+/* After the dry pass. Errors: MEMORY. */
+udump_status udump_outbox_create(udump_outbox *outbox, udump_exec *x, udump_error *error);
+void udump_outbox_free(udump_outbox *outbox, udump_exec *x);
+
+/* Room for a parcel's bytes, in the backend's memory; delivers older ones where there is none. NULL after a failure; in a dry pass too, which
+ * notes the size. */
+void *udump_outbox_reserve(struct udump_look *look, udump_exec *x, size_t bytes);
+/* Sends what was written to the room reserved last. */
+void udump_outbox_send(struct udump_look *look, udump_exec *x, const udump_parcel *parcel, size_t bytes);
+/* Sends a copy of bytes anywhere in the backend's memory; nothing in a dry pass but to note the size. */
+void udump_outbox_send_copy(struct udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *from, size_t bytes);
+
+/* At the end of an evaluation: delivers what the one before left. */
+void udump_outbox_sweep(struct udump_look *look, udump_exec *x);
+/* Delivers everything. */
+void udump_outbox_flush(struct udump_look *look, udump_exec *x);
+
+#endif

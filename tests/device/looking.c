@@ -1,0 +1,247 @@
+/* Trials of the operations that look: attention, words, differences, tiles. */
+#include <math.h>
+#include <string.h>
+
+#include "harness.h"
+#include "render/render.h"
+
+/* Room in the arena for a result of floats; its address, or NULL in a dry pass. */
+static float *room(udump_exec *x, udump_tensor *tensor, int32_t n, int32_t h, int32_t w, int32_t c) {
+    *tensor = udump_tensor_new(x, UDUMP_F32, n, h, w, c);
+    return x->dry || x->status ? NULL : udump_tensor_data(x, *tensor);
+}
+
+/* Q in [h, w], K in a tensor that holds something else beside it. */
+static udump_attended attended(udump_exec *x, const trial *t) {
+    int32_t queries = t->h * t->w, keys = t->keys ? t->keys : queries;
+    udump_tensor q = trial_input(x, t, t->dtype, 1, t->h, t->w, t->in), k = trial_input(x, t, t->dtype, 1, keys, 1, 2 * t->in);
+    udump_attended a = { .dtype = t->dtype, .q_stride = t->in, .k_stride = 2 * t->in, .heads = t->heads, .d = t->in / t->heads, .queries = queries, .keys = keys };
+    if (!x->dry) {
+        a.q = udump_tensor_data(x, q);
+        a.k = udump_tensor_data(x, k);
+    }
+    return a;
+}
+
+static udump_tensor maps(udump_exec *x, const trial *t) {
+    udump_tensor out;
+    udump_attended a = attended(x, t);
+    float *to = room(x, &out, a.heads, a.keys, a.queries, 1);
+    x->backend->attention_maps(x, &a, to);
+    return out;
+}
+
+static udump_tensor rows(udump_exec *x, const trial *t) {
+    enum { CHOSEN = 5 };
+    int32_t chosen[CHOSEN];
+    udump_tensor out, list;
+    udump_attended a = attended(x, t);
+    float *to = room(x, &out, a.heads, CHOSEN, a.keys, 1), *at = room(x, &list, 1, 1, 1, CHOSEN);
+    for (int32_t i = 0; i < CHOSEN; i++) chosen[i] = i * 7 % a.queries;
+    if (at) x->backend->write(x, at, chosen, sizeof chosen);
+    x->backend->attention_rows(x, &a, CHOSEN, (const int32_t *)at, to);
+    return out;
+}
+
+/* [heads, keys + queries]: received * queries, which is of the size of 1, then entropy */
+static udump_tensor summary(udump_exec *x, const trial *t) {
+    udump_tensor received, entropy;
+    udump_attended a = attended(x, t);
+    float *to = room(x, &received, 1, 1, a.heads, a.keys), *wide = room(x, &entropy, 1, 1, a.heads, a.queries);
+    x->backend->attention_summary(x, &a, to, wide);
+    return t->kind ? entropy : received;
+}
+
+static udump_tensor covariance(udump_exec *x, const trial *t) {
+    enum { COLUMNS = 16, MOST = 4096 };
+    static float y[MOST * COLUMNS], z[MOST * COLUMNS];
+    udump_tensor out;
+    udump_attended a = attended(x, t);
+    const float *v = trial_noise((size_t)(a.keys * COLUMNS), 1);
+    room(x, &out, 1, 1, t->kind ? a.queries : a.keys, COLUMNS);
+    x->backend->attention_covariance(x, &a, COLUMNS, v, y, z);
+    udump_upload(x, out, t->kind ? y : z);
+    return out;
+}
+
+static udump_tensor word_map(udump_exec *x, const trial *t) {
+    int32_t columns[3] = { 1, 4, 2 };
+    udump_tensor out, list, in = trial_input(x, t, UDUMP_F32, 2, 6, t->h, t->w);
+    float *map = room(x, &out, 1, 1, t->h, t->w), *at = room(x, &list, 1, 1, 1, 3);
+    if (map) {
+        x->backend->write(x, at, columns, sizeof columns);
+        x->backend->word_map(x, udump_tensor_data(x, in), 2, 6, t->h * t->w, (const int32_t *)at, t->count, map);
+    }
+    return out;
+}
+
+/* The difference; or, by kind, one of its norms. */
+static udump_tensor difference(udump_exec *x, const trial *t) {
+    udump_difference found;
+    udump_tensor a = trial_input(x, t, t->dtype, 1, t->h, t->w, t->in), b = trial_input(x, t, UDUMP_F32, 1, t->h, t->w, t->in),
+                 out = udump_tensor_new(x, UDUMP_F32, 1, t->h, t->w, t->in), norms = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, sizeof found / 4);
+    udump_subtract(x, out, a, b, t->kind == 6, norms);
+    if (x->dry || t->kind == 0 || t->kind == 6) return out;
+    x->backend->read(x, &found, udump_tensor_data(x, norms), sizeof found);
+    float values[5] = { (float)found.l2, (float)found.a_l2, (float)found.b_l2, (float)found.dot, (float)found.max };
+    out = udump_tensor_rows(out, 0, 1);
+    out.h = out.w = out.c = 1;
+    udump_upload(x, out, &values[t->kind - 1]);
+    return out;
+}
+
+/* ---- tiles: of channels last, or, with kind 1, of whole planes */
+
+static udump_tiles tiles_of(udump_exec *x, const trial *t) {
+    udump_tensor in = trial_input(x, t, t->dtype, 1, t->h, t->w, t->in);
+    const void *data = x->dry ? NULL : udump_tensor_data(x, in);
+    udump_tiles last = { data, t->dtype, t->in, t->h, t->w, 1, (int64_t)t->w * t->in, t->in },
+                planes = { data, t->dtype, t->in, t->h, t->w, (int64_t)t->h * t->w, t->w, 1 },
+                turned = { data, t->dtype, t->in, t->h, t->w, (int64_t)t->h * t->w, 1, t->h };
+    return t->kind == 0 ? last : t->kind == 1 ? planes : turned;
+}
+
+static udump_tensor reduce(udump_exec *x, const trial *t) {
+    udump_tensor out, plain;
+    udump_tiles tiles = tiles_of(x, t);
+    float *to = room(x, &out, 1, 1, tiles.count, 3);
+    if (!to) return out;
+    x->backend->tile_reduce(x, &tiles, (udump_tile_range *)to);
+    /* the count of finite tiles is a whole number: as floats */
+    udump_tile_range *ranges = (udump_tile_range *)trial_noise((size_t)tiles.count * 3, 1);
+    float *values = (float *)trial_noise((size_t)tiles.count * 3, 1);
+    x->backend->read(x, ranges, to, (size_t)tiles.count * sizeof *ranges);
+    for (int32_t i = 0; i < tiles.count; i++)
+        memcpy(values + 3 * i, ((float[]){ ranges[i].finite ? ranges[i].lo : 0, ranges[i].finite ? ranges[i].hi : 0, (float)ranges[i].finite }), 12);
+    plain = out;
+    udump_upload(x, plain, values);
+    return plain;
+}
+
+static udump_tensor average(udump_exec *x, const trial *t) {
+    udump_tensor out;
+    udump_tiles tiles = tiles_of(x, t);
+    float *to = room(x, &out, 1, 1, t->h, t->w);
+    if (to) x->backend->tile_average(x, &tiles, (udump_average)t->count, to);
+    return out;
+}
+
+static const char *const colours[] = { NULL, "white-black", "red-blue", "rgb:v;abs(v)*2-v;0.5+v/3 if v<0.5 else v%0.3",
+    "hsl:(2+v)/3;1-v*v;0.3+floor(v*5)/9" };
+static const char *const transforms[] = { NULL, "auto11", "linear:-0.5,0.75", "sigmoid:3,0.1" };
+
+/* A canvas's bytes, as floats; count: colour + 8 * transform. */
+static udump_tensor colour(udump_exec *x, const trial *t) {
+    udump_style style;
+    static udump_style_program program;
+    udump_grid grid;
+    udump_tensor out = { .n = 0 }, pixels_tensor;
+    udump_tiles tiles = tiles_of(x, t);
+    udump_style_init(&style);
+    style.color = colours[t->count % 8];
+    style.transform = transforms[t->count / 8];
+    udump_error error;
+    if (udump_style_compile(&style, &program, &error) || udump_render_plan(&tiles, 0, &program, &grid, &error)) {
+        udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "colour", "%s", error.what);
+        return out;
+    }
+    size_t bytes = udump_grid_bytes(&grid);
+    float *ranges = room(x, &out, 1, 1, tiles.count, 3), *pixels = room(x, &pixels_tensor, 1, 1, 1, (int32_t)(bytes / 4 + 1));
+    room(x, &out, 1, 1, 1, (int32_t)bytes);
+    if (x->dry || x->status) return out;
+    udump_render_tiles(x, &tiles, &grid, &program, (udump_tile_range *)ranges, (uint8_t *)pixels);
+    if (t->bytes > 0) return out; /* timed: the bytes stay where they are */
+    uint8_t *read = (uint8_t *)trial_noise(bytes / 4 + 1, 1);
+    float *values = (float *)trial_noise(bytes, 1);
+    x->backend->read(x, read, pixels, bytes);
+    for (size_t i = 0; i < bytes; i++) values[i] = read[i];
+    udump_upload(x, out, values);
+    return out;
+}
+
+static udump_tensor rgb(udump_exec *x, const trial *t) {
+    udump_tensor out, pixels_tensor, in = trial_input(x, t, UDUMP_F32, 1, 3, t->h, t->w);
+    int32_t count = 3 * t->h * t->w;
+    float *ranges = room(x, &out, 1, 1, 3, 3), *pixels = room(x, &pixels_tensor, 1, 1, 1, count / 4 + 1);
+    room(x, &out, 1, 1, 1, count);
+    if (x->dry || x->status) return out;
+    udump_tiles tiles = { udump_tensor_data(x, in), UDUMP_F32, 3, t->h, t->w, (int64_t)t->h * t->w, t->w, 1 };
+    udump_render_rgb(x, &tiles, (udump_tile_range *)ranges, (uint8_t *)pixels);
+    uint8_t *read = (uint8_t *)trial_noise((size_t)count / 4 + 1, 1);
+    float *values = (float *)trial_noise((size_t)count, 1);
+    x->backend->read(x, read, pixels, (size_t)count);
+    for (int32_t i = 0; i < count; i++) values[i] = read[i];
+    udump_upload(x, out, values);
+    return out;
+}
+
+/* What looking gives is fp32, whatever it looks at; inputs are the same numbers on both sides. */
+static const double EXACT = 2e-5, BYTE = 1.0 / 255; /* one byte, of the largest: where a transform or an expression is transcendental */
+
+static void small_attended(udump_dtype d, trial_each_fn each, void *user) {
+    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 1 }, { 5, 3, 2, 16, 9 }, { 9, 9, 2, 40, 77 }, { 8, 8, 3, 64, 0 }, { 13, 5, 1, 160, 0 }, { 4, 4, 2, 10, 154 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int32_t *s = shapes[i];
+        trial t = { .dtype = d, .n = 1, .h = s[0], .w = s[1], .in = s[2] * s[3], .heads = s[2], .keys = s[4], .gain = 2, .tolerance = EXACT };
+        t.name = "attention_maps", t.run = maps, each(user, &t);
+        t.name = "attention_rows", t.run = rows, each(user, &t);
+        for (t.kind = 0; t.kind < 2; t.kind++) t.name = "attention_summary", t.run = summary, each(user, &t);
+        for (t.kind = 0; t.kind < 2; t.kind++) t.name = "attention_covariance", t.run = covariance, each(user, &t);
+        t.kind = 0, t.gain = 30, t.name = "attention_maps large", t.run = maps, t.tolerance = 1e-3 /* exponents of up to 1e4, whose last bit is 1e-3 */, each(user, &t);
+    }
+    each(user, &(trial){ .name = "attention_maps of NaN", .run = maps, .dtype = d, .n = 1, .h = 4, .w = 4, .in = 16, .heads = 1, .keys = 7, .strange = NAN, .tolerance = EXACT });
+}
+
+static void small_differences(udump_dtype d, trial_each_fn each, void *user) {
+    for (int32_t count = 0; count <= 3; count++)
+        each(user, &(trial){ .name = "word_map", .run = word_map, .dtype = d, .h = 5, .w = 9, .count = count, .tolerance = EXACT });
+    for (int32_t kind = 0; kind <= 6; kind++) {
+        trial t = { .name = "subtract", .run = difference, .dtype = d, .n = 1, .h = 37, .w = 50, .in = 40, .kind = kind, .tolerance = 1e-6 };
+        each(user, &t);
+        t.name = "subtract of NaN", t.strange = NAN, each(user, &t);
+    }
+}
+
+static void small_tiles(udump_dtype d, trial_each_fn each, void *user) {
+    static const int32_t shapes[][3] = { { 1, 1, 1 }, { 5, 7, 33 }, { 8, 8, 64 }, { 3, 70, 5 }, { 16, 16, 320 } };
+    static const float strange[] = { 0, NAN, INFINITY, -0.0f };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int32_t kind = 0; kind < 3; kind++) {
+            const int32_t *s = shapes[i];
+            trial t = { .dtype = d, .n = 1, .h = s[0], .w = s[1], .in = s[2], .kind = kind, .gain = 2, .strange = strange[i % 4], .tolerance = 1e-7 };
+            t.name = "tile_reduce", t.run = reduce, each(user, &t);
+            t.name = "tile_average", t.run = average;
+            for (t.count = 1; t.count <= 3; t.count++) each(user, &t);
+            t.name = "tile_colour", t.run = colour;
+            for (int32_t j = 0; j < 20; j++) {
+                t.count = j % 5 + j / 5 * 8;
+                bool transcendental = j / 5 == 3 || j % 5 > 2;
+                t.tolerance = transcendental ? BYTE * 1.01 : 1e-7;
+                each(user, &t);
+            }
+        }
+    each(user, &(trial){ .name = "tile_rgb", .run = rgb, .dtype = d, .h = 9, .w = 14, .tolerance = 1e-7 });
+}
+
+static void large(udump_dtype d, trial_each_fn each, void *user) {
+    for (int32_t level = 0; level < 3; level++) {
+        int32_t side = 64 >> level, c = 320 << level;
+        double values = (double)side * side * c;
+        for (int32_t j = 0; j < 5; j++)
+            each(user, &(trial){ .name = "tile_colour", .run = colour, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .count = j, .bytes = values * 9, .tolerance = BYTE * 1.01 });
+        each(user, &(trial){ .name = "attention_maps", .run = maps, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .heads = 8, .keys = 77, .tolerance = EXACT,
+                       .operations = (double)side * side * 77 * c * 2 });
+        each(user, &(trial){ .name = "attention_summary", .run = summary, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .heads = 8, .tolerance = EXACT,
+                       .operations = (double)side * side * side * side * c * 4 });
+    }
+}
+
+void trials_of_looking(bool are_large, udump_dtype dtype, trial_each_fn each, void *user) {
+    if (are_large) {
+        large(dtype, each, user);
+        return;
+    }
+    small_attended(dtype, each, user);
+    small_differences(dtype, each, user);
+    small_tiles(dtype, each, user);
+}

@@ -1,0 +1,168 @@
+/* Running a grid: blocks one after the other, a block's threads as fibers. A fiber goes from thread to thread until one waits; only then
+ * another fiber is needed, so kernels without barriers cost a call a thread. */
+#include <stdio.h>
+
+#include <vector>
+
+#include "blocks.h"
+#include "emulation.h"
+#include "fibers.h"
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+enum { LANES = 32, SLOT_BYTES = 32, THREADS_MOST = 1024 };
+
+namespace {
+
+struct warp {
+    unsigned char slots[2][LANES][SLOT_BYTES];
+    long arrived; /* lanes, over all exchanges */
+};
+
+struct thread_state {
+    udump_fiber *fiber; /* that waits; NULL: not begun, or done */
+    unsigned index;
+    long exchanges;
+};
+
+std::function<void()> *body;
+std::vector<udump_fiber *> idle;
+thread_state threads[THREADS_MOST];
+warp warps[THREADS_MOST / LANES];
+unsigned thread_count, next_thread, done_count;
+thread_state *now;
+long barrier_arrived, barrier_generation, progress;
+bool reverse_order = getenv("UDUMP_EMULATED_REVERSE") != NULL; /* threads run from the last to the first: results must not depend on it */
+unsigned char *shared_memory;
+
+unsigned linear_index(void) { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
+
+void become(thread_state *state) {
+    now = state;
+    unsigned i = state->index;
+    threadIdx.x = i % blockDim.x;
+    threadIdx.y = i / blockDim.x % blockDim.y;
+    threadIdx.z = i / blockDim.x / blockDim.y;
+}
+
+/* A fiber's life: it takes thread after thread, and sleeps when there is none left. */
+void work(void) {
+    for (;;) {
+        while (next_thread < thread_count) {
+            unsigned i = next_thread++;
+            thread_state *state = &threads[reverse_order ? thread_count - 1 - i : i];
+            *state = thread_state{ NULL, reverse_order ? thread_count - 1 - i : i, 0 };
+            become(state);
+            (*body)();
+            done_count++;
+            progress++;
+        }
+        udump_fiber_switch(NULL);
+    }
+}
+
+std::vector<udump_fiber *> fibers; /* of the block, in the order in which they began */
+std::vector<thread_state *> waiting;
+udump_fiber *running;
+
+void wait_for_others(void) {
+    thread_state *self = now;
+    self->fiber = running;
+    waiting.push_back(self);
+    udump_fiber_switch(NULL);
+    become(self);
+}
+
+void resume(udump_fiber *fiber) {
+    running = fiber;
+    udump_fiber_switch(fiber);
+}
+
+void run_block(void) {
+    next_thread = done_count = 0;
+    barrier_arrived = 0;
+    for (unsigned i = 0; i < thread_count / LANES + 1 && i < THREADS_MOST / LANES; i++) warps[i].arrived = 0;
+    for (unsigned i = 0; i < thread_count; i++) threads[i].exchanges = 0;
+    waiting.clear();
+    std::vector<thread_state *> round;
+    while (done_count < thread_count) {
+        long before = progress;
+        while (next_thread < thread_count) { /* as many fibers as threads that wait */
+            udump_fiber *fiber = idle.empty() ? udump_fiber_new(work) : idle.back();
+            if (!idle.empty()) idle.pop_back();
+            size_t count = waiting.size();
+            resume(fiber);
+            if (waiting.size() == count) idle.push_back(fiber); /* it has nothing left to do */
+        }
+        round.swap(waiting);
+        waiting.clear();
+        for (thread_state *state : round) {
+            udump_fiber *fiber = state->fiber;
+            size_t count = waiting.size();
+            become(state);
+            resume(fiber);
+            if (waiting.size() == count) idle.push_back(fiber);
+        }
+        if (before == progress) {
+            fprintf(stderr, "emulation: block %u: %u of %u threads wait for others that never come\n", blockIdx.x, (unsigned)waiting.size(), thread_count);
+            abort();
+        }
+    }
+}
+
+} // namespace
+
+unsigned char *udump_emulation_shared(void) { return shared_memory; }
+int udump_emulation_lane(void) { return (int)(linear_index() % LANES); }
+
+void udump_emulation_barrier(void) {
+    long generation = barrier_generation;
+    udump_fiber_release(&barrier_arrived);
+    progress++;
+    if (++barrier_arrived == (long)(thread_count - done_count)) { /* whoever has returned is not waited for */
+        barrier_arrived = 0;
+        barrier_generation++;
+    } else
+        while (barrier_generation == generation) wait_for_others();
+    udump_fiber_acquire(&barrier_arrived);
+}
+
+const unsigned char *udump_emulation_exchange(const void *value, size_t bytes, size_t *stride) {
+    unsigned lane = linear_index() % LANES;
+    warp *w = &warps[linear_index() / LANES];
+    if (thread_count % LANES || bytes > SLOT_BYTES) {
+        fprintf(stderr, "emulation: an exchange of %zu bytes in a block of %u threads\n", bytes, thread_count);
+        abort();
+    }
+    long round = now->exchanges++;
+    memcpy(w->slots[round & 1][lane], value, bytes);
+    udump_fiber_release(w);
+    w->arrived++;
+    progress++;
+    while (w->arrived < (round + 1) * LANES) wait_for_others();
+    udump_fiber_acquire(w);
+    *stride = SLOT_BYTES;
+    return w->slots[round & 1][0];
+}
+
+void udump_emulation_run(const udump_emulated_launch &launch) {
+    blockDim = launch.block;
+    gridDim = launch.grid;
+    thread_count = launch.block.x * launch.block.y * launch.block.z;
+    if (!thread_count || thread_count > THREADS_MOST || !launch.grid.x || !launch.grid.y || !launch.grid.z || launch.grid.y > 65535 || launch.grid.z > 65535) {
+        fprintf(stderr, "emulation: a launch of %u x %u x %u blocks of %u threads\n", launch.grid.x, launch.grid.y, launch.grid.z, thread_count);
+        abort();
+    }
+    std::function<void()> thread = launch.thread;
+    body = &thread;
+    shared_memory = launch.shared_bytes ? (unsigned char *)aligned_alloc(16, (launch.shared_bytes + 15) / 16 * 16) : NULL;
+    for (blockIdx.z = 0; blockIdx.z < gridDim.z; blockIdx.z++)
+        for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
+            for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++) {
+                if (shared_memory) memset(shared_memory, 0xFF, launch.shared_bytes);
+                run_block();
+            }
+    free(shared_memory);
+    shared_memory = NULL;
+}

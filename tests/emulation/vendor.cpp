@@ -1,0 +1,91 @@
+/* The vendors' libraries in plain C: gemm.h and convolution.h of src/backend/cuda. They keep to the stream, as the real ones do. */
+#include <stdlib.h>
+
+#include "emulation.h"
+
+extern "C" {
+#include "backend/cuda/convolution.h"
+#include "backend/cuda/gemm.h"
+#include "base/status.h"
+}
+
+static float get(const void *data, udump_dtype dtype, int64_t at) {
+    if (dtype == UDUMP_F32) return ((const float *)data)[at];
+    uint16_t half = ((const uint16_t *)data)[at];
+    return dtype == UDUMP_F16 ? udump_f16_to_f32(half) : udump_bf16_to_f32(half);
+}
+
+static void set(void *data, udump_dtype dtype, int64_t at, float value) {
+    if (dtype == UDUMP_F32) ((float *)data)[at] = value;
+    else ((uint16_t *)data)[at] = dtype == UDUMP_F16 ? udump_f32_to_f16(value) : udump_f32_to_bf16(value);
+}
+
+struct udump_gemm_library { int loaded; };
+struct udump_gemm { int open; };
+struct udump_convolution_library { int loaded; };
+struct udump_convolution { int open; };
+
+static void multiply(udump_gemm_call c) {
+    for (int64_t row = 0; row < c.rows; row++)
+        for (int64_t n = 0; n < c.n; n++) {
+            float sum = c.bias ? get(c.bias, c.dtype, n) : 0;
+            for (int64_t k = 0; k < c.k; k++) sum += get(c.in, c.dtype, row * c.k + k) * get(c.weight, c.dtype, n * c.k + k);
+            if (c.residual) sum += get(c.residual, c.dtype, row * c.n + n);
+            set(c.out, c.dtype, row * c.n + n, sum);
+        }
+}
+
+static void convolve(udump_convolution_call c, udump_conv_shape s) {
+    for (int64_t at = 0; at < (int64_t)c.n * c.out_h * c.out_w * s.out; at++) {
+        int64_t o = at % s.out, x = at / s.out % c.out_w, y = at / s.out / c.out_w % c.out_h, n = at / s.out / c.out_w / c.out_h;
+        float sum = get(c.bias, c.dtype, o);
+        for (int64_t tap = 0; tap < s.kernel * s.kernel; tap++) {
+            int64_t from_y = y * s.stride + tap / s.kernel - s.pad_begin, from_x = x * s.stride + tap % s.kernel - s.pad_begin;
+            if (from_y < 0 || from_y >= c.in_h || from_x < 0 || from_x >= c.in_w) continue;
+            for (int64_t i = 0; i < s.in; i++)
+                sum += get(c.in, c.dtype, ((n * c.in_h + from_y) * c.in_w + from_x) * s.in + i) * get(c.weight, c.dtype, (o * s.kernel * s.kernel + tap) * s.in + i);
+        }
+        if (c.residual) sum += get(c.residual, c.dtype, at);
+        set(c.out, c.dtype, at, sum);
+    }
+}
+
+extern "C" {
+
+udump_status udump_gemm_library_open(const char *, udump_gemm_library **library, udump_error *) { return *library = new udump_gemm_library(), UDUMP_OK; }
+void udump_gemm_library_close(udump_gemm_library *library) { delete library; }
+udump_status udump_gemm_open(udump_gemm_library *, udump_gemm **gemm, udump_error *) { return *gemm = new udump_gemm(), UDUMP_OK; }
+void udump_gemm_close(udump_gemm *gemm) { delete gemm; }
+udump_status udump_gemm_run(udump_gemm *, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *) {
+    udump_gemm_call copy = *call;
+    if (!dry) udump_emulation_append(stream, [copy]() { multiply(copy); });
+    return UDUMP_OK;
+}
+
+/* Without it where UDUMP_EMULATED_CUDNN is 0. */
+udump_status udump_convolution_library_open(const char *, udump_convolution_library **library, udump_error *error) {
+    const char *text = getenv("UDUMP_EMULATED_CUDNN");
+    if (text && !atoi(text)) return udump_fail(error, UDUMP_ERROR_DEVICE, "convolution", "no library");
+    return *library = new udump_convolution_library(), UDUMP_OK;
+}
+void udump_convolution_library_close(udump_convolution_library *library) { delete library; }
+bool udump_convolution_library_fits(const udump_convolution_library *, const udump_conv_shape *shape) { return shape->in % 8 == 0 && shape->out % 8 == 0; }
+udump_status udump_convolution_open(udump_convolution_library *, udump_convolution **convolution, udump_error *) {
+    return *convolution = new udump_convolution(), UDUMP_OK;
+}
+void udump_convolution_close(udump_convolution *convolution) { delete convolution; }
+udump_status udump_convolution_plan(udump_convolution *, const udump_convolution_call *call, size_t *workspace_bytes, udump_error *) {
+    *workspace_bytes = (size_t)call->shape->kernel * 100; /* so that there is one, and its end is seen */
+    return UDUMP_OK;
+}
+udump_status udump_convolution_run(udump_convolution *, const udump_convolution_call *call, void *workspace, cudaStream_t stream, udump_error *) {
+    udump_convolution_call copy = *call;
+    udump_conv_shape shape = *call->shape;
+    udump_emulation_append(stream, [copy, shape, workspace]() {
+        memset(workspace, 0xFF, (size_t)shape.kernel * 100);
+        convolve(copy, shape);
+    });
+    return UDUMP_OK;
+}
+
+} /* extern "C" */
