@@ -289,6 +289,11 @@ static void what_cannot_be(void **state) {
     o.width_px = SIDE;
     picture.row_bytes = 1;
     check_refused(session, &o, "init", "a picture without pixels, or whose rows overlap");
+    picture.row_bytes = SIDE * 3;
+    session->model->vae.encoder.present = false;
+    udump_error error;
+    assert_int_equal(udump_begin(session, &o, NULL, NULL, &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_string_equal(error.what, "the checkpoint's autoencoder has no encoder: it cannot begin from a picture");
     o.init = NULL;
     o.variation_strength = 1.01;
     check_refused(session, &o, "variation strength", "1.01 is not from 0 to 1");
