@@ -69,6 +69,17 @@ typedef struct model_arguments {
 /* Loads, and prints the warnings that loading gave. On failure prints, and returns an exit status in *status. */
 udump_model *load_model(const model_arguments *arguments, int *status);
 
+/* A picture's own parameters; prints, in a line each, what of them cannot be had or is not known. NULL after printing what is wrong; then
+ * an exit status in *status. */
+udump_parameters *load_parameters(const char *path, int *status);
+/* inspect PICTURE.png: prints them. Returns the exit status. */
+int inspect_picture(const char *path, bool json);
+bool is_picture(const char *path);
+
+/* A picture to begin from: its size becomes the run's where none was asked for (*width_px, *height_px 0), else it is resized. False after
+ * printing what is wrong; then an exit status in *status. */
+bool load_init(const char *path, int32_t *width_px, int32_t *height_px, udump_image *image, int *status);
+
 int command_generate(int argc, char **argv);
 int command_render(int argc, char **argv);
 int command_inspect(int argc, char **argv);

@@ -9,13 +9,14 @@
 #include "lora.h"
 #include "progress.h"
 
-enum { OPTIONS_MOST = 96, QUERIES_MOST = 64 };
+enum { OPTIONS_MOST = 96, QUERIES_MOST = 64, SIDE_PX = 512, NOT_GIVEN = INT32_MIN };
 
 /* What the options say, in the command's own types. */
 typedef struct arguments {
     model_arguments model;
     const char *output, *lora_folder, *diff_with, *rng, *noise, *side, *average, *dump, *kinds, *queries;
-    double cfg, eta, s_noise; /* NAN: not given */
+    const char *from, *init;
+    double cfg, eta, s_noise, strength; /* NAN: not given */
     bool no_canvas, force, report, quiet, help;
     int32_t queries_px[2 * QUERIES_MOST];
     udump_generate_options options;
@@ -29,10 +30,13 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--prompt", "-p", OPTION_TEXT, &o->prompt, "what to draw" },
         { "--negative-prompt", "-n", OPTION_TEXT, &o->negative_prompt, "what not to draw" },
         { "--output", "-o", OPTION_TEXT, &a->output, "the folder to write to" },
-        { "--width", NULL, OPTION_INTEGER, &o->width_px, "pixels, a multiple of 8 (512)" },
-        { "--height", NULL, OPTION_INTEGER, &o->height_px, "pixels, a multiple of 8 (512)" },
+        { "--from", NULL, OPTION_TEXT, &a->from, "a PNG of the webui's or of ours: its own parameters, where no option says otherwise" },
+        { "--init", NULL, OPTION_TEXT, &a->init, "a PNG to begin from instead of noise alone (img2img); resized where need be" },
+        { "--strength", NULL, OPTION_NUMBER, &a->strength, "how far to go from it, 0 to 1 (0.75)" },
+        { "--width", NULL, OPTION_INTEGER, &o->width_px, "pixels, a multiple of 8 (512, or --init's)" },
+        { "--height", NULL, OPTION_INTEGER, &o->height_px, "pixels, a multiple of 8 (512, or --init's)" },
         { "--steps", NULL, OPTION_INTEGER, &o->steps, "sampling steps (20)" },
-        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler a, Euler, LMS, Heun, DPM2 [a], DPM++ 2S a|2M|SDE|2M SDE|3M SDE, DDIM, PLMS, UniPC, LCM (Euler a)" },
+        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler a, Euler, LMS, Heun, DPM2 [a], DPM++ 2S a|2M|SDE|2M SDE|3M SDE, DDIM, PLMS, UniPC, LCM, Restart, DPM fast (Euler a)" },
         { "--scheduler", NULL, OPTION_TEXT, &o->schedule, "Automatic, Uniform, Karras, Exponential, SGM Uniform, Simple, Normal, Beta, ... (Automatic)" },
         { "--eta", NULL, OPTION_NUMBER, &a->eta, "how random ancestral samplers, SDE samplers and DDIM are (1; DDIM 0)" },
         { "--s-noise", NULL, OPTION_NUMBER, &a->s_noise, "what their fresh noise is multiplied by (1)" },
@@ -40,9 +44,13 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--cfg", NULL, OPTION_NUMBER, &a->cfg, "classifier-free guidance; 1 runs without the negative prompt (7)" },
         { "--seed", NULL, OPTION_SEED, &o->seed, "of the first image (0)" },
         { "--batch-size", NULL, OPTION_INTEGER, &o->batch_size, "images; image i has seed + i (1)" },
+        { "--batch-count", NULL, OPTION_INTEGER, &o->batch_count, "batches, one after the other; seeds count on (1)" },
+        { "--variation-seed", NULL, OPTION_SEED, &o->variation_seed, "another seed, towards whose noise all images turn; it counts up instead (0)" },
+        { "--variation-strength", NULL, OPTION_NUMBER, &o->variation_strength, "how far they turn, 0 to 1 (0)" },
         { "--clip-skip", NULL, OPTION_INTEGER, &o->clip_skip, "take the text encoder's N-th last layer (1)" },
         { "--rng", NULL, OPTION_TEXT, &a->rng, "nv or cpu: whose torch.randn (nv)" },
         { "--noise", NULL, OPTION_TEXT, &a->noise, "a .npy file, [batch, 4, H/8, W/8] of unit variance, instead" },
+        { "--vae-tile", NULL, OPTION_INTEGER, &o->vae_tile_px, "encode and decode pictures in tiles of so many pixels, for large ones (0: whole)" },
         { "--device", NULL, OPTION_TEXT, &a->model.device, "auto, cpu, cuda, cuda:N or reference (auto: cuda where there is one)" },
         { "--cuda-module", NULL, OPTION_TEXT, &a->model.cuda_module, "the file libunetdump-cuda.so, if it is not beside unetdump" },
         { "--cuda-libraries", NULL, OPTION_TEXT, &a->model.cuda_libraries, "the folder of cuBLAS and cuDNN, if the system does not find them" },
@@ -103,10 +111,12 @@ static bool check_numbers(const arguments *a) {
     const udump_generate_options *o = &a->options;
     if (a->cfg == 0) return fail_usage("--cfg: expected a number other than 0, found 0"), false;
     if (o->steps < 1 || o->steps > 1000) return fail_usage("--steps: expected a number from 1 to 1000, found %d", (int)o->steps), false;
+    if (o->batch_count < 1) return fail_usage("--batch-count: expected a number from 1, found %d", (int)o->batch_count), false;
     if (o->batch_size < 1) return fail_usage("--batch-size: expected a number from 1, found %d", (int)o->batch_size), false;
-    if (o->width_px < 1 || o->height_px < 1)
+    bool given = o->width_px != NOT_GIVEN || o->height_px != NOT_GIVEN;
+    if (given && ((o->width_px < 1 && o->width_px != NOT_GIVEN) || (o->height_px < 1 && o->height_px != NOT_GIVEN)))
         return fail_usage("--width, --height: expected a multiple of 8 from 8 to 16384, found %d",
-                   (int)(o->width_px < 1 ? o->width_px : o->height_px)),
+                   (int)(o->width_px < 1 && o->width_px != NOT_GIVEN ? o->width_px : o->height_px)),
                false;
     return true;
 }
@@ -116,6 +126,12 @@ static bool compares_models(const arguments *a) { return a->diff_with && strcmp(
 /* Options that would do nothing are mistakes. */
 static bool check_idle(const arguments *a) {
     const udump_generate_options *o = &a->options;
+    if (o->variation_seed && o->variation_strength == 0 && !a->from) return fail_usage("--variation-seed needs --variation-strength"), false;
+    if (!isnan(a->strength) && !a->init) {
+        if (a->from) fail_usage("--from: %s was made from another picture (img2img): give that with --init", a->from);
+        else fail_usage("--strength needs --init");
+        return false;
+    }
     if (o->feature_steps && !o->features) return fail_usage("--feature-steps needs --features (\"\" is all blocks)"), false;
     if (o->diff_steps && !o->diff) return fail_usage("--diff-steps needs --diff (\"\" is all blocks)"), false;
     if (a->diff_with && !o->diff) return fail_usage("--diff-with needs --diff (\"\" is all blocks)"), false;
@@ -157,6 +173,9 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     udump_sink sink = progress_wrap(&bar, folder, folder_options->dump, a->quiet);
     udump_status status = udump_generate(session, &a->options, &sink, &error);
     progress_end(&bar);
+    if (udump_session_bad_values(session) > 0)
+        fprintf(stderr, "unetdump: warning: %lld values of the decoded pictures are no numbers (NaN or infinite), and drawn black or white\n",
+            (long long)udump_session_bad_values(session));
     udump_error close_error;
     udump_status close_status = udump_folder_close(folder, status == UDUMP_OK, &close_error);
     /* A writer that failed stopped the run: its error is the cause, the run's only says that it was stopped. */
@@ -192,39 +211,92 @@ static int generate(arguments *a, const udump_folder_options *folder_options) {
     return status;
 }
 
-int command_generate(int argc, char **argv) {
-    arguments a = { .rng = "nv", .side = "cond", .average = "none", .cfg = 7, .eta = NAN, .s_noise = NAN };
+static void set_defaults(arguments *a) {
+    *a = (arguments){ .rng = "nv", .side = "cond", .average = "none", .cfg = 7, .eta = NAN, .s_noise = NAN, .strength = NAN };
+    udump_generate_options_init(&a->options);
+    a->options.width_px = a->options.height_px = NOT_GIVEN;
+    a->options.steps = 20;
+    a->options.batch_size = a->options.batch_count = 1;
+    a->options.cancel = &interrupted;
+}
+
+static double number_or_none(const double *number) { return number ? *number : NAN; }
+
+/* A picture's own parameters become the defaults. */
+static int take_parameters(arguments *a, udump_parameters *parameters) {
+    udump_error error;
+    set_defaults(a);
+    if (udump_parameters_apply(parameters, &a->options, &error)) return fail_error(&error);
+    if (a->options.cfg != 0) a->cfg = (double)a->options.cfg;
+    a->eta = number_or_none(a->options.eta);
+    a->s_noise = number_or_none(a->options.s_noise);
+    a->strength = number_or_none(a->options.strength);
+    if (a->options.rng == UDUMP_RNG_CPU) a->rng = "cpu";
+    return EXIT_DONE;
+}
+
+/* The numbers and pictures that options point to. */
+static bool resolve_input(arguments *a, udump_image *init, int *status) {
+    udump_generate_options *o = &a->options;
+    if (a->init && !load_init(a->init, &o->width_px, &o->height_px, init, status)) return false;
+    o->init = a->init ? &init->picture : NULL;
+    o->cfg = (float)a->cfg;
+    o->eta = isnan(a->eta) ? NULL : &a->eta;
+    o->s_noise = isnan(a->s_noise) ? NULL : &a->s_noise;
+    o->strength = isnan(a->strength) ? NULL : &a->strength;
+    return true;
+}
+
+/* Sizes that were not given: 0 is what --init's own size goes by. */
+static void resolve_sizes(arguments *a) {
+    udump_generate_options *o = &a->options;
+    int32_t none = a->init && o->width_px == NOT_GIVEN && o->height_px == NOT_GIVEN ? 0 : SIDE_PX;
+    if (o->width_px == NOT_GIVEN) o->width_px = none;
+    if (o->height_px == NOT_GIVEN) o->height_px = none;
+}
+
+static int check_and_generate(arguments *a) {
     udump_folder_options folder_options;
-    udump_generate_options_init(&a.options);
+    udump_image init = { 0 };
+    int status = EXIT_BAD_INPUT;
     udump_folder_options_init(&folder_options);
-    a.options.width_px = a.options.height_px = 512;
-    a.options.steps = 20;
-    a.options.batch_size = 1;
-    a.options.cancel = &interrupted;
+    if (!a->model.path || !a->options.prompt || !a->output)
+        return fail_usage("generate needs %s", !a->model.path ? "-m MODEL" : !a->options.prompt ? "-p PROMPT" : "-o DIR");
+    prompt_loras taken;
+    if (!take_prompt_loras(a->options.prompt, a->lora_folder, &taken, &a->model.loras) || !check_numbers(a)) return free_prompt_loras(&taken), EXIT_BAD_INPUT;
+    a->options.prompt = taken.prompt;
+    resolve_sizes(a);
+    if (check_idle(a) && resolve_input(a, &init, &status) && resolve_names(a, &folder_options)) {
+        warn_about_steps("--feature-steps", a->options.feature_steps, a->options.steps);
+        warn_about_steps("--attention-steps", a->options.attention_steps, a->options.steps);
+        warn_about_steps("--diff-steps", a->options.diff_steps, a->options.steps);
+        signal(SIGINT, on_interrupt);
+        signal(SIGTERM, on_interrupt);
+        status = generate(a, &folder_options);
+    }
+    udump_image_free(&init);
+    free_prompt_loras(&taken);
+    return status;
+}
+
+int command_generate(int argc, char **argv) {
+    arguments a;
+    int status;
+    set_defaults(&a);
     cli_option options[OPTIONS_MOST];
     size_t count = list_options(&a, options);
     if (parse_options(argc, argv, options, count, NULL, 0) < 0) return EXIT_BAD_INPUT;
     if (a.help) {
-        puts("usage: unetdump generate -m MODEL -p PROMPT -o DIR [options]\n");
+        puts("usage: unetdump generate -m MODEL -p PROMPT -o DIR [options]\n"
+             "       unetdump generate -m MODEL --from PICTURE.png -o DIR [options]\n");
         print_options(options, count);
         return finish_output(EXIT_DONE);
     }
-    if (!a.model.path || !a.options.prompt || !a.output)
-        return fail_usage("generate needs %s", !a.model.path ? "-m MODEL" : !a.options.prompt ? "-p PROMPT" : "-o DIR");
-    prompt_loras taken;
-    bool ready = take_prompt_loras(a.options.prompt, a.lora_folder, &taken, &a.model.loras) && resolve_names(&a, &folder_options)
-        && check_numbers(&a) && check_idle(&a);
-    if (!ready) return free_prompt_loras(&taken), EXIT_BAD_INPUT;
-    a.options.prompt = taken.prompt;
-    a.options.cfg = (float)a.cfg;
-    a.options.eta = isnan(a.eta) ? NULL : &a.eta;
-    a.options.s_noise = isnan(a.s_noise) ? NULL : &a.s_noise;
-    warn_about_steps("--feature-steps", a.options.feature_steps, a.options.steps);
-    warn_about_steps("--attention-steps", a.options.attention_steps, a.options.steps);
-    warn_about_steps("--diff-steps", a.options.diff_steps, a.options.steps);
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
-    int status = generate(&a, &folder_options);
-    free_prompt_loras(&taken);
+    if (!a.from) return check_and_generate(&a);
+    udump_parameters *parameters = load_parameters(a.from, &status);
+    if (!parameters) return status;
+    status = take_parameters(&a, parameters);
+    if (status == EXIT_DONE) status = parse_options(argc, argv, options, count, NULL, 0) < 0 ? EXIT_BAD_INPUT : check_and_generate(&a);
+    udump_parameters_free(parameters);
     return status;
 }

@@ -1,4 +1,4 @@
-/* unetdump inspect MODEL [--map] [--json] */
+/* unetdump inspect MODEL|PICTURE.png [--map] [--json] */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -75,11 +75,12 @@ int command_inspect(int argc, char **argv) {
     int count = parse_options(argc, argv, options, sizeof options / sizeof *options, &arguments.path, 1);
     if (count < 0) return EXIT_BAD_INPUT;
     if (help) {
-        puts("usage: unetdump inspect MODEL [options]");
+        puts("usage: unetdump inspect MODEL|PICTURE.png [options]");
         print_options(options, sizeof options / sizeof *options);
         return finish_output(EXIT_DONE);
     }
-    if (count < 1) return fail_usage("inspect needs a model");
+    if (count < 1) return fail_usage("inspect needs a model or a picture");
+    if (is_picture(arguments.path)) return inspect_picture(arguments.path, json);
     int status;
     udump_model *model = load_model(&arguments, &status);
     if (!model) return status;

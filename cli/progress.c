@@ -5,7 +5,7 @@
 
 /* What the run will write, before it does. */
 static void print_budget(const progress_bar *bar, const udump_run_info *run) {
-    int64_t files = run->picture_count, images = run->batch_size;
+    int64_t files = run->picture_count, images = (int64_t)run->batch_size * run->batch_count;
     if (bar->dump == UDUMP_DUMP_NPY) files += run->tensor_count;
     if (bar->dump == UDUMP_DUMP_BIN) files += run->tensor_tile_count;
     if (bar->dump == UDUMP_DUMP_SAFETENSORS) files += images;
@@ -15,7 +15,7 @@ static void print_budget(const progress_bar *bar, const udump_run_info *run) {
 
 static udump_flow on_begin(void *user, const udump_run_info *run) {
     const progress_bar *bar = user;
-    if (!bar->quiet) print_budget(bar, run);
+    if (!bar->quiet && run->first_image == 0) print_budget(bar, run);
     return bar->inner->begin(bar->inner->user, run);
 }
 

@@ -9,6 +9,7 @@
  *   6. notation and tokens        what a layer spec, a step spec or a prompt means
  *   7. contexts and tables        your own conditioning, another one for every block
  *   8. stepping and hooks         drive the loop yourself; change activations while they flow
+ *   9. pictures as input          read a PNG, and what it says about how it was made
  *
  * Conventions
  *   Shapes stand in brackets, slowest dimension first; strides count elements. Images are RGB, 8 bits, rows top to bottom.
@@ -309,10 +310,12 @@ typedef struct udump_generate_options {
     int32_t width_px, height_px; /* multiples of 8, 8..16384; 0: 512 */
     int32_t steps;               /* 1..1000; 0: 20 */
     /* The webui's names and k-diffusion's: "Euler", "Euler a", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE",
-     * "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DDIM", "PLMS", "UniPC", "LCM"; with a schedule joined: "DPM++ 2M Karras".
+     * "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DDIM", "PLMS", "UniPC", "LCM",
+     * "Restart", "DPM fast"; with a schedule joined: "DPM++ 2M Karras".
      * NULL: "Euler a" */
     const char *sampler;
-    /* "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta";
+    /* "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta",
+     * "Align Your Steps";
      * NULL: "Automatic" */
     const char *schedule;
     const double *eta;     /* how random the ancestral samplers, the SDE samplers and DDIM are, 0..1; NULL: 1, but for DDIM 0 */
@@ -326,6 +329,18 @@ typedef struct udump_generate_options {
     int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last. SD 1 only, as in the
                           webui: SD 2 and SDXL always take the one before the last, whatever stands here */
     const udump_view *noise; /* [batch, 4, height/8, width/8] of unit variance, instead of the rng's; NULL: none */
+
+    /* The webui's variation: every image begins with seed's noise, turned by variation_strength (0..1; 0: not at all) towards that of
+     * variation_seed + i. */
+    uint64_t variation_seed;
+    double variation_strength;
+    int32_t batch_count; /* 0: 1; so many batches one after the other, numbered on: udump_generate alone, without noise */
+
+    /* img2img: a picture of width_px x height_px to begin from, and how much of the way to go, 0..1 (NULL: 0.75): the sampler runs the last
+     * steps * strength + 1 of its steps, from the picture's latent (the mean of what the encoder gives) and that level's noise. */
+    const udump_picture *init;
+    const double *strength;
+    int32_t vae_tile_px; /* encode and decode in tiles of this size, a multiple of 8 from 128 on, that overlap and are blended; 0: whole */
 
     /* What to look at. Layer specs: NULL is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: NULL is all, else "1,5,10-20(+5)". */
     const char *features; /* the outputs of blocks */
@@ -454,6 +469,8 @@ typedef struct udump_run_info {
     uint64_t seed;
     float cfg;
     int32_t width_px, height_px, steps, batch_size;
+    int32_t batch_count; /* a sink's begin is called for each of them */
+    int32_t first_image; /* of this batch */
     int32_t evaluations; /* of the U-Net for each image */
     int32_t variants;    /* 2 with a diff: every image comes twice; else 1 */
     const udump_run_context *contexts; /* [context_count]: all that any block attends to */
@@ -464,7 +481,7 @@ typedef struct udump_run_info {
     int32_t word_count;
     const char *const *skipped; /* [skipped_count]: blocks that `attention` names and that have none */
     int32_t skipped_count;
-    /* What the sink will get, images included. Bytes are those of the values: pictures take less as PNG. */
+    /* What the sink will get, from all batches, images included. Bytes are those of the values: pictures take less as PNG. */
     int64_t picture_count, picture_bytes;
     int64_t tensor_count, tensor_bytes; /* as fp32; 0 unless want_tensors */
     int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
@@ -485,11 +502,15 @@ typedef struct udump_sink {
     udump_flow (*progress)(void *user, const udump_progress *progress);
 } udump_sink;
 
-/* Samples batch_size images and hands the sink everything asked for. Capturing never changes the image.
+/* Samples batch_size images, batch_count times, and hands the sink everything asked for. Capturing never changes the image.
  * Errors: ARGUMENT, SYNTAX (specs, colours, prompt; a prompt's with line and column), UNSUPPORTED (prompt longer than 75 tokens), MEMORY,
  * CANCELLED, DEVICE. */
 UDUMP_API udump_status udump_generate(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error);
+
+/* How many values of the pictures decoded since the last udump_generate or udump_begin were NaN or infinite: these are black, or the
+ * brightest. Not 0 means that the model, or its precision, is not up to the task. */
+UDUMP_API int64_t udump_session_bad_values(const udump_session *session);
 
 /* ---------------------------------------------------------------- 4. folders */
 
@@ -705,6 +726,47 @@ UDUMP_API udump_status udump_latent_view(udump_session *session, udump_view *vie
 /* With decode not 0, decodes the latent and hands the images to the sink. Ends the run in any case. Errors: STATE outside of a run,
  * CANCELLED, DEVICE. */
 UDUMP_API udump_status udump_end(udump_session *session, int32_t decode, udump_error *error);
+
+/* ---------------------------------------------------------------- 9. pictures as input */
+
+/* Reads a PNG as RGB: greys and palettes widened, 16 bits cut to 8, what is transparent laid over white. The pixels are yours
+ * (udump_image_free). Thread-safe. Errors: FILE, FORMAT, UNSUPPORTED (no PNG; sides over 16384 pixels), MEMORY. */
+UDUMP_API udump_status udump_png_read(const char *path, udump_image *image, udump_error *error);
+
+/* Resizes an RGB picture as Pillow's Lanczos filter does (a = 3, antialiased, bytes between the two passes), which the webui takes for
+ * pictures to begin from. Thread-safe. Errors: ARGUMENT (sizes not in 1..16384, not 3 channels), MEMORY. */
+UDUMP_API udump_status udump_picture_resize(
+    const udump_picture *picture, int32_t width_px, int32_t height_px, udump_image *image, udump_error *error);
+
+/* What the text "parameters" of a picture says: the webui's infotext, or ours. */
+typedef struct udump_parameters udump_parameters;
+
+/* What udump_parameters_apply makes of a value. */
+typedef enum udump_parameter_use {
+    UDUMP_PARAMETER_USED = 0,
+    UDUMP_PARAMETER_SILENT = 1,  /* says nothing that could be done: names and hashes of files, versions */
+    UDUMP_PARAMETER_LACKING = 2, /* changes the picture, and is not there: "Hires upscale", "ControlNet 0" */
+    UDUMP_PARAMETER_UNKNOWN = 3
+} udump_parameter_use;
+
+typedef struct udump_parameter {
+    const char *key, *value; /* "Prompt", "Negative prompt", then the last line's: "Steps", "20"; unquoted */
+    udump_parameter_use use;
+} udump_parameter;
+
+/* From a PNG's text, or from the text itself. Without a last line of parameters (at least three) everything is prompt, as in the webui.
+ * Errors: FILE, FORMAT (no PNG; not UTF-8), UNSUPPORTED (a PNG without that text), MEMORY. */
+UDUMP_API udump_status udump_parameters_read(const char *path, udump_parameters **parameters, udump_error *error);
+UDUMP_API udump_status udump_parameters_parse(const char *text, udump_parameters **parameters, udump_error *error);
+UDUMP_API void udump_parameters_free(udump_parameters *parameters); /* accepts NULL */
+/* In the text's order, [*count]; as long as the parameters live. The first two are always there. */
+UDUMP_API const udump_parameter *udump_parameters_list(const udump_parameters *parameters, int32_t *count);
+/* The value of a key, the last one's if it comes twice; NULL if it does not come. */
+UDUMP_API const char *udump_parameters_get(const udump_parameters *parameters, const char *key);
+/* Sets what is USED in options, and leaves the rest as it is; texts and numbers are pointed to: parameters must live as long as the options.
+ * "Denoising strength" sets options->strength unless it belongs to a second, larger pass ("Hires ..."). Errors: ARGUMENT (a value that
+ * is none, with its key as where). */
+UDUMP_API udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error);
 
 #ifdef __cplusplus
 }

@@ -15,7 +15,7 @@ static const udump_family families[] = {
     [SDXL] = { .name = "SDXL", .head_dim = 64, .vae_scale = 0.13025, .text_count = 2,
         .text = { { .part = "text_encoder", .layers_unread = 1, .file_layers_unread = 1 },
             { .part = "text_encoder_2", .open_clip = true, .layers_unread = 1, .file_layers_unread = 1, .pooled = true } },
-        .empty_is_zero = true },
+        .empty_is_zero = true, .is_sdxl = true },
 };
 
 /* OpenCLIP stores Q, K and V as one; in diffusers' folders its activation tells. */

@@ -24,6 +24,7 @@ typedef struct udump_family {
     udump_text_reading text[UDUMP_TEXT_ENCODERS_MOST];
     bool clip_skip;     /* whether the user chooses the hidden state */
     bool empty_is_zero; /* an empty negative prompt is a context of zeros */
+    bool is_sdxl;       /* whose table the schedule Align Your Steps takes */
     bool may_be_v;      /* a single file that does not say what it predicts is asked by running it */
 } udump_family;
 

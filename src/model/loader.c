@@ -129,24 +129,34 @@ static udump_packed *keep(udump_loader *l, const char *name, udump_packed *packe
     return l->packed[l->packed_count++] = packed;
 }
 
-udump_conv udump_load_conv(udump_loader *l, const char *name, int32_t in, int32_t out, int32_t stride, int32_t latent_side) {
-    if (!in) in = udump_load_size(l, name, 4, 1);
-    if (!out) out = udump_load_size(l, name, 4, 0);
-    udump_conv conv = { .shape = { .in = in,
-                            .out = out,
-                            .kernel = 3,
-                            .stride = stride,
-                            .pad_begin = 1,
-                            .pad_end = 1,
-                            .n = 2,
-                            .h = latent_side,
-                            .w = latent_side } };
-    float *weight = read_tensor(l, name, "weight", 4, (int64_t[]){ out, in, 3, 3 }, false);
-    float *bias = read_tensor(l, name, "bias", 1, (int64_t[]){ out }, false);
-    if (!l->status) conv.packed = keep(l, name, l->backend->pack_conv(l->device, &conv.shape, weight, bias, &l->error));
+static udump_conv load_conv(udump_loader *l, const char *name, const udump_conv_shape *shape) {
+    udump_conv conv = { .shape = *shape };
+    float *weight = read_tensor(l, name, "weight", 4, (int64_t[]){ shape->out, shape->in, 3, 3 }, false);
+    float *bias = read_tensor(l, name, "bias", 1, (int64_t[]){ shape->out }, false);
+    if (!l->status) conv.packed = keep(l, name, l->backend->pack_conv(l->device, shape, weight, bias, &l->error));
     udump_aligned_free(weight);
     udump_aligned_free(bias);
     return conv;
+}
+
+udump_conv udump_load_conv(udump_loader *l, const char *name, int32_t in, int32_t out, int32_t stride, int32_t latent_side) {
+    if (!in) in = udump_load_size(l, name, 4, 1);
+    if (!out) out = udump_load_size(l, name, 4, 0);
+    return load_conv(l, name,
+        &(udump_conv_shape){ .in = in,
+            .out = out,
+            .kernel = 3,
+            .stride = stride,
+            .pad_begin = 1,
+            .pad_end = 1,
+            .n = 2,
+            .h = latent_side,
+            .w = latent_side });
+}
+
+udump_conv udump_load_conv_halving(udump_loader *l, const char *name, int32_t c, int32_t side) {
+    return load_conv(
+        l, name, &(udump_conv_shape){ .in = c, .out = c, .kernel = 3, .stride = 2, .pad_end = 1, .n = 1, .h = side, .w = side });
 }
 
 udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *const *names, int32_t count, int32_t in, int32_t rows) {

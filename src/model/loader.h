@@ -26,6 +26,8 @@ typedef struct udump_loader {
 /* Names are canonical (weights.h), without ".weight" and ".bias". Sizes that are 0 are taken from the tensor's shape. */
 /* A 3x3 convolution: all others of these models are linear layers. */
 udump_conv udump_load_conv(udump_loader *l, const char *name, int32_t in, int32_t out, int32_t stride, int32_t latent_side);
+/* The autoencoder's downsampler: 3x3, stride 2, padded below and on the right alone. */
+udump_conv udump_load_conv_halving(udump_loader *l, const char *name, int32_t c, int32_t side);
 udump_linear udump_load_linear(udump_loader *l, const char *name, int32_t in, int32_t out, int32_t rows);
 /* Merges linear layers of the same input (prefix + names[i]) along their outputs. */
 udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *const *names, int32_t count, int32_t in, int32_t rows);

@@ -35,7 +35,7 @@ static bool is_unread_layer(const udump_model *model, const char *name) {
 
 /* Tensors that no part of ours reads, and that a checkpoint may have all the same. */
 static bool may_be_unused(const udump_model *model, const char *name) {
-    static const char *const prefixes[] = { "vae/encoder.", "vae/quant_conv.", "vae/loss.", "vae/model_ema.",
+    static const char *const prefixes[] = { "vae/quant_conv.", "vae/loss.", "vae/model_ema.",
         "text_encoder/embeddings.position_ids", "text_encoder/text_projection", "text_encoder/logit_scale", "text_encoder/final_layer_norm",
         "text_encoder_2/embeddings.position_ids", "text_encoder_2/logit_scale" };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)

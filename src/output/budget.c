@@ -28,7 +28,7 @@ static int64_t times(int64_t a, int64_t b) {
 udump_budget udump_budget_of(const udump_run_info *run, udump_dump dump, int64_t block_bytes) {
     bool tensors = dump != UDUMP_DUMP_NONE && run->tensor_count > 0;
     int64_t tensor_files = !tensors ? 0 : dump == UDUMP_DUMP_BIN ? run->tensor_tile_count
-        : dump == UDUMP_DUMP_SAFETENSORS ? run->batch_size : run->tensor_count;
+        : dump == UDUMP_DUMP_SAFETENSORS ? (int64_t)run->batch_size * (run->batch_count > 1 ? run->batch_count : 1) : run->tensor_count;
     udump_budget budget = { add(1, add(run->picture_count, tensor_files)), run->picture_bytes }; /* one: the manifest */
     budget.bytes = add(budget.bytes, times(add(run->picture_count, tensors ? run->tensor_count : 0), MANIFEST_ENTRY_BYTES));
     if (tensors) budget.bytes = add(budget.bytes, run->tensor_bytes);

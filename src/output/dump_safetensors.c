@@ -62,7 +62,8 @@ static udump_status fail_long(udump_error *error, const char *where) {
 static udump_status begin(udump_dumper *dumper, const udump_run_info *run, udump_error *error) {
     struct state *state = state_of(dumper);
     if (!state) return udump_fail_memory(error, dumper->folder, sizeof *state);
-    uint64_t tensors = run->tensor_count > 0 ? (uint64_t)run->tensor_count / (uint64_t)(run->batch_size > 0 ? run->batch_size : 1) + 1 : 0;
+    uint64_t images = (uint64_t)(run->batch_size > 0 ? run->batch_size : 1) * (uint64_t)(run->batch_count > 0 ? run->batch_count : 1);
+    uint64_t tensors = run->tensor_count > 0 ? (uint64_t)run->tensor_count / images + 1 : 0;
     if (tensors > HEADER_MOST_BYTES / LEAST_PER_TENSOR) return fail_long(error, dumper->folder);
     /* as a JSON string in JSON a text takes up to twice its length, unless it is all control characters */
     uint64_t texts = strlen(udump_manifest_run(dumper->manifest)) + strlen(udump_manifest_contexts(dumper->manifest));

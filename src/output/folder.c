@@ -52,6 +52,7 @@ static udump_status remove_former(const char *folder, udump_error *error) {
 }
 
 static udump_status begin_run(udump_folder *folder, const udump_run_info *run, udump_error *error) {
+    if (folder->begun && run->first_image > 0) return UDUMP_OK; /* the same run's next batch */
     if (folder->begun)
         return udump_fail(
             error, UDUMP_ERROR_STATE, folder->path, "a folder takes one run: a second one would overwrite the first one's files");

@@ -9,13 +9,17 @@
 #include "output/characters.h"
 #include "output/name.h"
 
-/* As Python prints the shortest decimal that reads back as value: 7.0, 7.5, 1e+16. The digits are taken from the C library and the
- * point is set here, since the library's own follows the locale. */
-static void print_number(FILE *out, float value) {
-    char text[64], digits[16];
+static bool reads_back(const char *text, double value, bool single) {
+    return single ? (double)strtof(text, NULL) == value : strtod(text, NULL) == value;
+}
+
+/* As Python prints the shortest decimal that reads back as value, a float32 if single: 7.0, 7.5, 1e+16. The digits are taken from the C
+ * library and the point is set here, since the library's own follows the locale. */
+static void print_number(FILE *out, double value, bool single) {
+    char text[64], digits[24];
     int precision = 0, count = 0;
-    do snprintf(text, sizeof text, "%.*e", precision, (double)value);
-    while (strtof(text, NULL) != value && ++precision < 9);
+    do snprintf(text, sizeof text, "%.*e", precision, value);
+    while (!reads_back(text, value, single) && ++precision < (single ? 9 : 17));
     const char *e = strchr(text, 'e');
     if (!e) { /* not finite */
         fputs(text, out);
@@ -62,6 +66,12 @@ static void print_key(FILE *out, const char *key, const char *value) {
     print_value(out, value);
 }
 
+static void print_double(FILE *out, const char *key, const double *value) {
+    if (!value) return;
+    fprintf(out, ", %s: ", key);
+    print_number(out, *value, false);
+}
+
 static void print_all(FILE *out, const udump_infotext *info) {
     if (info->prompt) fputs(info->prompt, out);
     if (info->loras && *info->loras) fprintf(out, " %s", info->loras);
@@ -70,17 +80,21 @@ static void print_all(FILE *out, const udump_infotext *info) {
     print_key(out, "Sampler", info->sampler);
     print_key(out, "Schedule type", info->schedule);
     fputs(", CFG scale: ", out);
-    print_number(out, info->cfg);
+    print_number(out, (double)info->cfg, true);
     fprintf(out, ", Seed: %" PRIu64 ", Size: %" PRId32 "x%" PRId32, info->seed, info->width_px, info->height_px);
     print_key(out, "Model hash", info->model_hash);
     print_key(out, "Model", info->model);
+    if (info->variation_seed) {
+        fprintf(out, ", Variation seed: %" PRIu64, *info->variation_seed);
+        print_double(out, "Variation seed strength", &info->variation_strength);
+    }
+    print_double(out, "Denoising strength", info->strength);
     if (info->clip_skip > 1) fprintf(out, ", Clip skip: %" PRId32, info->clip_skip);
     if (info->ensd) fprintf(out, ", ENSD: %" PRId64, info->ensd);
     print_key(out, "RNG", info->rng);
-    if (info->eta) {
-        fputs(", Eta: ", out);
-        print_number(out, (float)*info->eta);
-    }
+    print_double(out, info->eta_is_ddim ? "Eta DDIM" : "Eta", info->eta);
+    print_double(out, "Sigma noise", info->s_noise);
+    if (info->vae_tile_px) fprintf(out, ", VAE tile: %" PRId32, info->vae_tile_px);
     print_key(out, "Version", info->version);
 }
 

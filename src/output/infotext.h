@@ -3,6 +3,7 @@
 #ifndef UDUMP_OUTPUT_INFOTEXT_H
 #define UDUMP_OUTPUT_INFOTEXT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "unetdump.h"
@@ -19,10 +20,16 @@ typedef struct udump_infotext {
     int32_t width_px, height_px;
     const char *model_hash; /* the first 10 hex digits of the file's SHA-256 */
     const char *model;
+    const uint64_t *variation_seed; /* of this image; NULL leaves both keys out */
+    double variation_strength;
+    const double *strength; /* "Denoising strength", of img2img; NULL leaves the key out */
     int32_t clip_skip;   /* 0 and 1 leave the key out */
     int64_t ensd;        /* 0 leaves the key out */
     const char *rng;     /* "CPU"; NULL for the webui's default, the GPU's */
     const double *eta;   /* NULL leaves the key out */
+    bool eta_is_ddim;    /* the webui has two settings: "Eta" and "Eta DDIM" */
+    const double *s_noise; /* "Sigma noise"; NULL leaves the key out */
+    int32_t vae_tile_px; /* "VAE tile", a key of ours; 0 leaves it out */
     const char *version; /* of the program */
 } udump_infotext;
 

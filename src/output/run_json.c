@@ -63,6 +63,7 @@ bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json_put_integer(&json, "steps", run->steps);
     udump_json_put_integer(&json, "evaluations", run->evaluations);
     udump_json_put_integer(&json, "batch_size", run->batch_size);
+    udump_json_put_integer(&json, "batch_count", run->batch_count);
     udump_json_put_integer(&json, "variants", run->variants);
     udump_json_put_text(&json, "rng", run->rng);
     udump_json_put_text(&json, "model", run->model);

@@ -62,7 +62,7 @@ static void list_skipped(const udump_session *session, struct lists *lists, udum
 static void describe(udump_session *session, udump_run_info *info) {
     udump_run *run = &session->run;
     const udump_look_totals *totals = &run->look.totals;
-    int64_t images = run->sink.image ? run->sizes.latents : 0;
+    int64_t images = run->sink.image ? run->sizes.latents : 0, batches = run->batches;
     udump_model_info model;
     udump_model_get_info(session->model, &model);
     *info = (udump_run_info){ .prompt = run->prompt,
@@ -81,15 +81,17 @@ static void describe(udump_session *session, udump_run_info *info) {
         .height_px = run->sizes.height_px,
         .steps = run->sampling.steps,
         .batch_size = run->sizes.images,
+        .batch_count = run->batches,
+        .first_image = run->first_image,
         .evaluations = run->sampling.evaluation_count,
         .variants = run->sizes.variants,
         .words = (const char *const *)run->look.words.names,
         .word_count = run->look.words.count,
-        .picture_count = totals->pictures + images,
-        .picture_bytes = totals->picture_bytes + images * run->sizes.width_px * run->sizes.height_px * 3,
-        .tensor_count = totals->tensors,
-        .tensor_bytes = totals->tensor_bytes,
-        .tensor_tile_count = totals->tensor_tiles };
+        .picture_count = batches * (totals->pictures + images),
+        .picture_bytes = batches * (totals->picture_bytes + images * run->sizes.width_px * run->sizes.height_px * 3),
+        .tensor_count = batches * totals->tensors,
+        .tensor_bytes = batches * totals->tensor_bytes,
+        .tensor_tile_count = batches * totals->tensor_tiles };
 }
 
 /* What the other model's run adds. */

@@ -35,6 +35,7 @@ typedef struct udump_look {
     const udump_sampling *sampling;
     const udump_sink *sink;
     char *const *infotexts;               /* [variants, images] */
+    int32_t first_image;                  /* of a later batch: how many came before */
     int32_t images, variants, sides;      /* the batch's rows are [sides, variants, images] */
     const udump_parts *parts;             /* the first sides: the prompts that AND joins */
     int32_t width_px, height_px;

@@ -68,7 +68,7 @@ static int32_t times_under(const udump_look *look, int32_t block, int32_t table)
     int32_t times = 0;
     for (int32_t i = 0; i < look->sampling->evaluation_count; i++)
         times += udump_selection_has(&look->attention, block, i + 1)
-            && udump_conditioning_table(look->conditioning, look->sampling->evaluations[i].step + 1) == table;
+            && udump_conditioning_table(look->conditioning, look->sampling->evaluations[i].prompt_step) == table;
     return times;
 }
 

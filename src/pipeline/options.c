@@ -8,7 +8,7 @@
 #include "output/infotext.h"
 #include "pipeline/session.h"
 
-enum { SIDE_MOST_PX = 16384, BATCH_MOST = 1024 };
+enum { SIDE_MOST_PX = 16384, BATCH_MOST = 1024, IMAGES_MOST = 1000, TILE_LEAST_PX = 128 };
 
 void udump_generate_options_init(udump_generate_options *options) {
     memset(options, 0, sizeof *options);
@@ -21,6 +21,25 @@ static udump_status check_side(const char *name, int32_t px, udump_error *error)
     char found[32];
     snprintf(found, sizeof found, "%d", (int)px);
     return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, name, "not a size for a picture", "a multiple of 8 from 8 to 16384", found);
+}
+
+/* What belongs to a picture to begin from, tiles and batches. */
+static udump_status check_extras(const udump_generate_options *o, const udump_sizes *sizes, udump_error *error) {
+    char expected[64], found[64];
+    if (o->vae_tile_px && (o->vae_tile_px < TILE_LEAST_PX || o->vae_tile_px > SIDE_MOST_PX || o->vae_tile_px % UDUMP_PIXELS_PER_LATENT)) {
+        snprintf(found, sizeof found, "%d", (int)o->vae_tile_px);
+        return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "vae tile", "not a size for a tile", "a multiple of 8 from 128 to 16384", found);
+    }
+    if (o->batch_count < 0 || (int64_t)(o->batch_count ? o->batch_count : 1) * sizes->images > (o->batch_count > 1 ? IMAGES_MOST : BATCH_MOST))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch count", "%d batches of %d images: %d images are possible", (int)o->batch_count,
+            (int)sizes->images, IMAGES_MOST);
+    if (o->noise && (o->batch_count > 1 || o->variation_strength > 0))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "noise", "given noise has no variations, and is for one batch");
+    if (o->strength && !o->init) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "strength", "there is no picture to begin from");
+    if (!o->init || (o->init->width_px == sizes->width_px && o->init->height_px == sizes->height_px && o->init->channels == 3)) return UDUMP_OK;
+    snprintf(expected, sizeof expected, "%dx%d in RGB", (int)sizes->width_px, (int)sizes->height_px);
+    snprintf(found, sizeof found, "%dx%d, %d channels", (int)o->init->width_px, (int)o->init->height_px, (int)o->init->channels);
+    return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "init", "the picture to begin from has another size", expected, found);
 }
 
 /* The rows of the U-Net's batch. */
@@ -50,6 +69,7 @@ udump_status udump_sizes_resolve(
         .height_px = o->height_px ? o->height_px : 512,
         .images = o->batch_size ? o->batch_size : 1,
         .variants = o->diff ? 2 : 1,
+        .tile = o->vae_tile_px / UDUMP_PIXELS_PER_LATENT,
         .steps = o->steps ? o->steps : 20,
         .cfg = o->cfg == 0 ? 7.0f : o->cfg };
     udump_status status = check_side("width", sizes->width_px, error);
@@ -60,6 +80,8 @@ udump_status udump_sizes_resolve(
     if (!isfinite(sizes->cfg)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "cfg", "not a finite number");
     if ((unsigned)o->rng > UDUMP_RNG_CPU || (unsigned)o->side > UDUMP_SIDE_BOTH)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "options", "an unknown rng or side");
+    status = check_extras(o, sizes, error);
+    if (status) return status;
     sizes->latent_h = sizes->height_px / UDUMP_PIXELS_PER_LATENT;
     sizes->latent_w = sizes->width_px / UDUMP_PIXELS_PER_LATENT;
     return resolve_rows(model, o, table, sizes, error);
@@ -100,7 +122,10 @@ static udump_status plan_sampling(udump_session *session, const udump_generate_o
             .eta = o->eta,
             .s_noise = o->s_noise,
             .ensd = o->ensd,
-            .seed = o->seed },
+            .seed = run->seed,
+            .variation_seed = run->variation_seed,
+            .variation_strength = run->variation_strength,
+            .strength = o->init ? &run->strength : NULL },
         error);
 }
 
@@ -108,8 +133,10 @@ static udump_status plan_sampling(udump_session *session, const udump_generate_o
 static udump_status make_infotexts(
     const udump_model *model, const udump_generate_options *o, const udump_prompt *prompts[2], udump_run *run, udump_error *error) {
     run->infotexts = calloc((size_t)run->sizes.latents, sizeof(*run->infotexts));
+    bool varied = run->variation_strength > 0;
     for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) {
         bool erased = i >= run->sizes.images;
+        uint64_t image = (uint64_t)(i % run->sizes.images), variation_seed = run->variation_seed + image;
         run->infotexts[i] = udump_infotext_format(&(udump_infotext){
             .prompt = erased ? udump_prompt_erased(prompts[0]) : run->prompt,
             .negative_prompt = erased ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
@@ -118,14 +145,20 @@ static udump_status make_infotexts(
             .sampler = run->choice.sampler->name,
             .schedule = udump_schedule_name(run->choice.chosen),
             .cfg = run->sizes.cfg,
-            .seed = run->seed + (uint64_t)(i % run->sizes.images),
+            .seed = run->seed + (varied ? 0 : image),
             .width_px = run->sizes.width_px,
             .height_px = run->sizes.height_px,
             .model = model->name,
+            .variation_seed = varied ? &variation_seed : NULL,
+            .variation_strength = run->variation_strength,
+            .strength = o->init ? &run->strength : NULL,
             .clip_skip = o->clip_skip,
             .ensd = o->ensd,
             .rng = o->rng == UDUMP_RNG_CPU ? "CPU" : NULL,
             .eta = o->eta,
+            .eta_is_ddim = run->choice.sampler == &udump_sampler_ddim,
+            .s_noise = o->s_noise,
+            .vae_tile_px = o->vae_tile_px,
             .version = udump_version() });
         if (!run->infotexts[i]) return udump_fail_memory(error, "infotext", 0);
     }
@@ -144,21 +177,52 @@ static udump_status write_infotexts(const udump_model *model, const udump_genera
     return status;
 }
 
+static bool allocate_tile(const udump_model *model, udump_run *run) {
+    size_t side = (size_t)run->sizes.tile * UDUMP_PIXELS_PER_LATENT;
+    if (!side) return true;
+    run->tile = malloc(side * side * 3 * sizeof *run->tile);
+    run->latent = malloc((size_t)run->sizes.latent_h * (size_t)run->sizes.latent_w * (size_t)model->unet.latent_channels * sizeof *run->latent);
+    return run->tile && run->latent;
+}
+
+static udump_status prepare_picture(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
+    if (!o->init) return UDUMP_OK;
+    if (!model->vae.encoder.present)
+        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "init", "the checkpoint's autoencoder has no encoder: it cannot begin from a picture");
+    if (!o->init->pixels || o->init->row_bytes < (size_t)o->init->width_px * 3)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "init", "a picture without pixels, or whose rows overlap");
+    size_t bytes = (size_t)run->sizes.latent_h * (size_t)run->sizes.latent_w * (size_t)model->unet.latent_channels * sizeof *run->init;
+    run->init = malloc(bytes);
+    return run->init ? UDUMP_OK : udump_fail_memory(error, "init", bytes);
+}
+
 static udump_status allocate(const udump_model *model, udump_run *run, udump_error *error) {
     size_t values = (size_t)run->sizes.width_px * (size_t)run->sizes.height_px * 3;
     run->times = calloc((size_t)model->unet.resnet_count, sizeof *run->times);
     run->step_seconds = calloc((size_t)run->sampling.steps, sizeof *run->step_seconds);
     run->decoded = malloc(values * sizeof *run->decoded);
     run->pixels = malloc(values);
-    if (run->times && run->step_seconds && run->decoded && run->pixels) return UDUMP_OK;
+    if (run->times && run->step_seconds && run->decoded && run->pixels && allocate_tile(model, run)) return UDUMP_OK;
     return udump_fail_memory(error, "picture", values * (sizeof *run->decoded + 1));
 }
 
 static udump_status begin_look(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
     const udump_sizes *sizes = &run->sizes;
-    run->look = (udump_look){ .conditioning = &run->conditioning, .sampling = &run->sampling, .sink = &run->sink, .infotexts = run->infotexts, .images = sizes->images,
+    run->look = (udump_look){ .conditioning = &run->conditioning, .sampling = &run->sampling, .sink = &run->sink, .infotexts = run->infotexts, .first_image = run->first_image,
+        .images = sizes->images,
         .variants = sizes->variants, .sides = sizes->sides, .parts = &sizes->parts, .width_px = sizes->width_px, .height_px = sizes->height_px };
     return udump_look_create(&run->look, model, o, error);
+}
+
+/* As in the webui, images that are variations share one seed, and their variation seeds count up. */
+static void take_seeds(const udump_generate_options *o, int32_t first_image, udump_run *run) {
+    bool varied = o->variation_strength > 0;
+    run->first_image = first_image;
+    run->batches = o->batch_count ? o->batch_count : 1;
+    run->seed = o->seed + (varied ? 0 : (uint64_t)first_image);
+    run->variation_seed = o->variation_seed + (uint64_t)first_image;
+    run->variation_strength = o->variation_strength;
+    run->strength = o->strength ? *o->strength : 0.75;
 }
 
 udump_status udump_run_create(udump_session *session, const udump_generate_options *o, const udump_table *table, const udump_sink *sink,
@@ -166,7 +230,7 @@ udump_status udump_run_create(udump_session *session, const udump_generate_optio
     if (o->struct_bytes < sizeof *o) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     if (sink && sink->struct_bytes < sizeof *sink) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sink", "not initialised");
     if (sink) run->sink = *sink;
-    run->seed = o->seed;
+    take_seeds(o, session->first_image, run);
     run->prompt = strdup(o->prompt ? o->prompt : "");
     run->negative_prompt = strdup(o->negative_prompt ? o->negative_prompt : "");
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
@@ -177,6 +241,7 @@ udump_status udump_run_create(udump_session *session, const udump_generate_optio
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,
             (int)session->model->clips[0].layer_count);
     if (!status && o->noise) status = copy_noise(o->noise, run, session->model->unet.latent_channels, error);
+    if (!status) status = prepare_picture(session->model, o, run, error);
     if (!status) status = plan_sampling(session, o, run, error);
     if (!status) status = write_infotexts(session->model, o, run, error);
     if (!status) status = begin_look(session->model, o, run, error);
@@ -191,6 +256,9 @@ void udump_run_free(udump_session *session) {
     free(run->prompt);
     free(run->negative_prompt);
     free(run->noise);
+    free(run->init);
+    free(run->tile);
+    free(run->latent);
     free(run->times);
     free(run->step_seconds);
     free(run->decoded);

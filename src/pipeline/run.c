@@ -98,7 +98,7 @@ static void guide(udump_session *session) {
 static const int32_t *pooled_now(const udump_session *session) {
     const udump_conditioning *c = &session->run.conditioning;
     if (!session->model->pooled_dim) return NULL;
-    return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->step + 1), 0, 0);
+    return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->prompt_step), 0, 0);
 }
 
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {
@@ -106,7 +106,7 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
     udump_run *run = &session->run;
     udump_exec *x = &session->x;
     run->now = evaluation;
-    udump_conditioning_select(&run->conditioning, &session->model->unet, evaluation->step + 1);
+    udump_conditioning_select(&run->conditioning, &session->model->unet, evaluation->prompt_step);
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
     for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
         udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
@@ -155,21 +155,6 @@ static void lay_out(udump_session *session) {
     run->mark = udump_arena_mark(x);
 }
 
-static void decode_image(udump_session *session, int32_t at) {
-    udump_run *run = &session->run;
-    udump_exec *x = &session->x;
-    udump_tensor latent = udump_tensor_rows(run->sampling.latent, at, 1);
-    size_t mark = udump_arena_mark(x);
-    udump_tensor picture = udump_tensor_new(x, x->compute, 1, run->sizes.height_px, run->sizes.width_px, 3);
-    udump_tensor unscaled = udump_tensor_new(x, UDUMP_F32, 1, latent.h, latent.w, latent.c),
-                 in = udump_tensor_new(x, x->compute, 1, latent.h, latent.w, latent.c);
-    udump_into_linear_combination(x, unscaled, 1, &latent, &(float){ (float)(1 / session->model->vae.scaling_factor) });
-    udump_into_convert(x, in, unscaled);
-    udump_vae_decode(x, &session->model->vae, picture, in);
-    udump_download(x, run->decoded, picture);
-    udump_arena_release(x, mark);
-}
-
 /* Sizes the arena with the whole run's code, then fills what stays. */
 static udump_status prepare(udump_session *session, udump_error *error) {
     udump_run *run = &session->run;
@@ -177,16 +162,16 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     const udump_denoiser denoiser = { session, predict_eps };
     udump_exec_begin_dry(x);
     lay_out(session);
-    udump_sampling_start(&run->sampling, run->noise);
+    udump_sampling_start(&run->sampling, run->noise, run->init);
     udump_status status = udump_sampling_step(&run->sampling, 0, &denoiser, error);
-    decode_image(session, 0);
+    udump_decode_latent(session, 0);
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
     if (!status) status = udump_outbox_create(&run->look.outbox, x, error);
     if (status) return status;
     lay_out(session);
-    udump_sampling_start(&run->sampling, run->noise);
+    udump_sampling_start(&run->sampling, run->noise, run->init);
     return udump_exec_status(x, error);
 }
 
@@ -213,6 +198,13 @@ static udump_status take_tables(
     return status ? status : udump_look_find_words(&run->look, error);
 }
 
+static udump_status take_picture(udump_session *session, const udump_generate_options *options, udump_error *error) {
+    if (!options->init) return UDUMP_OK;
+    session->x.tap = NULL;
+    session->x.cancel = options->cancel;
+    return udump_encode_picture(session, options->init, session->run.init, error);
+}
+
 /* The tap is there from the dry pass on: what is looked at needs scratch. */
 static void set_tap(udump_session *session) {
     bool wanted = udump_look_wants(&session->run.look);
@@ -223,7 +215,8 @@ static void set_tap(udump_session *session) {
 
 /* The conditioning, the arena, and what stays in it. */
 static udump_status fill(udump_session *session, const udump_generate_options *options, const udump_table *table, udump_error *error) {
-    udump_status status = take_tables(session, options, table, error);
+    udump_status status = take_picture(session, options, error);
+    if (!status) status = take_tables(session, options, table, error);
     set_tap(session);
     session->x.cancel = options->cancel;
     return status ? status : prepare(session, error);
@@ -235,6 +228,7 @@ static udump_status begin_pair(
     udump_session *other = session->other;
     udump_generate_options own = *options;
     own.diff = own.diff_steps = NULL; /* within each there are no twins */
+    other->first_image = session->first_image;
     if (table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a diff between two models has a table for each: it is made from the prompts");
     udump_sizes checked;
     udump_status status = udump_sizes_resolve(session->model, options, NULL, &checked, error);
@@ -251,6 +245,7 @@ udump_status udump_begin(
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
     if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     udump_run *run = &session->run;
+    if (session->first_image == 0) session->bad_values = 0;
     bool paired = session->other && options->diff;
     udump_status status = paired ? begin_pair(session, options, table, sink, error) : udump_run_create(session, options, table, sink, run, error);
     if (!status && !paired) status = fill(session, options, table, error);
@@ -331,11 +326,13 @@ static void quantize(const float *decoded, uint8_t *pixels, size_t count) {
 static udump_status show_image(udump_session *session, int32_t latent, udump_error *error) {
     udump_run *run = &session->run;
     const udump_sizes *sizes = &run->sizes;
-    quantize(run->decoded, run->pixels, (size_t)sizes->width_px * (size_t)sizes->height_px * 3);
+    size_t values = (size_t)sizes->width_px * (size_t)sizes->height_px * 3;
+    for (size_t i = 0; i < values; i++) session->bad_values += !isfinite(run->decoded[i]);
+    quantize(run->decoded, run->pixels, values);
     udump_picture picture = { run->pixels, sizes->width_px, sizes->height_px, 3, (size_t)sizes->width_px * 3 };
     udump_variant variant = run->look.is_other ? UDUMP_VARIANT_OTHER : latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
     if (run->sink.image
-        && run->sink.image(run->sink.user, latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
+        && run->sink.image(run->sink.user, run->first_image + latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
         return stopped(error);
     udump_look_finish(&run->look, &session->x, latent, &picture);
     return udump_exec_status(&session->x, error);
@@ -344,7 +341,7 @@ static udump_status show_image(udump_session *session, int32_t latent, udump_err
 static udump_status decode_all(udump_session *session, udump_error *error) {
     udump_status status = UDUMP_OK;
     for (int32_t latent = 0; !status && latent < session->run.sizes.latents; latent++) {
-        decode_image(session, latent);
+        udump_decode_latent(session, latent);
         status = udump_exec_status(&session->x, error);
         if (!status) status = show_image(session, latent, error);
     }
@@ -372,12 +369,27 @@ udump_status udump_end(udump_session *session, int32_t decode, udump_error *erro
     return status;
 }
 
-udump_status udump_generate(udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
+int64_t udump_session_bad_values(const udump_session *session) { return session ? session->bad_values : 0; }
+
+static udump_status generate_batch(
+    udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
     udump_status status = udump_begin(session, options, NULL, sink, error);
     if (status) return status;
     int32_t remaining = session->run.sampling.steps;
     while (!status && remaining > 0) status = udump_step(session, &remaining, error);
     if (!status) return udump_end(session, 1, error);
     udump_end(session, 0, NULL);
+    return status;
+}
+
+udump_status udump_generate(udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
+    if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_generate", "a null pointer");
+    udump_status status = UDUMP_OK;
+    int32_t batch = 0;
+    do {
+        session->first_image = batch * (options->batch_size ? options->batch_size : 1);
+        status = generate_batch(session, options, sink, error);
+    } while (!status && ++batch < options->batch_count);
+    session->first_image = 0;
     return status;
 }

@@ -13,6 +13,7 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
     session->model = model;
     udump_status status = udump_exec_open(&session->x, model->backend, model->device, model->threads, model->compute, error);
     if (!status) status = udump_noise_levels_make(&session->levels, UDUMP_TRAIN_STEPS, model->beta_start, model->beta_end, error);
+    session->levels.is_sdxl = model->family->is_sdxl;
     if (!status && model->zero_snr) status = udump_noise_levels_rescale(&session->levels, error);
     if (status) udump_session_destroy(session);
     else *result = session;

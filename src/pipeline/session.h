@@ -19,6 +19,7 @@ typedef struct udump_sizes {
     udump_parts parts;
     bool uncond, joined; /* uncond: not with cfg 1, nor where cfg is the U-Net's input; joined: there is more than one prompt of weight 1 */
     int32_t latents, rows;           /* variants * images; sides * latents */
+    int32_t tile;                    /* of the autoencoder, in latents; 0: pictures whole */
     int32_t steps;                   /* as asked for; a sampler may take others */
     float cfg;
 } udump_sizes;
@@ -33,11 +34,17 @@ udump_status udump_parts_find(const udump_model *model, const char *prompt, int3
 typedef struct udump_run {
     bool active;
     udump_sizes sizes;
-    uint64_t seed;
+    int32_t first_image; /* of a later batch, how many images came before */
+    int32_t batches;     /* all of them */
+    uint64_t seed;       /* of this batch's first image */
+    uint64_t variation_seed;
+    double variation_strength;
+    double strength;     /* of img2img */
     char *prompt, *negative_prompt;
     const char *rng_name; /* "nv", "cpu", "given" */
     udump_sampler_choice choice;
     float *noise; /* [images, 4, h, w], or NULL */
+    float *init;  /* img2img: the picture's latent, [h, w, 4], or NULL */
 
     udump_sink sink;
     udump_sampling sampling;
@@ -59,6 +66,7 @@ typedef struct udump_run {
 
     char **infotexts;      /* [latents] */
     float *decoded;        /* host, [height, width, 3] */
+    float *tile, *latent;  /* host, where the autoencoder works in tiles: [8 * tile, 8 * tile, 3]; [h, w, 4] */
     uint8_t *pixels;       /* [height, width, 3] */
     double *step_seconds;  /* [steps] */
     double begin_seconds;
@@ -70,6 +78,8 @@ struct udump_session {
     udump_noise_levels levels;
     udump_hook hooks[UDUMP_BLOCKS_MOST];
     udump_session *other; /* what a diff compares with; or NULL */
+    int32_t first_image; /* of the batch that begins next */
+    int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
 };
 
@@ -85,6 +95,11 @@ udump_status udump_tables_encode(
 void udump_tables_free(udump_tables *tables);
 /* Joins the runs that the session and its other one have created for a diff. Errors: SYNTAX, ARGUMENT, MEMORY. */
 udump_status udump_pair_create(udump_session *session, const udump_generate_options *options, udump_error *error);
+/* autoencode.c. The picture's latent, [h, w, 4] on the host: the mean of the encoder's distribution, scaled. Sizes the arena first.
+ * Errors: MEMORY, CANCELLED, DEVICE. */
+udump_status udump_encode_picture(udump_session *session, const udump_picture *picture, float *latent, udump_error *error);
+/* The picture of the run's latent `at` into run->decoded, whole or in tiles; in a dry pass measures. */
+void udump_decode_latent(udump_session *session, int32_t at);
 /* Tells the sink what the run is, or the pair of them. Errors: CANCELLED (it said stop), MEMORY. */
 udump_status udump_run_announce(udump_session *session, udump_error *error);
 

@@ -7,7 +7,7 @@
 
 udump_place udump_place_of_row(const udump_look *look, const udump_place *tap, int32_t row) {
     udump_place place = *tap;
-    place.image = row % look->images;
+    place.image = look->first_image + row % look->images;
     place.variant = row / look->images % look->variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED;
     place.part = row / (look->images * look->variants);
     place.side = place.part < look->parts->most ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND;
@@ -50,7 +50,7 @@ static void fail(udump_exec *x, udump_status status) {
 }
 
 static const char *infotext_of(const udump_look *look, const udump_place *place) {
-    return look->infotexts[(place->variant == UDUMP_VARIANT_ERASED ? look->images : 0) + place->image];
+    return look->infotexts[(place->variant == UDUMP_VARIANT_ERASED ? look->images : 0) + place->image - look->first_image];
 }
 
 /* As the sink knows it. */

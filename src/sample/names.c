@@ -9,7 +9,7 @@
 static const udump_sampler *const SAMPLERS[] = { &udump_sampler_euler_a, &udump_sampler_euler, &udump_sampler_lms, &udump_sampler_heun,
     &udump_sampler_dpm2, &udump_sampler_dpm2_a, &udump_sampler_dpmpp_2s_a, &udump_sampler_dpmpp_2m, &udump_sampler_dpmpp_sde,
     &udump_sampler_dpmpp_2m_sde, &udump_sampler_dpmpp_2m_sde_heun, &udump_sampler_dpmpp_3m_sde, &udump_sampler_ddim, &udump_sampler_plms,
-    &udump_sampler_unipc, &udump_sampler_lcm };
+    &udump_sampler_unipc, &udump_sampler_lcm, &udump_sampler_restart, &udump_sampler_dpm_fast };
 enum { SAMPLER_COUNT = sizeof SAMPLERS / sizeof *SAMPLERS };
 
 static char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? (char)(letter - 'A' + 'a') : letter; }
@@ -83,12 +83,22 @@ static udump_status fail_schedule(const char *found, udump_error *error) {
     return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "schedule", "unknown schedule", list, found);
 }
 
+/* How many evaluations it takes shows while it runs: nothing could be planned, counted or budgeted. */
+static bool is_adaptive(const char *name) {
+    static const char *const names[] = { "DPM adaptive", "k_dpm_ad", "dpm_adaptive", "k_dpm_adaptive" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (equal(name, names[i])) return true;
+    return false;
+}
+
 udump_status udump_sampler_find(const char *sampler, const char *schedule, udump_sampler_choice *choice, udump_error *error) {
     const udump_sampler *found = NULL;
     udump_schedule_kind joined = UDUMP_SCHEDULE_AUTOMATIC, named = UDUMP_SCHEDULE_AUTOMATIC;
     if (!sampler) found = SAMPLERS[0];
     for (int i = 0; !found && i < SAMPLER_COUNT; i++)
         if (matches(SAMPLERS[i], sampler, &joined)) found = SAMPLERS[i];
+    if (!found && is_adaptive(sampler))
+        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "sampler", "DPM adaptive: how many evaluations it takes shows only while it runs");
     if (!found) return fail_sampler(sampler, error);
     if (schedule && !find_schedule(schedule, &named)) return fail_schedule(schedule, error);
     if (joined && named && joined != named)

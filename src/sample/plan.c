@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/status.h"
 
@@ -20,7 +21,10 @@ static double between_alphas(const udump_noise_levels *levels, double timestep) 
     return sqrt((1 - alpha) / alpha);
 }
 
-static double unipc_timestep(const udump_sampling *s, int32_t i) { return (s->levels->count - 1) * (1 - (double)i / s->steps); }
+static double unipc_timestep(const udump_sampling *s, int32_t i) { return s->first_timestep * (1 - (double)i / s->steps); }
+
+/* setup_img2img_steps: how many of the steps asked for are run, less one. */
+static int32_t part_of(const udump_sampling_options *options) { return (int32_t)(fmin(*options->strength, 0.999) * options->steps); }
 
 /* Returns the number of steps; fills sigmas [steps + 1], and one behind them where a level is discarded, unless it is NULL. */
 static int32_t list_scheduled(const udump_noise_levels *levels, const udump_sampling_options *options, double *sigmas) {
@@ -31,12 +35,79 @@ static int32_t list_scheduled(const udump_noise_levels *levels, const udump_samp
     return length - 1;
 }
 
+/* Leaves the first levels out; a schedule shorter than was asked for keeps one step. */
+static void begin_late(udump_sampling *s, int32_t first) {
+    if (first > s->steps - 1) first = s->steps - 1;
+    s->steps -= first;
+    memmove(s->sigmas, s->sigmas + first, ((size_t)s->steps + 1) * sizeof *s->sigmas);
+}
+
 static udump_status plan_schedule(
     udump_sampling *s, const udump_noise_levels *levels, const udump_sampling_options *options, udump_error *error) {
     s->steps = list_scheduled(levels, options, NULL);
     s->sigmas = malloc(((size_t)s->steps + 2) * sizeof *s->sigmas);
     if (!s->sigmas) return udump_fail_memory(error, "sigmas", ((size_t)s->steps + 2) * sizeof *s->sigmas);
     list_scheduled(levels, options, s->sigmas);
+    s->path_sigma = s->sigmas[0];
+    if (options->strength) begin_late(s, options->steps - part_of(options) - 1);
+    s->start_sigma = s->sigmas[0];
+    return UDUMP_OK;
+}
+
+static int32_t nearest(const double *sigmas, int32_t count, float wanted) {
+    int32_t best = 0;
+    for (int32_t i = 1; i < count; i++)
+        if (fabsf((float)sigmas[i] - wanted) < fabsf((float)sigmas[best] - wanted)) best = i;
+    return best;
+}
+
+/* The webui's restart_sampler (Xu et al. 2023, "Restart sampling for improving generative processes"): from 20 steps on a part of them goes
+ * from near 0.1 back up to near 2 and down again. s->raised then tells where steps begin. */
+static void add_restarts(udump_sampling *s, double *levels) {
+    static const float bottom = 0.1f, top = 2;
+    int32_t times = s->steps >= 36 ? 2 : 1, part = s->steps >= 36 ? s->steps / 4 : 9, count = s->steps - times * part, at = 0;
+    for (int32_t i = 0; i < count; i++) levels[i] = (double)udump_karras_level(s->sigmas[s->steps - 1], s->sigmas[0], count, i);
+    levels[count] = 0;
+    int32_t low = nearest(levels, count + 1, bottom), high = nearest(levels, count + 1, top);
+    for (int32_t i = 0; i < count; i++) {
+        s->raised[at] = levels[i];
+        s->sigmas[++at] = levels[i + 1];
+        for (int32_t k = 0; i + 1 == low && high < low && k < times * part; k++) {
+            s->raised[at] = (double)udump_karras_level(levels[low], levels[high], part + 1, k % part);
+            s->sigmas[++at] = (double)udump_karras_level(levels[low], levels[high], part + 1, k % part + 1);
+        }
+    }
+    s->steps = at;
+}
+
+static udump_status plan_restart(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    static const int32_t least = 20;
+    udump_status status = plan_schedule(s, s->levels, options, error);
+    if (status) return status;
+    size_t bytes = ((size_t)s->steps + 1) * sizeof *s->raised;
+    double *levels = malloc(bytes);
+    s->raised = malloc(bytes);
+    if (levels && s->raised) {
+        memcpy(s->raised, s->sigmas, bytes);
+        if (s->steps >= least) add_restarts(s, levels);
+    } else status = udump_fail_memory(error, "sigmas", bytes);
+    free(levels);
+    return status;
+}
+
+/* sample_dpm_fast: over all of the model's levels, or with a picture over those of the schedule that are left, but for the last. */
+static udump_status plan_fast(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
+    udump_status status = plan_schedule(s, s->levels, options, error);
+    if (status) return status;
+    bool whole = !options->strength;
+    double first = whole ? (double)udump_level_sigma(s->levels, s->levels->count - 1) : s->sigmas[0];
+    double last = whole ? (double)udump_level_sigma(s->levels, 0) : s->sigmas[s->steps - 1];
+    s->evaluations_asked = whole ? options->steps : s->steps;
+    s->steps = s->evaluations_asked / 3 + 1;
+    free(s->sigmas);
+    s->sigmas = malloc(((size_t)s->steps + 1) * sizeof *s->sigmas);
+    if (!s->sigmas) return udump_fail_memory(error, "sigmas", ((size_t)s->steps + 1) * sizeof *s->sigmas);
+    for (int32_t i = 0; i <= s->steps; i++) s->sigmas[i] = first * pow(last / first, (double)i / s->steps);
     return UDUMP_OK;
 }
 
@@ -48,26 +119,51 @@ static udump_status plan_lcm(udump_sampling *s, const udump_sampling_options *op
     return status;
 }
 
+/* Without a picture the latent is noise alone. With one it is the level at the list's timestep `part`. */
+static void begin_at(udump_sampling *s, const int32_t *timesteps, int32_t length, const udump_sampling_options *options) {
+    if (!options->strength) s->start_sigma = INFINITY;
+    else {
+        int32_t part = part_of(options), at = part < 1 && length > 1 ? 1 : part;
+        s->start_sigma = s->levels->sigmas[timesteps[at < length ? at : length - 1]];
+    }
+}
+
+/* How many of the list's timesteps are used. */
+static int32_t length_of(int32_t length, const udump_sampling_options *options) {
+    if (!options->strength) return length;
+    int32_t part = part_of(options), least = length < 2 ? length : 2;
+    return part > least ? part : least;
+}
+
 /* The list's timesteps rise; they are walked from the end. A list of one leads to level 0. */
 static udump_status plan_timesteps(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
-    int32_t length = udump_schedule_timesteps(s->levels, options->steps, NULL);
-    int32_t *timesteps = malloc((size_t)length * sizeof *timesteps);
+    int32_t all = udump_schedule_timesteps(s->levels, options->steps, NULL), length = length_of(all, options);
+    int32_t *timesteps = malloc((size_t)all * sizeof *timesteps);
     s->steps = length > 1 ? length - 1 : 1;
     s->sigmas = malloc(((size_t)s->steps + 1) * sizeof *s->sigmas);
     if (timesteps && s->sigmas) {
         udump_schedule_timesteps(s->levels, options->steps, timesteps);
         for (int32_t i = 0; i <= s->steps; i++) s->sigmas[i] = s->levels->sigmas[i < length ? timesteps[length - 1 - i] : 0];
+        begin_at(s, timesteps, all, options);
     }
     free(timesteps);
-    return timesteps && s->sigmas ? UDUMP_OK : udump_fail_memory(error, "timesteps", (size_t)length * sizeof *timesteps);
+    return timesteps && s->sigmas ? UDUMP_OK : udump_fail_memory(error, "timesteps", (size_t)all * sizeof *timesteps);
 }
 
+/* UniPC's steps are as many as the timesteps that the others would walk over, evenly spaced from the first of them to 0. */
 static udump_status plan_unipc(udump_sampling *s, const udump_sampling_options *options, udump_error *error) {
-    s->steps = udump_schedule_timesteps(s->levels, options->steps, NULL);
+    int32_t all = udump_schedule_timesteps(s->levels, options->steps, NULL);
+    int32_t *timesteps = malloc((size_t)all * sizeof *timesteps);
+    s->steps = options->strength ? (part_of(options) > 1 ? part_of(options) : 1) : all;
     s->sigmas = malloc(((size_t)s->steps + 1) * sizeof *s->sigmas);
-    if (!s->sigmas) return udump_fail_memory(error, "sigmas", ((size_t)s->steps + 1) * sizeof *s->sigmas);
-    for (int32_t i = 0; i <= s->steps; i++) s->sigmas[i] = between_alphas(s->levels, unipc_timestep(s, i));
-    return UDUMP_OK;
+    if (timesteps && s->sigmas) {
+        udump_schedule_timesteps(s->levels, options->steps, timesteps);
+        s->first_timestep = options->strength ? timesteps[s->steps - 1] : s->levels->count - 1;
+        for (int32_t i = 0; i <= s->steps; i++) s->sigmas[i] = between_alphas(s->levels, unipc_timestep(s, i));
+        begin_at(s, timesteps, all, options);
+    }
+    free(timesteps);
+    return timesteps && s->sigmas ? UDUMP_OK : udump_fail_memory(error, "timesteps", (size_t)all * sizeof *timesteps);
 }
 
 /* The nearest in log sigma of LCM's levels, as the model was trained on no others. Schedules do go through the middle between two: there
@@ -106,7 +202,8 @@ static udump_status plan_evaluations(udump_sampling *s, udump_error *error) {
         int32_t stages = stages_of(s, step, sigmas);
         s->firsts[step] = s->evaluation_count;
         for (int32_t stage = 0; stage < stages; stage++, s->evaluation_count++)
-            s->evaluations[s->evaluation_count] = (udump_evaluation){ s->evaluation_count, step, sigmas[stage],
+            s->evaluations[s->evaluation_count] = (udump_evaluation){ s->evaluation_count, step,
+                s->sampler->levels == UDUMP_LEVELS_FAST ? s->evaluation_count + 1 : step + 1, sigmas[stage],
                 timestep_of(s, step, sigmas[stage]), s->sampler->own_timesteps ? 1 : 1 / hypot(1, sigmas[stage]) };
     }
     return UDUMP_OK;
@@ -118,6 +215,8 @@ udump_status udump_sampling_plan(udump_sampling *s, const udump_sampling_options
     case UDUMP_LEVELS_SCHEDULE: status = plan_schedule(s, s->levels, options, error); break;
     case UDUMP_LEVELS_LCM: status = plan_lcm(s, options, error); break;
     case UDUMP_LEVELS_TIMESTEPS: status = plan_timesteps(s, options, error); break;
+    case UDUMP_LEVELS_RESTART: status = plan_restart(s, options, error); break;
+    case UDUMP_LEVELS_FAST: status = plan_fast(s, options, error); break;
     case UDUMP_LEVELS_UNIPC: status = plan_unipc(s, options, error); break;
     }
     return status ? status : plan_evaluations(s, error);

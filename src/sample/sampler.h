@@ -20,6 +20,7 @@
 typedef struct udump_evaluation {
     int32_t index;      /* from 0 */
     int32_t step;       /* the sampler step it belongs to, from 0 */
+    int32_t prompt_step; /* from 1: the step that prompts that change go by, see udump_sampling_init */
     double sigma;
     double timestep;    /* not rounded, but for DDIM, PLMS and LCM, whose timesteps are whole */
     double input_scale; /* what the latent is multiplied by for the U-Net */
@@ -35,14 +36,16 @@ typedef struct udump_denoiser {
 
 typedef struct udump_sampling udump_sampling;
 
-enum { UDUMP_SAMPLER_ALIASES = 4, UDUMP_SAMPLER_HISTORY_MAX = 5, UDUMP_SAMPLER_STAGES_MAX = 2 };
+enum { UDUMP_SAMPLER_ALIASES = 4, UDUMP_SAMPLER_HISTORY_MAX = 5, UDUMP_SAMPLER_STAGES_MAX = 3 };
 
 /* Which noise levels a sampler walks through. */
 typedef enum udump_level_source {
     UDUMP_LEVELS_SCHEDULE = 0,  /* the schedule's */
     UDUMP_LEVELS_LCM = 1,       /* the schedule's on LCM's 50 levels: see lcm.c */
     UDUMP_LEVELS_TIMESTEPS = 2, /* udump_schedule_timesteps, whichever schedule is named */
-    UDUMP_LEVELS_UNIPC = 3      /* evenly spaced timesteps down to 0, whichever schedule is named: see unipc.c */
+    UDUMP_LEVELS_UNIPC = 3,     /* evenly spaced timesteps down to 0, whichever schedule is named: see unipc.c */
+    UDUMP_LEVELS_RESTART = 4,   /* the schedule's, or Karras' between its ends with a part of them walked again: see restart.c */
+    UDUMP_LEVELS_FAST = 5       /* evenly spaced log sigma over the model's levels, whichever schedule is named: see dpm_fast.c */
 } udump_level_source;
 
 typedef enum udump_noise_source {
@@ -71,7 +74,7 @@ typedef struct udump_sampler {
 extern const udump_sampler udump_sampler_euler_a, udump_sampler_euler, udump_sampler_lms, udump_sampler_heun, udump_sampler_dpm2,
     udump_sampler_dpm2_a, udump_sampler_dpmpp_2s_a, udump_sampler_dpmpp_2m, udump_sampler_dpmpp_sde, udump_sampler_dpmpp_2m_sde,
     udump_sampler_dpmpp_2m_sde_heun, udump_sampler_dpmpp_3m_sde, udump_sampler_ddim, udump_sampler_plms, udump_sampler_unipc,
-    udump_sampler_lcm;
+    udump_sampler_lcm, udump_sampler_restart, udump_sampler_dpm_fast;
 
 typedef struct udump_sampler_choice {
     const udump_sampler *sampler;
@@ -100,6 +103,12 @@ typedef struct udump_sampling_options {
     /* "Eta noise seed delta": after the initial latent, image i draws from a new generator of seed + i + ensd (modulo 2^64). 0: the
      * initial latent's generators draw on. Brownian paths are not moved by it. As in the webui, where 31337 is a usual value. */
     int64_t ensd;
+    /* The webui's variation (variation.c): where strength is not 0, every image has seed's initial noise, turned by it towards that of
+     * variation_seed + i. 0..1. */
+    uint64_t variation_seed;
+    double variation_strength;
+    /* Of img2img, 0..1: how much of the schedule is run, see udump_sampling_init. NULL: all of it, from noise alone. */
+    const double *strength;
 } udump_sampling_options;
 
 struct udump_sampling {
@@ -107,18 +116,25 @@ struct udump_sampling {
     const udump_noise_levels *levels;
     int32_t steps;              /* may differ from what was asked for: see udump_sampling_init */
     double *sigmas;             /* [steps + 1]: before each step, and after the last */
+    double *raised;             /* [steps]: Restart's: the level that noise is added up to before a step, or the same; else NULL */
     udump_evaluation *evaluations; /* [evaluation_count], in order */
     int32_t evaluation_count;   /* one or two a step */
     int32_t *firsts;            /* [steps]: the index of each step's first evaluation */
     double eta, s_noise;
     bool noisy;                 /* the steps draw noise */
+    double start_sigma;         /* the level of the initial latent: the first one's, but for img2img with DDIM, PLMS and UniPC */
+    double path_sigma;          /* where Brownian paths begin: the whole schedule's first level */
+    double first_timestep;      /* UniPC's */
+    int32_t evaluations_asked;  /* DPM fast's */
     int32_t batch, images, h, w, c;
     udump_rng rng;
     uint64_t seed;
     int64_t ensd;
+    uint64_t variation_seed;
+    double variation_strength;
     udump_random *randoms;      /* [batch] */
     udump_brownian brownian;    /* empty unless the sampler's noise is of that kind */
-    float *drawn, *staged;      /* host: [c, h, w] of one image; [batch, h, w, c] */
+    float *drawn, *varied, *staged; /* host: [c, h, w] of one image, twice; [batch, h, w, c] */
 
     udump_exec *x;              /* from here on set by reserve */
     udump_tensor latent;        /* F32, [batch, h, w, c]; its address stays */
@@ -131,7 +147,12 @@ struct udump_sampling {
  * counts that do not divide the levels may be more (30 steps: 31 timesteps, 30 steps). One step, where the webui would return the
  * noise, is one step here. UniPC takes as many steps as that list is long, the schedule DDIM as many as it has levels.
  * Samplers of second order evaluate the model twice a step, but once in a step to sigma 0.
- * Errors: ARGUMENT (steps, a shape that is not positive, eta, s_noise), MEMORY. After a failure s is empty. */
+ * DPM fast takes as many evaluations as steps are asked for, one to three a step; prompts that change go by its evaluations, with all
+ * other samplers by its steps.
+ * With a strength, as the webui's setup_img2img_steps: of the steps asked for, the last t + 1 are run, t = floor(min(strength, 0.999) *
+ * steps), from the level before them. DDIM, PLMS and UniPC begin at the list's timestep t and are evaluated from timestep t - 1 on; where
+ * nothing would be left to do (t < 2; the webui returns the noise) one step is taken, from timestep 1. UniPC takes t steps.
+ * Errors: ARGUMENT (steps, a shape that is not positive, eta, s_noise, a strength), MEMORY. After a failure s is empty. */
 udump_status udump_sampling_init(udump_sampling *s, const udump_sampling_options *options, udump_error *error);
 void udump_sampling_free(udump_sampling *s);
 
@@ -139,12 +160,17 @@ void udump_sampling_free(udump_sampling *s);
  * step. Failures stick in x. */
 void udump_sampling_reserve(udump_sampling *s, udump_exec *x);
 
-/* The scale of the initial noise: the first sigma; 1 for samplers with their own timesteps. */
+/* The scale of the initial noise: the first sigma; for samplers with their own timesteps 1, or less beside a picture. */
 double udump_sampling_initial_scale(const udump_sampling *s);
 
 /* Draws the initial noise, or takes given, [images, c, h, w] of unit variance; either way scaled. The generators advance in both
- * cases, so that giving a generator's own noise changes nothing. Failures stick in x. In a dry pass nothing is drawn. */
-void udump_sampling_start(udump_sampling *s, const float *given);
+ * cases, so that giving a generator's own noise changes nothing. With a strength, init is the picture's latent, [h, w, c], to which the noise
+ * of every image is added; else NULL. Failures stick in x. In a dry pass nothing is drawn. */
+void udump_sampling_start(udump_sampling *s, const float *given, const float *init);
+
+/* variation.c: noise = the webui's slerp(amount, noise, other), [c, h, w]: on the sphere, column by column of each channel; where the two are
+ * nearly the same direction, in a straight line (and from the other end, as there). */
+void udump_noise_turn(float *noise, const float *other, size_t c, size_t h, size_t w, double amount);
 
 /* Runs step `index`; steps run in order. Errors: STATE (another index than the next, or past the last), what the denoiser or an
  * operation left in x. */

@@ -18,6 +18,10 @@ static udump_status check_options(const udump_sampling_options *options, udump_e
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "eta", "%g is not from 0 to 1", *options->eta);
     if (options->s_noise && !(*options->s_noise >= 0 && isfinite(*options->s_noise)))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "s_noise", "%g is not a number from 0 up", *options->s_noise);
+    if (options->strength && !(*options->strength >= 0 && *options->strength <= 1))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "strength", "%g is not from 0 to 1", *options->strength);
+    if (!(options->variation_strength >= 0 && options->variation_strength <= 1))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "variation strength", "%g is not from 0 to 1", options->variation_strength);
     return UDUMP_OK;
 }
 
@@ -36,13 +40,15 @@ static void take_options(udump_sampling *s, const udump_sampling_options *option
     s->rng = options->rng;
     s->seed = options->seed;
     s->ensd = options->ensd;
+    s->variation_seed = options->variation_seed;
+    s->variation_strength = options->variation_strength;
 }
 
-/* The path reaches from the first level to the last that is not 0. */
+/* The path reaches from the schedule's first level to the last that is not 0. */
 static udump_status begin_path(udump_sampling *s, size_t count, udump_error *error) {
     if (s->sampler->noise != UDUMP_NOISE_BROWNIAN || !s->noisy) return UDUMP_OK;
     double last = s->sigmas[s->steps] > 0 ? s->sigmas[s->steps] : s->sigmas[s->steps - 1];
-    return udump_brownian_init(&s->brownian, s->rng, count, (float)last, (float)s->sigmas[0], error);
+    return udump_brownian_init(&s->brownian, s->rng, count, (float)last, (float)s->path_sigma, error);
 }
 
 static udump_status allocate(udump_sampling *s, udump_error *error) {
@@ -52,12 +58,16 @@ static udump_status allocate(udump_sampling *s, udump_error *error) {
         return udump_fail_memory(error, "latent", SIZE_MAX);
     s->randoms = calloc(batch, sizeof *s->randoms);
     s->drawn = malloc(image * sizeof(float));
+    s->varied = s->variation_strength > 0 ? malloc(image * sizeof(float)) : NULL;
     s->staged = malloc(bytes);
-    if (s->randoms && s->drawn && s->staged) return begin_path(s, image, error);
+    if (s->randoms && s->drawn && s->staged && (s->varied || !(s->variation_strength > 0))) return begin_path(s, image, error);
     return udump_fail_memory(error, "latent", bytes + image * sizeof(float) + batch * sizeof *s->randoms);
 }
 
-static uint64_t seed_of(const udump_sampling *s, int32_t row) { return s->seed + (uint64_t)(row % s->images); }
+/* As in the webui, images that are variations share one seed. */
+static uint64_t seed_of(const udump_sampling *s, int32_t row) {
+    return s->seed + (s->variation_strength > 0 ? 0 : (uint64_t)(row % s->images));
+}
 
 static void seed_generators(udump_sampling *s, int64_t delta) {
     for (int32_t row = 0; row < s->batch; row++) udump_random_init(&s->randoms[row], s->rng, seed_of(s, row) + (uint64_t)delta);
@@ -77,10 +87,12 @@ udump_status udump_sampling_init(udump_sampling *s, const udump_sampling_options
 
 void udump_sampling_free(udump_sampling *s) {
     free(s->sigmas);
+    free(s->raised);
     free(s->evaluations);
     free(s->firsts);
     free(s->randoms);
     free(s->drawn);
+    free(s->varied);
     free(s->staged);
     udump_brownian_free(&s->brownian);
     memset(s, 0, sizeof *s);
@@ -94,7 +106,13 @@ void udump_sampling_reserve(udump_sampling *s, udump_exec *x) {
     for (int32_t i = 0; i < s->sampler->history; i++) s->history[i] = udump_tensor_new(x, UDUMP_F32, s->batch, s->h, s->w, s->c);
 }
 
-double udump_sampling_initial_scale(const udump_sampling *s) { return s->sampler->own_timesteps ? 1 : s->sigmas[0]; }
+double udump_sampling_initial_scale(const udump_sampling *s) {
+    if (!s->sampler->own_timesteps) return s->start_sigma;
+    return isinf(s->start_sigma) ? 1 : s->start_sigma / hypot(1, s->start_sigma);
+}
+
+/* Of the picture's latent beside the noise. */
+static float picture_scale(const udump_sampling *s) { return s->sampler->own_timesteps ? (float)(1 / hypot(1, s->start_sigma)) : 1; }
 
 static size_t image_count(const udump_sampling *s) { return (size_t)s->c * (size_t)s->h * (size_t)s->w; }
 
@@ -108,24 +126,42 @@ static void stage(udump_sampling *s, int32_t row, const float *values, float sca
 
 static bool idle(const udump_sampling *s) { return s->x->dry || udump_exec_stopped(s->x); }
 
-/* Draws from every image's generator; given ([images, c, h, w], or NULL) takes the place of what was drawn. */
-static void fill_noise(udump_sampling *s, udump_tensor out, const float *given, float scale) {
-    size_t count = image_count(s);
-    for (int32_t row = 0; row < s->batch; row++) {
-        udump_random_normal(&s->randoms[row], s->drawn, count);
-        stage(s, row, given ? given + (size_t)(row % s->images) * count : s->drawn, scale);
-    }
-    udump_upload(s->x, out, s->staged);
+/* The next draw of a row's generator, into s->drawn. */
+static void draw(udump_sampling *s, int32_t row) { udump_random_normal(&s->randoms[row], s->drawn, image_count(s)); }
+
+static void vary(udump_sampling *s, int32_t row) {
+    udump_random other;
+    if (!(s->variation_strength > 0)) return;
+    udump_random_init(&other, s->rng, s->variation_seed + (uint64_t)(row % s->images));
+    udump_random_normal(&other, s->varied, image_count(s));
+    udump_noise_turn(s->drawn, s->varied, (size_t)s->c, (size_t)s->h, (size_t)s->w, s->variation_strength);
 }
 
-void udump_sampling_start(udump_sampling *s, const float *given) {
+static void add_picture(udump_sampling *s, int32_t row, const float *init) {
+    size_t count = image_count(s);
+    float *target = s->staged + (size_t)row * count, scale = picture_scale(s);
+    for (size_t i = 0; init && i < count; i++) target[i] += init[i] * scale;
+}
+
+void udump_sampling_start(udump_sampling *s, const float *given, const float *init) {
     if (idle(s)) return;
-    fill_noise(s, s->latent, given, (float)udump_sampling_initial_scale(s));
+    for (int32_t row = 0; row < s->batch; row++) {
+        draw(s, row);
+        vary(s, row);
+        stage(s, row, given ? given + (size_t)(row % s->images) * image_count(s) : s->drawn, (float)udump_sampling_initial_scale(s));
+        add_picture(s, row, init);
+    }
+    udump_upload(s->x, s->latent, s->staged);
     if (s->ensd != 0) seed_generators(s, s->ensd);
 }
 
 void udump_sampling_draw(udump_sampling *s) {
-    if (!idle(s)) fill_noise(s, s->noise, NULL, 1);
+    if (idle(s)) return;
+    for (int32_t row = 0; row < s->batch; row++) {
+        draw(s, row);
+        stage(s, row, s->drawn, 1);
+    }
+    udump_upload(s->x, s->noise, s->staged);
 }
 
 void udump_sampling_draw_between(udump_sampling *s, double sigma, double next) {

@@ -19,7 +19,10 @@ static udump_status check_levels(int32_t count, double beta_start, double beta_e
 
 static udump_status allocate(udump_noise_levels *levels, int32_t count, udump_error *error) {
     size_t n = (size_t)count;
-    *levels = (udump_noise_levels){ count, malloc(n * sizeof(float)), malloc(n * sizeof(double)), malloc(n * sizeof(double)) };
+    *levels = (udump_noise_levels){ .count = count,
+        .alphas_cumprod = malloc(n * sizeof(float)),
+        .sigmas = malloc(n * sizeof(double)),
+        .log_sigmas = malloc(n * sizeof(double)) };
     if (levels->alphas_cumprod && levels->sigmas && levels->log_sigmas) return UDUMP_OK;
     udump_noise_levels_free(levels);
     return udump_fail_memory(error, "noise levels", n * (sizeof(float) + 2 * sizeof(double)));

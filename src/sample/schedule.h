@@ -3,6 +3,8 @@
 #ifndef UDUMP_SAMPLE_SCHEDULE_H
 #define UDUMP_SAMPLE_SCHEDULE_H
 
+#include <stdbool.h>
+
 #include "unetdump.h"
 
 /* "scaled_linear" betas, as LDM: linspace(sqrt(start), sqrt(end), count)^2 and the running product of 1 - beta in double, rounded
@@ -12,6 +14,7 @@ typedef struct udump_noise_levels {
     float *alphas_cumprod; /* [count], falling */
     double *sigmas;        /* [count], rising: sqrt((1 - a) / a) */
     double *log_sigmas;    /* [count] */
+    bool is_sdxl;          /* whose table Align Your Steps takes: SD 1.5's, or SDXL's */
 } udump_noise_levels;
 
 /* Errors: ARGUMENT (not 0 < beta_start <= beta_end < 1, count not in 2..100000, or levels equal in float32), MEMORY; levels is empty
@@ -53,9 +56,10 @@ typedef enum udump_schedule_kind {
     UDUMP_SCHEDULE_SIMPLE = 7,          /* every (count / steps)-th level, down from the last */
     UDUMP_SCHEDULE_NORMAL = 8,          /* Uniform, by another road */
     UDUMP_SCHEDULE_DDIM = 9,            /* levels 1, 1 + count // steps, ...: as many as fit, which can be more than steps */
-    UDUMP_SCHEDULE_BETA = 10            /* quantiles of the distribution Beta(0.6, 0.6), evenly spaced probabilities (Lee et al. 2024) */
+    UDUMP_SCHEDULE_BETA = 10,           /* quantiles of the distribution Beta(0.6, 0.6), evenly spaced probabilities (Lee et al. 2024) */
+    UDUMP_SCHEDULE_ALIGN_YOUR_STEPS = 11 /* log-linear between 11 levels found for the model's family (Sabour et al. 2024) */
 } udump_schedule_kind;
-enum { UDUMP_SCHEDULE_COUNT = 11 };
+enum { UDUMP_SCHEDULE_COUNT = 12 };
 
 /* "Automatic", "Uniform", ..., "SGM Uniform", ... */
 const char *udump_schedule_name(udump_schedule_kind kind);
@@ -66,6 +70,9 @@ const char *udump_schedule_name(udump_schedule_kind kind);
  * may miss that by its last bit: against torch 2.15 with MKL, over 1 to 100 steps, one sigma in 65 differs for Karras, in 120 for
  * Exponential, none for Polyexponential, in 30 for Beta, and in 5 or 6 for the others; 5e-7 relative at most. */
 int32_t udump_schedule_sigmas(const udump_noise_levels *levels, udump_schedule_kind kind, int32_t steps, double *sigmas);
+
+/* Level i of `steps` of KARRAS between other ends; 0 <= smallest <= largest. */
+float udump_karras_level(double smallest, double largest, int32_t steps, int32_t i);
 
 /* The webui's timesteps for DDIM, PLMS and UniPC: clip(range(0, count, count // steps) + 1, 0, count - 1), rising. The list can be
  * longer than steps. Returns its length; writes timestep i to timesteps[i] unless that is NULL. steps in 1..count. */

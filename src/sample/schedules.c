@@ -27,11 +27,15 @@ static float uniform(const udump_noise_levels *levels, int32_t steps, int32_t i)
 
 static float sgm_uniform(const udump_noise_levels *levels, int32_t steps, int32_t i) { return uniform(levels, steps + 1, i); }
 
-static float karras(const udump_noise_levels *levels, int32_t steps, int32_t i) {
+float udump_karras_level(double smallest_sigma, double largest_sigma, int32_t steps, int32_t i) {
     static const double rho = 7;
-    double first = pow((double)largest(levels), 1 / rho), last = pow((double)smallest(levels), 1 / rho);
+    double first = pow(largest_sigma, 1 / rho), last = pow(smallest_sigma, 1 / rho);
     float ramp = linspace(0, 1, steps, i), way = ramp * (float)(last - first), root = (float)first + way;
     return (float)pow((double)root, rho);
+}
+
+static float karras(const udump_noise_levels *levels, int32_t steps, int32_t i) {
+    return udump_karras_level((double)smallest(levels), (double)largest(levels), steps, i);
 }
 
 static float exponential(const udump_noise_levels *levels, int32_t steps, int32_t i) {
@@ -71,6 +75,19 @@ static float beta(const udump_noise_levels *levels, int32_t steps, int32_t i) {
     return (float)(last + udump_beta_quantile(probability, 0.6) * ((double)largest(levels) - last));
 }
 
+/* numpy.interp over the logarithms, from the smallest level up. */
+static float align_your_steps(const udump_noise_levels *levels, int32_t steps, int32_t i) {
+    enum { KNOTS = 11 };
+    static const double sd15[KNOTS] = { 14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029 },
+                        sdxl[KNOTS] = { 14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029 };
+    const double *knots = levels->is_sdxl ? sdxl : sd15;
+    if (steps == KNOTS) return (float)knots[i];
+    double place = steps > 1 ? (double)(steps - 1 - i) / (steps - 1) * (KNOTS - 1) : 0;
+    int32_t low = (int32_t)place < KNOTS - 1 ? (int32_t)place : KNOTS - 2;
+    double from = log(knots[KNOTS - 1 - low]), to = log(knots[KNOTS - 2 - low]);
+    return (float)exp(from + (to - from) * (place - low));
+}
+
 static const struct {
     const char *name;
     schedule *level;
@@ -86,6 +103,7 @@ static const struct {
     [UDUMP_SCHEDULE_NORMAL] = { "Normal", uniform },
     [UDUMP_SCHEDULE_DDIM] = { "DDIM", ddim },
     [UDUMP_SCHEDULE_BETA] = { "Beta", beta },
+    [UDUMP_SCHEDULE_ALIGN_YOUR_STEPS] = { "Align Your Steps", align_your_steps },
 };
 
 const char *udump_schedule_name(udump_schedule_kind kind) { return SCHEDULES[kind].name; }

@@ -162,7 +162,8 @@ refused "scheduler_config.json.*nonsense"
 # warns TENSOR
 warns() {
     run 0 generate -m m -p "$prompt" -o warned --width 8 --height 8 --steps 1 --features M00 --device reference
-    equal 1 "$(wc -l <"$said/err" | tr -d ' ')" "lines of warning: $(head -c 300 "$said/err")"
+    equal 2 "$(wc -l <"$said/err" | tr -d ' ')" "lines of warning: $(head -c 300 "$said/err")"
+    tail -1 "$said/err" | grep -qE "^unetdump: warning: [0-9]+ values of the decoded pictures are no numbers" || fail "NaN in the picture is not told: $(cat "$said/err")"
     grep -q "^unetdump: warning: .*$1" "$said/err" || fail "no warning that names $1: $(cat "$said/err")"
     only_in warned 000-unet-M00-001.png 000.png manifest.json
     rm -rf warned

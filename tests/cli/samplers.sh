@@ -58,15 +58,18 @@ sampled 3msde --sampler "DPM++ 3M SDE"
 sampled plms --sampler PLMS
 sampled unipc --sampler UniPC
 sampled lcm --sampler LCM
-differ heun lms dpm2 dpm2a 2sa sde 2msde 2msdeheun 3msde plms unipc lcm euler-Uniform a-Uniform 2m-Karras ddim-Uniform
+sampled restart --sampler Restart
+sampled fast --sampler "DPM fast"
+small_refused "DPM adaptive: how many evaluations it takes shows only while it runs" --sampler "DPM adaptive"
+differ heun lms dpm2 dpm2a 2sa sde 2msde 2msdeheun 3msde plms unipc lcm restart fast euler-Uniform a-Uniform 2m-Karras ddim-Uniform
 sampled 2msde-again --sampler k_dpmpp_2m_sde_exp
 equal_pixels 2msde-again 2msde
 grep -q '"schedule": "Exponential"' 2msde/manifest.json || fail "the manifest of an SDE sampler says Exponential"
 grep -q '"evaluations": 5' heun/manifest.json || fail "three steps of Heun have five evaluations"
-for schedule in "SGM Uniform" "KL Optimal" Simple DDIM Beta Exponential; do
+for schedule in "SGM Uniform" "KL Optimal" Simple DDIM Beta Exponential "Align Your Steps"; do
     sampled "euler-$schedule" --sampler Euler --scheduler "$schedule"
 done
-differ "euler-SGM Uniform" "euler-KL Optimal" euler-Simple euler-DDIM euler-Beta euler-Exponential euler-Uniform euler-Karras
+differ "euler-SGM Uniform" "euler-KL Optimal" euler-Simple euler-DDIM euler-Beta euler-Exponential "euler-Align Your Steps" euler-Uniform euler-Karras
 
 # Noise.
 sampled seed1 --seed 1

@@ -5,6 +5,7 @@
  *   tool npy-gap A B                        the largest difference of two arrays' data over the largest magnitude, as float32
  *   tool png FILE                           WIDTHxHEIGHT CHANNELS
  *   tool png-text FILE                      the text of the key `parameters`
+ *   tool png-with FILE TEXT                 writes a picture of one pixel with such a text
  *   tool png-pixels FILE                    every byte, as numbers on one line
  *   tool png-gap A B                        the largest difference of two pictures' bytes
  *   tool header FILE OLD NEW                replaces text in a safetensors header by text of the same length, once
@@ -231,6 +232,24 @@ static int png_show(const char *what, const char *path)
     return status;
 }
 
+static int png_with(const char *path, char *parameters)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file) return fail("cannot be written", path);
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    char key[] = "parameters";
+    png_text text = { .compression = PNG_TEXT_COMPRESSION_NONE, .key = key, .text = parameters };
+    png_init_io(png, file);
+    png_set_IHDR(png, info, 1, 1, 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_text(png, info, &text, 1);
+    png_write_info(png, info);
+    png_write_row(png, (const png_byte[]){ 0 });
+    png_write_end(png, NULL);
+    png_destroy_write_struct(&png, &info);
+    return fclose(file) ? fail("cannot be written", path) : 0;
+}
+
 static int png_gap(const char *path_a, const char *path_b)
 {
     picture a, b;
@@ -331,6 +350,8 @@ int main(int argc, char **argv)
         return npy_finite(argv[2]);
     if (strcmp(what, "npy-gap") == 0 && argc == 4)
         return npy_gap(argv[2], argv[3]);
+    if (strcmp(what, "png-with") == 0 && argc == 4)
+        return png_with(argv[2], argv[3]);
     if (strcmp(what, "png") == 0 || strcmp(what, "png-text") == 0 || strcmp(what, "png-pixels") == 0)
         return png_show(what, argv[2]);
     if (strcmp(what, "png-gap") == 0 && argc == 4)

@@ -58,8 +58,16 @@ SAMPLERS = {  # k-diffusion's function, what more it is called with, the webui's
     "DPM++ 2M SDE Heun": (S.sample_dpmpp_2m_sde, {"solver_type": "heun"}, [BROWNIAN], "Exponential"),
     "DPM++ 3M SDE": (S.sample_dpmpp_3m_sde, {}, [BROWNIAN, DISCARDS], "Exponential"),
     "LCM": (None, {}, [ANCESTRAL], "Uniform"),
+    "Restart": (None, {}, [ANCESTRAL], "Karras"),
+    "DPM fast": (S.sample_dpm_fast, {}, [ANCESTRAL], "Uniform"),
 }
-SCHEDULES = ["Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta"]
+WITHOUT_ETA = ["LCM", "Restart"]
+SCHEDULES = ["Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal", "Simple", "Normal", "DDIM", "Beta",
+             "Align Your Steps"]
+ALIGNED = {  # the levels of 10 steps that its authors publish
+    "SD 1.5": [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029],
+    "SDXL": [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029],
+}
 
 
 def floats(tensor, digits=9):
@@ -168,6 +176,11 @@ def webui_sigmas(model, name, n):
         return torch.cat([model.sigmas[[count - 1 - int(i * (count / n)) for i in range(n)]], end])
     if name == "DDIM":
         return torch.cat([model.sigmas[1 :: max(count // n, 1)].flip(0), end])
+    if name in ["Align Your Steps", "Align Your Steps XL"]:
+        table = ALIGNED["SDXL" if name.endswith("XL") else "SD 1.5"][::-1]
+        between = np.exp(np.interp(np.linspace(0, 1, n), np.linspace(0, 1, len(table)), np.log(table)))[::-1]
+        levels = table[::-1] if n == len(table) else between.tolist()
+        return torch.tensor(levels + [0.0], dtype=torch.float32)
     assert name == "Beta"
     quantiles = scipy.stats.beta.ppf(1 - np.linspace(0, 1, n), 0.6, 0.6)
     low, high = smallest.item(), largest.item()
@@ -203,8 +216,8 @@ def schedule_goldens():
     places = [0, 1, 2, 10, 100, 250, 500, 750, 998, 999]
     levels = {"places": places, "alphas_cumprod": floats(alphas_cumprod()[places]), "sigmas": floats(model.sigmas[places])}
     schedules = []
-    for name in SCHEDULES:
-        for steps in [1, 2] + STEPS + [30]:
+    for name in SCHEDULES + ["Align Your Steps XL"]:
+        for steps in [1, 2] + STEPS + ([11] if "Align" in name else []) + [30]:
             sigmas = k_sigmas(model, name, steps)
             timesteps = model.sigma_to_t(sigmas[:-1])
             schedules.append({"name": name, "steps": steps, "sigmas": floats(sigmas), "timesteps": floats(timesteps)})
@@ -261,32 +274,76 @@ class Recorder:
         return self.sampler(sigma, sigma_next)
 
 
-def k_run(name, schedule, steps, eta=None, s_noise=None, ensd=0, images=BATCH):
+def picture():
+    """The stand-in for a picture's latent, the same for all images."""
+    return torch.tensor(philox(99, 0, CHANNELS * HEIGHT * WIDTH).reshape(1, CHANNELS, HEIGHT, WIDTH))
+
+
+def part_of(strength, steps):
+    """The webui's setup_img2img_steps."""
+    return int(min(strength, 0.999) * steps)
+
+
+def k_run(name, schedule, steps, eta=None, s_noise=None, ensd=0, images=BATCH, strength=None):
     """Where the last bit of torch's functions moves a time on the Brownian path, or decides between two of LCM's levels that are equally
     near, the latent is that of correct rounding; torch's own goes beside it."""
-    latent, times = k_latent(name, schedule, steps, eta, s_noise, ensd)
+    latent, times = k_latent(name, schedule, steps, eta, s_noise, ensd, strength)
     run = {"sampler": name, "schedule": schedule, "steps": steps, "eta": eta, "s_noise": s_noise, "ensd": ensd}
     run = {key: value for key, value in run.items() if value} | ({"eta": 0} if eta == 0 else {})
+    run |= {"strength": strength} if strength is not None else {}
     with CorrectRounding():
-        rounded, rounded_times = k_latent(name, schedule, steps, eta, s_noise, ensd)
+        rounded, rounded_times = k_latent(name, schedule, steps, eta, s_noise, ensd, strength)
     if times != rounded_times:
         run["as_built"] = floats(latent[:images], 7)
         latent = rounded
     return run | {"latent": floats(latent[:images], 7)}
 
 
-def k_latent(name, schedule, steps, eta, s_noise, ensd):
+def restart_levels(sigmas):
+    """Where each step begins and ends. From 20 steps on, Karras' levels between the same ends, a part of them walked again."""
+    steps = len(sigmas) - 1
+    if steps < 20:
+        return list(zip(sigmas, sigmas[1:]))
+    times, part = (2, steps // 4) if steps >= 36 else (1, 9)
+    levels = S.get_sigmas_karras(steps - times * part, sigmas[-2].item(), sigmas[0].item())
+    low, high = (int((levels - wanted).abs().argmin()) for wanted in (0.1, 2))
+    walk = list(zip(levels, levels[1:]))
+    again = S.get_sigmas_karras(part + 1, levels[low].item(), levels[high].item())[:-1]
+    return walk[:low] + (list(zip(again, again[1:])) * times if high < low else []) + walk[low:]
+
+
+def restart_loop(model, x, sigmas, sampler, s_noise=1):
+    last = sigmas[0]
+    for sigma, after in restart_levels(sigmas):
+        if sigma > last:
+            x = x + sampler(sigma, after) * s_noise * (sigma**2 - last**2) ** 0.5
+        x = S.sample_heun(model, x, torch.stack([sigma, after]), disable=True)
+        last = after
+    return x
+
+
+def k_latent(name, schedule, steps, eta, s_noise, ensd, strength):
     function, extra, flags, automatic = SAMPLERS[name]
     model = LcmModel() if name == "LCM" else k_model()
     sigmas = k_sigmas(model, automatic if schedule == "Automatic" else schedule, steps, DISCARDS in flags)
     draws = iter(range(0 if ensd else 1, 10000))
-    x, options = noise(0) * sigmas[0], dict(extra)
+    all_sigmas, options = sigmas, dict(extra)
+    if strength is not None:
+        sigmas = sigmas[steps - part_of(strength, steps) - 1:]
+    x = noise(0) * sigmas[0] + (0 if strength is None else picture())
     if ANCESTRAL in flags:
         options["noise_sampler"] = lambda sigma, sigma_next: noise(next(draws), ensd)
     if BROWNIAN in flags:
-        options["noise_sampler"] = Recorder(x, sigmas)
+        options["noise_sampler"] = Recorder(x, all_sigmas)
     options |= {"eta": eta} if eta is not None else {}
     options |= {"s_noise": s_noise} if s_noise is not None else {}
+    if name == "DPM fast":
+        ends = (model.sigmas[0], model.sigmas[-1]) if strength is None else (sigmas[-2], sigmas[0])
+        options = {"eta": 1} | options
+        evaluations = steps if strength is None else len(sigmas) - 1
+        return function(model, x, *(end.item() for end in ends), evaluations, disable=True, **options), []
+    if name == "Restart":
+        return restart_loop(model, x, sigmas, options["noise_sampler"], 1 if s_noise is None else s_noise), []
     latent = function(model, x, sigmas, disable=True, **options) if function else lcm_loop(model, x, sigmas, options["noise_sampler"])
     if BROWNIAN in flags:
         return latent, options["noise_sampler"].times
@@ -301,9 +358,11 @@ def lcm_loop(model, x, sigmas, sampler):
     return x
 
 
-def timestep_pairs(steps):
+def timestep_pairs(steps, strength=None):
     """As the webui: from the list's end; its first entry is only stepped to. (1 step: evaluated, not left out.)"""
     timesteps = ddim_timesteps(steps).tolist()
+    if strength is not None:
+        timesteps = timesteps[:part_of(strength, steps)]
     return list(zip(timesteps[:0:-1], timesteps[-2::-1])) if len(timesteps) > 1 else [(timesteps[0], 0)]
 
 
@@ -318,16 +377,24 @@ def eps_at(x, timestep):
     return predicted_noise(x, torch.full([BATCH], float(timestep)))
 
 
-def ddim_run(steps, eta=0):
-    x = noise(0).double()
-    for draw, (timestep, before) in enumerate(timestep_pairs(steps), 1):
+def first_latent(steps, strength):
+    """With a picture: at one timestep more than the first that is evaluated."""
+    if strength is None:
+        return noise(0).double()
+    alpha = alphas_cumprod().double()[ddim_timesteps(steps)[part_of(strength, steps)]]
+    return picture() * alpha.sqrt() + noise(0) * (1 - alpha).sqrt()
+
+
+def ddim_run(steps, eta=0, strength=None):
+    x = first_latent(steps, strength)
+    for draw, (timestep, before) in enumerate(timestep_pairs(steps, strength), 1):
         x = ddim_step(x, eps_at(x, timestep), timestep, before, eta, noise(draw).double())
     return x
 
 
-def plms_run(steps):
-    x, past = noise(0).double(), []
-    for timestep, before in timestep_pairs(steps):
+def plms_run(steps, strength=None):
+    x, past = first_latent(steps, strength), []
+    for timestep, before in timestep_pairs(steps, strength):
         eps = eps_at(x, timestep)
         past = [eps] + past[:3]
         if len(past) == 1:
@@ -339,16 +406,17 @@ def plms_run(steps):
     return x
 
 
-def unipc_run(steps):
+def unipc_run(steps, strength=None):
     """diffusers' UniPC on the webui's timesteps: evenly spaced, not rounded, log alpha linear in between, the last not evaluated."""
     scheduler = UniPCMultistepScheduler(1000, 0.00085, 0.012, "scaled_linear", solver_order=3, solver_type="bh1", predict_x0=True)
-    count = len(ddim_timesteps(steps))
+    all_timesteps = ddim_timesteps(steps)
+    count = len(all_timesteps) if strength is None else part_of(strength, steps)
     scheduler.set_timesteps(count)
-    timesteps = np.linspace(999, 0, count + 1)
+    timesteps = np.linspace(999 if strength is None else float(all_timesteps[count - 1]), 0, count + 1)
     alphas = np.exp(np.interp(timesteps, np.arange(1000), np.log(alphas_cumprod().double().numpy())))
     scheduler.sigmas = torch.tensor(((1 - alphas) / alphas) ** 0.5)
     scheduler.timesteps = torch.arange(count)  # their own numbers: they are only looked up
-    x = noise(0).double()
+    x = first_latent(steps, strength)
     for i in range(count):
         x = scheduler.step(eps_at(x, timesteps[i]), scheduler.timesteps[i], x).prev_sample
     return x
@@ -379,10 +447,14 @@ def run_goldens():
     torchsde_interval._randn = philox_randn
     runs = [k_run(name, schedule, 6, images=1) for name in SAMPLERS for schedule in SCHEDULES]
     fails_with_one_step = ["DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"]
+
+    def fails_alone(name):
+        return name in fails_with_one_step + ["DPM fast"]
+
     for name in SAMPLERS:
         runs += [k_run(name, "Automatic", steps) for steps in [1, 2] + STEPS if steps > 1 or name not in fails_with_one_step]
     for name, (_, _, flags, _) in SAMPLERS.items():
-        if name != "LCM" and (ANCESTRAL in flags or BROWNIAN in flags):
+        if name not in WITHOUT_ETA and (ANCESTRAL in flags or BROWNIAN in flags):
             runs += [k_run(name, "Automatic", 7, eta=eta, s_noise=0.9) for eta in [0, 0.4]]
         if ANCESTRAL in flags:
             runs.append(k_run(name, "Automatic", 5, ensd=31337))
@@ -393,6 +465,16 @@ def run_goldens():
         runs.append({"sampler": "DDIM", "schedule": "Automatic", "steps": 10, "eta": eta, "latent": floats(ddim_run(10, eta), 7)})
     for steps in STEPS + [5, 30]:
         runs.append({"sampler": "UniPC", "schedule": "Automatic", "steps": steps, "latent": floats(unipc_run(steps), 7)})
+    runs += [k_run("Restart", schedule, steps) for schedule, steps in [("Automatic", 36), ("Uniform", 20), ("Automatic", 50)]]
+    runs.append(k_run("Restart", "Automatic", 25, s_noise=0.9))
+    runs += [k_run("DPM fast", "Automatic", steps) for steps in [4, 5, 6, 7]]
+    for strength in [0.75, 0.3, 0]:
+        runs += [k_run(name, "Automatic", 9, strength=strength) for name in SAMPLERS if strength > 0 or not fails_alone(name)]
+    runs.append(k_run("Restart", "Automatic", 30, strength=0.9))
+    runs.append(k_run("Euler", "DDIM", 30, strength=0.5))
+    for name, run, strengths in [("DDIM", ddim_run, [0.75, 0.3, 1]), ("PLMS", plms_run, [0.75, 0.3, 1]), ("UniPC", unipc_run, [0.75, 0.5, 1])]:
+        runs += [{"sampler": name, "schedule": "Automatic", "steps": 9, "strength": strength, "latent": floats(run(9, strength=strength), 7)}
+                 for strength in strengths]
     return {"seed": SEED, "shape": [BATCH, CHANNELS, HEIGHT, WIDTH], "runs": runs}
 
 

@@ -91,12 +91,14 @@ static void schedules_equal_k_diffusion(void **state) {
     json_t *root = load(TEST_DATA "/sample/schedules.json");
     const json_t *schedule;
     size_t i;
-    assert_int_equal(json_array_size(json_object_get(root, "schedules")), 60);
+    assert_int_equal(json_array_size(json_object_get(root, "schedules")), 74);
     int32_t equal[UDUMP_SCHEDULE_COUNT] = { 0 }, compared[UDUMP_SCHEDULE_COUNT] = { 0 };
     json_array_foreach(json_object_get(root, "schedules"), i, schedule) {
         int32_t steps = (int32_t)json_integer_value(json_object_get(schedule, "steps"));
         udump_sampler_choice choice;
-        assert_int_equal(udump_sampler_find("Euler", json_string_value(json_object_get(schedule, "name")), &choice, NULL), UDUMP_OK);
+        const char *name = json_string_value(json_object_get(schedule, "name"));
+        levels.is_sdxl = strcmp(name, "Align Your Steps XL") == 0;
+        assert_int_equal(udump_sampler_find("Euler", levels.is_sdxl ? "Align Your Steps" : name, &choice, NULL), UDUMP_OK);
         const json_t *expected = json_object_get(schedule, "sigmas"), *timesteps = json_object_get(schedule, "timesteps");
         double sigmas[40];
         int32_t length = udump_schedule_sigmas(&levels, choice.schedule, steps, NULL);
@@ -168,7 +170,9 @@ static void schedules_fall(void **state) {
             assert_int_equal(udump_schedule_sigmas(&levels, (udump_schedule_kind)kind, counts[i], sigmas), length);
             assert_true(sigmas[length + 1] == -5);
             for (int32_t k = 0; k < length; k++) assert_true(sigmas[k] >= sigmas[k + 1] && sigmas[k + 1] >= 0 && isfinite(sigmas[k]));
-            if (kind != UDUMP_SCHEDULE_DDIM) assert_true(fabs(sigmas[0] / levels.sigmas[LEVELS - 1] - 1) < 1e-6);
+            bool own_ends = kind == UDUMP_SCHEDULE_ALIGN_YOUR_STEPS;
+            if (own_ends) assert_true(sigmas[0] == (double)(float)(counts[i] > 1 ? 14.615 : 0.029));
+            if (kind != UDUMP_SCHEDULE_DDIM && !own_ends) assert_true(fabs(sigmas[0] / levels.sigmas[LEVELS - 1] - 1) < 1e-6);
         }
     assert_int_equal(udump_schedule_sigmas(&levels, UDUMP_SCHEDULE_DDIM, 30, NULL), 31);
     assert_int_equal(udump_schedule_sigmas(&levels, UDUMP_SCHEDULE_DDIM, 1000, NULL), 999);
@@ -250,6 +254,10 @@ static void names_are_found(void **state) {
         { "k_dpmpp_3m_sde_ka", NULL, "DPM++ 3M SDE", UDUMP_SCHEDULE_KARRAS, UDUMP_SCHEDULE_KARRAS },
         { "plms", NULL, "PLMS", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
         { "unipc", NULL, "UniPC", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
+        { "restart", NULL, "Restart", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_KARRAS },
+        { "k_dpm_fast", NULL, "DPM fast", UDUMP_SCHEDULE_AUTOMATIC, UDUMP_SCHEDULE_UNIFORM },
+        { "Euler", "align_your_steps", "Euler", UDUMP_SCHEDULE_ALIGN_YOUR_STEPS, UDUMP_SCHEDULE_ALIGN_YOUR_STEPS },
+        { "DPM++ 2M Align Your Steps", NULL, "DPM++ 2M", UDUMP_SCHEDULE_ALIGN_YOUR_STEPS, UDUMP_SCHEDULE_ALIGN_YOUR_STEPS },
         { "k_lcm", "SGMUniform", "LCM", UDUMP_SCHEDULE_SGM_UNIFORM, UDUMP_SCHEDULE_SGM_UNIFORM },
         { "LCM SGM Uniform", "sgm_uniform", "LCM", UDUMP_SCHEDULE_SGM_UNIFORM, UDUMP_SCHEDULE_SGM_UNIFORM },
         { "Euler DDIM", NULL, "Euler", UDUMP_SCHEDULE_DDIM, UDUMP_SCHEDULE_DDIM },
@@ -269,7 +277,7 @@ static void names_are_found(void **state) {
 static void unknown_names_list_the_known(void **state) {
     (void)state;
     static const char *const unknown[] = { "", "Eule", "Euler b", "Euler aKarras", "Euler  Karras", "Euler Karras Karras", " Euler",
-        "Euler ", "DPM fast", "DPM++ 2M SDE Heun ", "k_dpmpp_2m_k", "k_dpm_2_ancestral_k", "Euler SGM", "Euler SGM  Uniform", "Euler _ka",
+        "Euler ", "DPM slow", "DPM++ 2M SDE Heun ", "k_dpmpp_2m_k", "k_dpm_2_ancestral_k", "Euler SGM", "Euler SGM  Uniform", "Euler _ka",
         "Euler a\xC3\xA4" };
     udump_sampler_choice choice = { 0 };
     udump_error error;
@@ -279,14 +287,19 @@ static void unknown_names_list_the_known(void **state) {
         assert_string_equal(error.what, "unknown sampler");
         assert_string_equal(error.expected,
             "Euler a, Euler, LMS, Heun, DPM2, DPM2 a, DPM++ 2S a, DPM++ 2M, DPM++ SDE, DPM++ 2M SDE, DPM++ 2M SDE Heun, DPM++ 3M SDE, "
-            "DDIM, PLMS, UniPC or LCM");
+            "DDIM, PLMS, UniPC, LCM, Restart or DPM fast");
         assert_string_equal(error.found, unknown[i]);
+    }
+    static const char *const adaptive[] = { "DPM adaptive", "k_dpm_ad", "dpm_adaptive" };
+    for (size_t i = 0; i < sizeof adaptive / sizeof *adaptive; i++) {
+        assert_int_equal(udump_sampler_find(adaptive[i], NULL, &choice, &error), UDUMP_ERROR_UNSUPPORTED);
+        assert_string_equal(error.what, "DPM adaptive: how many evaluations it takes shows only while it runs");
     }
     assert_int_equal(udump_sampler_find("Euler", "Exponentia", &choice, &error), UDUMP_ERROR_ARGUMENT);
     assert_string_equal(error.where, "schedule");
     assert_string_equal(error.what, "unknown schedule");
     assert_string_equal(error.expected,
-        "Automatic, Uniform, Karras, Exponential, Polyexponential, SGM Uniform, KL Optimal, Simple, Normal, DDIM or Beta");
+        "Automatic, Uniform, Karras, Exponential, Polyexponential, SGM Uniform, KL Optimal, Simple, Normal, DDIM, Beta or Align Your Steps");
     assert_string_equal(error.found, "Exponentia");
     assert_int_equal(udump_sampler_find("Euler Karras", "Uniform", &choice, &error), UDUMP_ERROR_ARGUMENT);
     assert_string_equal(error.where, "schedule");
