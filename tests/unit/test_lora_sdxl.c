@@ -10,28 +10,9 @@
 #include "folders.h"
 #include "parity.h"
 #include "recipe.h"
+#include "tensor_file.h"
 
 enum { WIDTH = 64, INNER = 128 }; /* of the recipe's text encoders */
-
-typedef struct tensor {
-    const char *name, *shape;
-    size_t count;
-} tensor;
-
-static void write_file(const char *path, const tensor *tensors, int count) {
-    char header[4096] = "{";
-    size_t at = 0, length = 1;
-    for (int i = 0; i < count; at += 4 * tensors[i].count, i++)
-        length += (size_t)snprintf(header + length, sizeof header - length, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
-            i ? "," : "", tensors[i].name, tensors[i].shape, at, at + 4 * tensors[i].count);
-    header[length++] = '}';
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    for (int i = 0; i < 8; i++) fputc((int)(length >> 8 * i & 255), file);
-    fwrite(header, 1, length, file);
-    for (size_t i = 0; i < at / 4; i++) fwrite(&(float){ (float)(i % 7) / 8 - 0.4f }, 4, 1, file);
-    assert_int_equal(fclose(file), 0);
-}
 
 /* The context of a word, [77, 2 * WIDTH], to be freed. */
 static float *encode(const char *name, const char *lora_path, const char *embeddings) {
@@ -74,7 +55,7 @@ static void expect_changes(const float *a, const float *b, bool first, bool seco
 }
 
 static void run_layout(const char *name) {
-    static const tensor lora[] = {
+    static const written_tensor lora[] = {
         { "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "[1,64]", WIDTH },
         { "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", "[128,1]", INNER },
         { "lora_te2_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight", "[1,64]", WIDTH },
@@ -83,13 +64,13 @@ static void run_layout(const char *name) {
         { "lora_unet_input_blocks_4_1_proj_in.lora_down.weight", "[1,64]", WIDTH },
         { "lora_unet_input_blocks_4_1_proj_in.lora_up.weight", "[64,1]", WIDTH },
     };
-    static const tensor embedding[] = { { "clip_g", "[2,64]", 2 * WIDTH }, { "clip_l", "[2,64]", 2 * WIDTH } };
+    static const written_tensor embedding[] = { { "clip_g", "[2,64]", 2 * WIDTH }, { "clip_l", "[2,64]", 2 * WIDTH } };
     char lora_path[256], folder[256];
     snprintf(lora_path, sizeof lora_path, "%s", below("lora.safetensors"));
     snprintf(folder, sizeof folder, "%s", below("embeddings"));
-    write_file(lora_path, lora, sizeof lora / sizeof *lora);
+    write_tensors(lora_path, lora, sizeof lora / sizeof *lora);
     mkdir(folder, 0777);
-    write_file(below("embeddings/strange.safetensors"), embedding, 2);
+    write_tensors(below("embeddings/strange.safetensors"), embedding, 2);
     float *plain = encode(name, NULL, NULL), *with = encode(name, lora_path, NULL), *embedded = encode(name, NULL, folder);
     expect_changes(plain, with, false, true); /* the first encoder has none */
     expect_changes(plain, embedded, true, true);
