@@ -177,12 +177,12 @@ static setter *setter_of(const char *key) {
 /* What the webui and its best known extensions write for what is not here; a name that ends in a space stands for all that begin so. */
 static const char *const LACKING[] = { "Hires ", "ControlNet ", "ControlNet", "Refiner", "Refiner ", "Face restoration", "Tiling",
     "Image CFG scale", "Seed resize from", "Conditional mask weight", "Mask ", "Masked content", "Inpaint area", "Token merging ratio",
-    "Lora hashes", "TI hashes", "AddNet ", "Hypernet", "Hypernet strength", "Noise multiplier", "Extra noise", "SGM noise multiplier",
+    "TI hashes", "AddNet ", "Hypernet", "Hypernet strength", "Noise multiplier", "Extra noise", "SGM noise multiplier",
     "Sigma churn", "Sigma tmin", "Sigma tmax", "Schedule max sigma", "Schedule min sigma", "Schedule rho", "Discard penultimate sigma",
     "Noise Schedule", "Skip Early CFG", "NGMS", "UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final", "Emphasis",
     "FreeU ", "ADetailer ", "Dynamic thresholding enabled", "Script", "Ultimate SD upscale ", "Postprocess ", "Cutoff ", "BREAK" };
 static const char *const SILENT[] = { "Model hash", "Model", "VAE hash", "VAE", "Init image hash", "Version", "User", "Batch size",
-    "Batch pos", "Hashes", "Layer Prompts" };
+    "Batch pos", "Hashes", "Layer Prompts", "Lora hashes" }; /* LoRAs are in the prompt */
 
 static bool is_listed(const char *key, const char *const *names, size_t count) {
     for (size_t i = 0; i < count; i++) {

@@ -137,7 +137,7 @@ static void uses(void **state) {
     static const struct { const char *key; udump_parameter_use use; } cases[] = {
         { "Prompt", UDUMP_PARAMETER_USED }, { "Steps", UDUMP_PARAMETER_USED }, { "Eta", UDUMP_PARAMETER_USED },
         { "Model", UDUMP_PARAMETER_SILENT }, { "Version", UDUMP_PARAMETER_SILENT }, { "Model hash", UDUMP_PARAMETER_SILENT },
-        { "Hires upscale", UDUMP_PARAMETER_LACKING }, { "Lora hashes", UDUMP_PARAMETER_LACKING }, { "ControlNet 0", UDUMP_PARAMETER_LACKING },
+        { "Hires upscale", UDUMP_PARAMETER_LACKING }, { "Lora hashes", UDUMP_PARAMETER_SILENT }, { "ControlNet 0", UDUMP_PARAMETER_LACKING },
         { "Refiner", UDUMP_PARAMETER_LACKING }, { "Wildcard prompt", UDUMP_PARAMETER_UNKNOWN }, { "Models", UDUMP_PARAMETER_UNKNOWN },
         { "Tilings", UDUMP_PARAMETER_UNKNOWN },
     };
