@@ -54,7 +54,9 @@ void work(void) {
             thread_state *state = &threads[reverse_order ? thread_count - 1 - i : i];
             *state = thread_state{ NULL, reverse_order ? thread_count - 1 - i : i, 0 };
             become(state);
+            udump_fiber_acquire(&next_thread); /* the blocks and launches before are done */
             (*body)();
+            udump_fiber_release(&done_count);
             done_count++;
             progress++;
         }
@@ -62,14 +64,15 @@ void work(void) {
     }
 }
 
-std::vector<udump_fiber *> fibers; /* of the block, in the order in which they began */
-std::vector<thread_state *> waiting;
+/* Arrays of our own: whoever watches memory knows what a library moves, and no fiber is ordered after another. */
+thread_state *waiting[THREADS_MOST], *waking[THREADS_MOST];
+unsigned waiting_count;
 udump_fiber *running;
 
 void wait_for_others(void) {
     thread_state *self = now;
     self->fiber = running;
-    waiting.push_back(self);
+    waiting[waiting_count++] = self;
     udump_fiber_switch(NULL);
     become(self);
 }
@@ -84,31 +87,33 @@ void run_block(void) {
     barrier_arrived = 0;
     for (unsigned i = 0; i < thread_count / LANES + 1 && i < THREADS_MOST / LANES; i++) warps[i].arrived = 0;
     for (unsigned i = 0; i < thread_count; i++) threads[i].exchanges = 0;
-    waiting.clear();
-    std::vector<thread_state *> round;
+    waiting_count = 0;
+    udump_fiber_release(&next_thread);
     while (done_count < thread_count) {
         long before = progress;
         while (next_thread < thread_count) { /* as many fibers as threads that wait */
             udump_fiber *fiber = idle.empty() ? udump_fiber_new(work) : idle.back();
             if (!idle.empty()) idle.pop_back();
-            size_t count = waiting.size();
+            unsigned count = waiting_count;
             resume(fiber);
-            if (waiting.size() == count) idle.push_back(fiber); /* it has nothing left to do */
+            if (waiting_count == count) idle.push_back(fiber); /* it has nothing left to do */
         }
-        round.swap(waiting);
-        waiting.clear();
-        for (thread_state *state : round) {
-            udump_fiber *fiber = state->fiber;
-            size_t count = waiting.size();
-            become(state);
+        unsigned woken = waiting_count;
+        for (unsigned i = 0; i < woken; i++) waking[i] = waiting[i];
+        waiting_count = 0;
+        for (unsigned i = 0; i < woken; i++) {
+            udump_fiber *fiber = waking[i]->fiber;
+            unsigned count = waiting_count;
+            become(waking[i]);
             resume(fiber);
-            if (waiting.size() == count) idle.push_back(fiber);
+            if (waiting_count == count) idle.push_back(fiber);
         }
         if (before == progress) {
-            fprintf(stderr, "emulation: block %u: %u of %u threads wait for others that never come\n", blockIdx.x, (unsigned)waiting.size(), thread_count);
+            fprintf(stderr, "emulation: block %u: %u of %u threads wait for others that never come\n", blockIdx.x, waiting_count, thread_count);
             abort();
         }
     }
+    udump_fiber_acquire(&done_count);
 }
 
 } // namespace
