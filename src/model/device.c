@@ -76,6 +76,9 @@ udump_status udump_model_choose_device(udump_model *model, const udump_model_opt
     model->backend = choice.backend;
     model->compute = options->precision == UDUMP_PRECISION_AUTO ? choice.best : dtypes[options->precision];
     memcpy(model->device_note, choice.note, sizeof model->device_note);
-    const udump_device_request request = { model->threads, model->compute, options->device_index, options->cuda_libraries };
-    return model->backend->device_open(&request, &model->device, error);
+    udump_device_request request = { model->threads, model->compute, options->device_index, options->cuda_libraries };
+    status = model->backend->device_open(&request, &model->device, error);
+    request.compute = UDUMP_F32;
+    if (!status && model->compute == UDUMP_F16) status = model->backend->device_open(&request, &model->wide_device, error);
+    return status;
 }

@@ -109,6 +109,14 @@ static bool has_part(const udump_weights *weights, const char *part) {
     return false;
 }
 
+/* The same tensors again: they count once. */
+static void load_wide_vae(udump_model *model, udump_loader *l) {
+    int64_t parameters = l->parameter_count;
+    l->device = model->wide_device;
+    udump_vae_load(l, &model->wide_vae, model->family->vae_scale);
+    l->parameter_count = parameters;
+}
+
 static udump_status load_parts(
     udump_model *model, udump_weights *weights, const udump_loras *loras, const char *embeddings, udump_error *error) {
     udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device };
@@ -125,6 +133,7 @@ static udump_status load_parts(
     if (!l.status && model->vae.latent_channels != model->unet.latent_channels)
         udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "%d latent channels, the U-Net has %d", (int)model->vae.latent_channels,
             (int)model->unet.latent_channels);
+    if (!l.status && model->wide_device) load_wide_vae(model, &l);
     model->packed = l.packed;
     model->packed_count = l.packed_count;
     model->warnings = l.warnings;
@@ -182,5 +191,6 @@ void udump_model_release(udump_model *model) {
     free(model->lora_tags);
     udump_embeddings_free(&model->embeddings);
     if (model->device) model->backend->device_close(model->device);
+    if (model->wide_device) model->backend->device_close(model->wide_device);
     free(model);
 }

@@ -28,6 +28,9 @@ struct udump_model {
     int32_t pooled_dim; /* of the last one's pooled vector; 0 but for SDXL */
     udump_unet unet;
     udump_vae vae;
+    /* In fp16 the autoencoder is there in fp32 too, on a device of its own: SDXL's, and some others', overflow. NULL: it is not */
+    void *wide_device;
+    udump_vae wide_vae;
 
     udump_packed **packed;
     size_t packed_count;

@@ -343,6 +343,7 @@ static udump_status decode_all(udump_session *session, udump_error *error) {
     for (int32_t latent = 0; !status && latent < session->run.sizes.latents; latent++) {
         udump_decode_latent(session, latent);
         status = udump_exec_status(&session->x, error);
+        if (!status) status = udump_decode_again(session, latent, error);
         if (!status) status = show_image(session, latent, error);
     }
     return status;

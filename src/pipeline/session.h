@@ -75,6 +75,7 @@ typedef struct udump_run {
 struct udump_session {
     udump_model *model;
     udump_exec x;
+    udump_exec wide; /* the autoencoder's in fp32; opened when it is first needed */
     udump_noise_levels levels;
     udump_hook hooks[UDUMP_BLOCKS_MOST];
     udump_session *other; /* what a diff compares with; or NULL */
@@ -100,6 +101,9 @@ udump_status udump_pair_create(udump_session *session, const udump_generate_opti
 udump_status udump_encode_picture(udump_session *session, const udump_picture *picture, float *latent, udump_error *error);
 /* The picture of the run's latent `at` into run->decoded, whole or in tiles; in a dry pass measures. */
 void udump_decode_latent(udump_session *session, int32_t at);
+/* The same in fp32, on models that have their autoencoder so too, where the picture has values that are not finite: fp16 ends at 65504. Errors: MEMORY,
+ * CANCELLED, DEVICE. */
+udump_status udump_decode_again(udump_session *session, int32_t at, udump_error *error);
 /* Tells the sink what the run is, or the pair of them. Errors: CANCELLED (it said stop), MEMORY. */
 udump_status udump_run_announce(udump_session *session, udump_error *error);
 

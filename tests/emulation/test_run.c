@@ -263,6 +263,28 @@ static void test_latent(void **state) {
     for (size_t i = 0; i < sizeof pictures[0].pixels; i++) assert_in_range(pictures[0].pixels[i] - pictures[1].pixels[i] + 1, 0, 2);
 }
 
+/* A latent that fp16's autoencoder cannot bear: its picture is fp32's. */
+static void test_overflow(void **state) {
+    (void)state;
+    udump_model *models[2] = { reference, halves };
+    struct last pictures[2];
+    for (int i = 0; i < 2; i++) {
+        udump_session *session = recording_session(models[i]);
+        udump_generate_options o = small();
+        udump_view view;
+        udump_sink sink = { .struct_bytes = sizeof sink, .user = &pictures[i], .image = keep_image };
+        o.prompt = "a red circle";
+        o.steps = 1;
+        assert_int_equal(udump_begin(session, &o, NULL, &sink, NULL), UDUMP_OK);
+        assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
+        assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
+        for (int64_t k = 0; k < udump_view_count(&view); k++) ((float *)view.data)[k] = (float)(k * 7919 % 1000 - 500) * 200;
+        assert_int_equal(udump_end(session, 1, NULL), UDUMP_OK);
+        udump_session_destroy(session);
+    }
+    for (size_t i = 0; i < sizeof pictures[0].pixels; i++) assert_in_range(pictures[0].pixels[i] - pictures[1].pixels[i] + 1, 0, 2);
+}
+
 static udump_flow stop_soon(void *user, const udump_canvas *canvas) {
     (void)canvas;
     return ++*(int *)user == 3 ? UDUMP_STOP : UDUMP_CONTINUE;
@@ -325,6 +347,6 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_looking_changes_nothing), cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_hook), cmocka_unit_test(test_latent), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
+        cmocka_unit_test(test_hook), cmocka_unit_test(test_latent), cmocka_unit_test(test_overflow), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
