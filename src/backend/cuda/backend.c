@@ -36,8 +36,7 @@ static void device_close(void *opened) {
 udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error) {
     if (device->gemms) return UDUMP_OK;
     udump_status status = udump_gemm_library_open(device->library_path, &device->gemms, error);
-    /* Without cuDNN, or in fp32, where exact sums are wanted, our own kernel convolves. */
-    if (!status && device->compute != UDUMP_F32) udump_convolution_library_open(device->library_path, &device->convolutions, NULL);
+    if (!status) udump_convolution_library_open(device->library_path, &device->convolutions, NULL); /* without cuDNN our own kernel convolves */
     return status;
 }
 

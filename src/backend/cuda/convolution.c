@@ -211,14 +211,14 @@ static cudnnBackendDescriptor_t build_graph(struct build *b, cudnnHandle_t handl
 
 /* ---- choosing an engine */
 
-static bool repeatable(struct build *b, cudnnBackendDescriptor_t config) {
+static bool is_wanted(struct build *b, cudnnBackendDescriptor_t config) {
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     int64_t count = 0, engines = 0;
     cudnnBackendDescriptor_t engine = make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     if (b->status || b->l->get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engines, &engine)) return false;
     if (b->l->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes)) return false;
-    for (int64_t i = 0; i < count; i++)
-        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) return false;
+    for (int64_t i = 0; i < count; i++) /* fp32 is fp32: not TF32 or less inside */
+        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || (b->type == CUDNN_DATA_FLOAT && notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return false;
     return true;
 }
 
@@ -242,7 +242,7 @@ static cudnnBackendDescriptor_t plan_of(const udump_convolution *c, cudnnBackend
     return NULL;
 }
 
-/* The first config of the library's own order that works and repeats. */
+/* The first config of the library's own order that works, repeats and keeps the precision. */
 static cudnnBackendDescriptor_t choose(struct build *b, const udump_convolution *c, cudnnBackendDescriptor_t graph, cudnnBackendHeurMode_t mode, size_t *workspace_bytes) {
     cudnnBackendDescriptor_t configs[CONFIGS_MOST], chosen = NULL, heuristics = make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     int64_t found = 0;
@@ -253,7 +253,7 @@ static cudnnBackendDescriptor_t choose(struct build *b, const udump_convolution 
     for (int i = 0; i < CONFIGS_MOST; i++) configs[i] = make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     if (b->status || b->l->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS_MOST, &found, configs)) return NULL;
     for (int64_t i = 0; i < found && !chosen; i++)
-        if (repeatable(b, configs[i])) chosen = plan_of(c, configs[i], workspace_bytes);
+        if (is_wanted(b, configs[i])) chosen = plan_of(c, configs[i], workspace_bytes);
     return chosen;
 }
 

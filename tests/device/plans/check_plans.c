@@ -51,8 +51,9 @@ int main(int argc, char **argv) {
             count += list_level(shapes + count, c, above, below, sides[family] >> level);
         }
     for (int32_t c = 128; c <= 512; c *= 2) shapes[count++] = (struct shape){ c, c, 3, 1, 512 * 128 / c }; /* the decoder */
-    failures += plan_all(convolution, shapes, count, UDUMP_F16) + plan_all(convolution, shapes, count, UDUMP_BF16);
-    printf("%d convolutions, with and without a residual, in fp16 and bf16: %d have no plan\n", count, failures);
+    failures += plan_all(convolution, shapes, count, UDUMP_F16) + plan_all(convolution, shapes, count, UDUMP_BF16)
+        + plan_all(convolution, shapes, count, UDUMP_F32);
+    printf("%d convolutions, with and without a residual, in fp16, bf16 and fp32: %d have no plan\n", count, failures);
     udump_convolution_close(convolution);
     udump_convolution_library_close(library);
     return failures > 0;
