@@ -134,7 +134,7 @@ typedef enum udump_precision {
     UDUMP_PRECISION_AUTO = 0, /* fp16 on CUDA; bf16 where the CPU multiplies bf16 matrices natively (AMX), else fp32 */
     UDUMP_PRECISION_FP32 = 1,
     UDUMP_PRECISION_BF16 = 2, /* weights and activations; sums, norms, softmax and the latent stay fp32 */
-    UDUMP_PRECISION_FP16 = 3  /* likewise; not on the CPU */
+    UDUMP_PRECISION_FP16 = 3  /* likewise; not on the CPU. Where the autoencoder overflows, its fp32 copy runs */
 } udump_precision;
 
 typedef enum udump_prediction {
