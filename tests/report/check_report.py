@@ -24,7 +24,7 @@ class Browser:
             os.dup2(5, 3)
             os.dup2(6, 4)
 
-        self.profile = tempfile.TemporaryDirectory()
+        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True) # the browser may still be writing there
         self.process = subprocess.Popen(
             ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND",
              f"--user-data-dir={self.profile.name}", f"--window-size={width},{height}", "about:blank"],
