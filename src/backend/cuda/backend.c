@@ -112,6 +112,7 @@ static udump_status exec_open(udump_exec *x, udump_error *error) {
     if (!state) return udump_fail_memory(error, "session", sizeof *state);
     state->device = x->device;
     udump_status status = udump_cuda_status(cudaSetDevice(state->device->ordinal), "session", error);
+    if (!status) status = udump_cuda_status(cudaDeviceSynchronize(), "session", error); /* the last weights may still be on their way */
     if (!status) status = udump_cuda_status(streams_open(state), "session", error);
     if (!status && state->device->gemms) status = udump_gemm_open(state->device->gemms, &state->gemm, error);
     if (!status && state->device->convolutions) status = udump_convolution_open(state->device->convolutions, &state->convolution, error);

@@ -54,7 +54,8 @@ udump_packed *udump_cuda_pack_conv(void *opened, const udump_conv_shape *shape, 
     udump_cuda_device *device = opened;
     if (udump_cuda_libraries(device, error)) return NULL;
     size_t taps = (size_t)shape->kernel * (size_t)shape->kernel, count = (size_t)shape->in * (size_t)shape->out * taps;
-    bool product = taps == 1 && shape->stride == 1 && !shape->pad_begin && !shape->pad_end; /* of channels last, a 1 x 1 convolution is one */
+    /* Of channels last a 1 x 1 convolution is a product; rows of odd lengths (the latent's) are not what its library is for. */
+    bool product = taps == 1 && shape->stride == 1 && !shape->pad_begin && !shape->pad_end && shape->in % 8 == 0 && shape->out % 8 == 0;
     bool library = device->convolutions && udump_convolution_library_fits(device->convolutions, shape);
     udump_packed like = { .device = device, .conv = *shape, .in = shape->in * (int32_t)taps, .out = shape->out, .direct = !product && !library };
     if (product) like.conv.kernel = 0;
