@@ -208,7 +208,7 @@ typedef struct udump_backend {
 /* Filled with plain C. */
 const udump_backend *udump_backend_reference(void);
 #ifndef UDUMP_PLAIN_THREADS
-/* oneDNN. */
+/* Our own kernels and oneDNN. */
 const udump_backend *udump_backend_cpu(void);
 /* Whether this CPU multiplies bf16 matrices natively, so that bf16 pays. */
 bool udump_backend_cpu_has_bf16(void);

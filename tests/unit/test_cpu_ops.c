@@ -35,6 +35,15 @@ static float *noise_new(size_t count) {
     for (size_t i = 0; i < count; i++) values[i] = noise();
     return values;
 }
+static float *weights_new(size_t count, udump_dtype stored) {
+    float *values = noise_new(count);
+    for (size_t i = 0; stored == UDUMP_BF16 && i < count; i += 7) values[i] *= 0x1p-20f; /* too small for fp16 */
+    for (size_t i = 0; i < count; i++)
+        values[i] = stored == UDUMP_F16 ? udump_f16_to_f32(udump_f32_to_f16(values[i]))
+            : stored == UDUMP_BF16      ? udump_bf16_to_f32(udump_f32_to_bf16(values[i]))
+                                        : values[i];
+    return values;
+}
 
 /* ---------------------------------------------------------------- both backends, side by side */
 
@@ -56,7 +65,9 @@ struct trial {
     enum { RESIDUAL_NONE, RESIDUAL_OTHER, RESIDUAL_IN_PLACE } residual;
     bool biased, silu, causal, with_row, in_place;
     const int32_t *first, *count, *ids;
-    double tolerance; /* 0: the dtype's */
+    double tolerance;   /* 0: the dtype's */
+    bool product;       /* is tried by oneDNN too */
+    udump_dtype stored; /* of weights: rounded to it */
 };
 
 static float *result_of(udump_exec *x, udump_tensor out, size_t *count) {
@@ -91,13 +102,14 @@ static void assert_fine(const udump_exec *x) {
 static void no_new_plans(const udump_exec *x, size_t before) { assert_int_equal(((const udump_cpu_state *)x->state)->plans.count, before); }
 
 /* Runs a trial on one backend: dry, then twice for real; the second run must give the same bytes and need no new plan. */
-static float *run_trial(const udump_backend *backend, const struct trial *trial, size_t *count) {
+static float *run_trial(const udump_backend *backend, const struct trial *trial, bool by_dnn, size_t *count) {
     void *device = NULL;
     udump_error error;
     udump_exec x;
     bool cpu = backend == udump_backend_cpu();
     assert_int_equal(backend->device_open(&(udump_device_request){ .threads = trial->threads, .compute = trial->compute }, &device, &error), UDUMP_OK);
     if (cpu) ((udump_cpu_device *)device)->kernels = trial->kernels;
+    if (cpu) ((udump_cpu_device *)device)->by_dnn = by_dnn;
     noise_state = 11;
     udump_packed *packed = trial->pack ? trial->pack(backend, device, trial) : NULL;
     assert_int_equal(udump_exec_open(&x, backend, device, trial->threads, trial->compute, &error), UDUMP_OK);
@@ -138,17 +150,18 @@ static int kernels_here(const udump_kernels **kernels) {
     return count;
 }
 
-/* With every instruction set if `each`, else with the best; on two threads, and on three. */
+/* With every instruction set if `each`, else with the best, and a product by oneDNN; on two threads, and on three. */
 static void try_out(struct trial trial, bool each) {
     const udump_kernels *kernels[3];
     int kinds = kernels_here(kernels);
     size_t count, expected_count;
     trial.threads = 2;
-    float *expected = run_trial(udump_backend_reference(), &trial, &expected_count);
-    for (int k = each ? 0 : kinds - 1; k < kinds; k++) {
-        trial.kernels = kernels[k];
+    float *expected = run_trial(udump_backend_reference(), &trial, false, &expected_count);
+    for (int k = each ? 0 : kinds - 1; k < kinds + trial.product; k++) { /* the last: oneDNN, which bf16 takes where there is AMX */
+        bool by_dnn = k == kinds;
+        trial.kernels = kernels[by_dnn ? 0 : k];
         trial.threads = 2 + k % 2;
-        float *found = run_trial(udump_backend_cpu(), &trial, &count);
+        float *found = run_trial(udump_backend_cpu(), &trial, by_dnn, &count);
         assert_int_equal(count, expected_count);
         compare(found, expected, count,
             trial.tolerance > 0              ? trial.tolerance
@@ -170,7 +183,7 @@ enum { DTYPE_COUNT = 2 };
 
 static udump_packed *pack_conv(const udump_backend *backend, void *device, const struct trial *t) {
     const udump_conv_shape *s = &t->conv;
-    float *weight = noise_new((size_t)s->out * (size_t)s->in * (size_t)(s->kernel * s->kernel)), *bias = noise_new((size_t)s->out);
+    float *weight = weights_new((size_t)s->out * (size_t)s->in * (size_t)(s->kernel * s->kernel), t->stored), *bias = noise_new((size_t)s->out);
     udump_error error;
     udump_packed *packed = backend->pack_conv(device, s, weight, t->biased ? bias : NULL, &error);
     assert_non_null(packed);
@@ -201,10 +214,11 @@ static void try_conv(udump_conv_shape shape, int32_t n, int32_t h, int32_t w, bo
                 .apply = apply_conv,
                 .conv = shape,
                 .residual = residual,
-                .biased = residual != RESIDUAL_OTHER };
+                .biased = residual != RESIDUAL_OTHER,
+                .product = true };
             t.inputs[0] = shaped(DTYPES[d], n, h, w, shape.in);
             if (residual) t.inputs[1] = shaped(DTYPES[d], n, conv_size(h, &shape), conv_size(w, &shape), shape.out);
-            try_out(t, false);
+            try_out(t, true);
         }
 }
 
@@ -225,6 +239,18 @@ static void test_conv(void **state) {
     try_conv(conv_shape(64, 160, 1, 1, 0, 0), 3, 15, 17, true);
     try_conv(conv_shape(320, 64, 3, 1, 1, 1), 2, 1, 1, true);
     try_conv(conv_shape(12, 20, 3, 1, 1, 1), 2, 16, 16, true);
+    try_conv(conv_shape(48, 80, 3, 1, 1, 1), 2, 31, 33, true); /* Winograd: several parts of tiles, and of the last group of panels one panel */
+}
+
+/* Larger than any block: of tiles, of rows, of columns, of the depth. */
+static void test_blocks(void **state) {
+    (void)state;
+    struct trial t = { .compute = UDUMP_F32, .pack = pack_conv, .apply = apply_conv, .conv = conv_shape(1296, 16, 3, 1, 1, 1), .tolerance = 2e-5 };
+    t.inputs[0] = shaped(UDUMP_F32, 1, 41, 41, 1296); /* sums of 11,664: twice the tolerance of 2,880 */
+    try_out(t, false);
+    t.conv = conv_shape(336, 24, 3, 2, 1, 1);
+    t.inputs[0] = shaped(UDUMP_F32, 2, 30, 31, 336);
+    try_out(t, false);
 }
 
 static void test_conv_stride(void **state) {
@@ -246,7 +272,7 @@ static udump_packed *pack_linear(const udump_backend *backend, void *device, con
     int32_t count = t->out % PARTS == 0 ? PARTS : 1; /* Q, K and V, or one */
     udump_error error;
     for (int32_t p = 0; p < count; p++) {
-        owned[2 * p] = noise_new((size_t)(t->out / count) * (size_t)t->in);
+        owned[2 * p] = weights_new((size_t)(t->out / count) * (size_t)t->in, t->stored);
         owned[2 * p + 1] = noise_new((size_t)(t->out / count));
         parts[p] =
             (udump_linear_part){ .weight = owned[2 * p], .bias = t->biased && p != 1 ? owned[2 * p + 1] : NULL, .out = t->out / count };
@@ -271,19 +297,19 @@ static udump_tensor apply_linear(udump_exec *x, const struct trial *t, const udu
 static void try_linear(int32_t in, int32_t out, int32_t n, int32_t h, int32_t w) {
     for (int d = 0; d < DTYPE_COUNT; d++) {
         struct trial t = {
-            .compute = DTYPES[d], .pack = pack_linear, .apply = apply_linear, .in = in, .out = out, .rows = 512, .biased = true
+            .compute = DTYPES[d], .pack = pack_linear, .apply = apply_linear, .in = in, .out = out, .rows = 512, .biased = true, .product = true
         };
         t.inputs[0] = shaped(DTYPES[d], n, h, w, in);
         for (int a = UDUMP_ACTIVATION_SILU; a <= UDUMP_ACTIVATION_QUICK_GELU; a++) {
             t.activation = (udump_activation)a;
-            try_out(t, false);
+            try_out(t, true);
         }
         t.activation = UDUMP_ACTIVATION_NONE;
         t.inputs[1] = shaped(DTYPES[d], n, h, w, out);
         for (int residual = RESIDUAL_NONE; residual <= RESIDUAL_IN_PLACE; residual++) {
             t.residual = residual;
             t.biased = residual != RESIDUAL_NONE;
-            try_out(t, false);
+            try_out(t, true);
         }
     }
 }
@@ -295,6 +321,35 @@ static void test_linear(void **state) {
     try_linear(768, 96, 1, 77, 1);
     try_linear(7, 5, 2, 5, 7);
     try_linear(96, 4, 1, 512, 1);
+}
+
+static void test_blocks_linear(void **state) {
+    (void)state;
+    struct trial t = { .compute = UDUMP_F32, .pack = pack_linear, .apply = apply_linear, .in = 700, .out = 1004, .rows = 512, .biased = true };
+    t.inputs[0] = shaped(UDUMP_F32, 1, 401, 1, 700);
+    try_out(t, false);
+}
+
+/* Weights are kept in the narrowest dtype that keeps every value: nothing is lost, and no more memory is taken. */
+static void test_stored(void **state) {
+    (void)state;
+    static const udump_dtype stored[] = { UDUMP_F16, UDUMP_BF16, UDUMP_F32 };
+    for (int i = 0; i < 3; i++) {
+        struct trial t = { .compute = UDUMP_F32, .pack = pack_linear, .apply = apply_linear, .in = 96, .out = 64, .rows = 64, .biased = true,
+            .stored = stored[i] };
+        t.inputs[0] = shaped(UDUMP_F32, 1, 9, 1, 96);
+        try_out(t, true);
+        struct trial c = { .compute = UDUMP_F32, .pack = pack_conv, .apply = apply_conv, .conv = conv_shape(64, 32, 3, 1, 1, 1), .stored = stored[i] };
+        c.inputs[0] = shaped(UDUMP_F32, 1, 9, 8, 64);
+        try_out(c, true);
+        udump_error error;
+        float *values = weights_new(96 * 64, stored[i]);
+        udump_panels *panels = udump_panels_new(udump_kernels_best(), 64, 96, 1, values, NULL, false, 2, &error);
+        assert_int_equal(panels->dtype, stored[i]);
+        assert_int_equal(panels->bytes, 96 * 64 * udump_dtype_bytes(stored[i]));
+        udump_panels_free(panels);
+        free(values);
+    }
 }
 
 /* An fp32 tensor through bf16 weights and the other way round: the latent's ends of the network. */
@@ -326,9 +381,9 @@ static udump_tensor apply_geglu(udump_exec *x, const struct trial *t, const udum
 
 static void try_geglu(int32_t in, int32_t out, int32_t n, int32_t h, int32_t w) {
     for (int d = 0; d < DTYPE_COUNT; d++) {
-        struct trial t = { .compute = DTYPES[d], .pack = pack_geglu, .apply = apply_geglu, .in = in, .out = out, .rows = 512 };
+        struct trial t = { .compute = DTYPES[d], .pack = pack_geglu, .apply = apply_geglu, .in = in, .out = out, .rows = 512, .product = true };
         t.inputs[0] = shaped(DTYPES[d], n, h, w, in);
-        try_out(t, false);
+        try_out(t, true);
     }
 }
 
@@ -668,7 +723,10 @@ int main(void) {
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_conv),
         cmocka_unit_test(test_conv_stride),
+        cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_blocks_linear),
+        cmocka_unit_test(test_stored),
         cmocka_unit_test(test_mixed_dtypes),
         cmocka_unit_test(test_geglu),
         cmocka_unit_test(test_group_norm),

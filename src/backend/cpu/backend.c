@@ -17,8 +17,11 @@ static udump_status device_open(const udump_device_request *request, void **open
         return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "device", "the CPU computes in fp32 or bf16, not in fp16");
     udump_cpu_device *device = calloc(1, sizeof *device);
     if (!device) return udump_fail_memory(error, "device", sizeof *device);
-    *device = (udump_cpu_device){ .dnn = udump_dnn_open(error), .kernels = udump_kernels_best(), .threads = request->threads,
-        .compute = request->compute };
+    *device = (udump_cpu_device){ .dnn = udump_dnn_open(error),
+        .kernels = udump_kernels_best(),
+        .threads = request->threads,
+        .compute = request->compute,
+        .by_dnn = request->compute == UDUMP_BF16 && udump_dnn_has_bf16() };
     if (!device->dnn) {
         free(device);
         return error ? error->status : UDUMP_ERROR_DEVICE;

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/onednn.h"
+#include "backend/cpu/panels.h"
 #include "backend/cpu/plans.h"
 #include "backend/exec.h"
 
@@ -16,6 +17,7 @@ typedef struct udump_cpu_device {
     const udump_kernels *kernels;
     int32_t threads;
     udump_dtype compute;
+    bool by_dnn; /* products are oneDNN's: bf16 where it multiplies that natively; else ours, in fp32 */
 } udump_cpu_device;
 
 typedef struct udump_cpu_state {
@@ -24,11 +26,16 @@ typedef struct udump_cpu_state {
     double *moments; /* [2, UDUMP_NORM_RUNS, UDUMP_MOST_GROUPS]: means, squares */
 } udump_cpu_state;
 
+/* One matrix or kernel: panels, or oneDNN's where the device says so. */
+typedef struct udump_cpu_weights {
+    udump_panels *panels;
+    udump_dnn_weights *dnn;
+} udump_cpu_weights;
+
 struct udump_packed {
-    udump_conv_shape shape;     /* kernel 0: a linear layer */
-    udump_dnn_weights *weights; /* GEGLU: the value's */
-    udump_dnn_weights *gate;    /* GEGLU only */
-    float *values;              /* vectors only: [shape.in, shape.out] = [rows, c] */
+    udump_conv_shape shape;          /* kernel 0: a linear layer */
+    udump_cpu_weights weights, gate; /* GEGLU: the value's, and the gate's */
+    float *values;                   /* vectors only: [shape.in, shape.out] = [rows, c] */
     size_t bytes;
 };
 

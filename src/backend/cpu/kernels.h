@@ -53,10 +53,43 @@ typedef struct udump_look_covariance {
     float *scratch; /* udump_look_covariance_scratch floats */
 } udump_look_covariance;
 
+/* c (+)= a b: some rows times one panel of columns, two vectors wide. */
+typedef struct udump_multiply {
+    const float *const *a; /* [rows in whole multiply_rows]: where each row begins; may repeat one */
+    size_t first;          /* of the row's values, the first that is used */
+    const float *b;        /* [depth, panel] */
+    float *c;              /* [rows in whole multiply_rows, panel], c_stride apart */
+    size_t rows, depth, c_stride;
+    bool add;
+    const void *next; /* what will be read next: it is fetched into the L2 cache meanwhile; NULL: nothing */
+    size_t next_bytes;
+} udump_multiply;
+
+/* out = activation(c + bias) (* gelu(gate + gate_bias)) (+ other) */
+typedef struct udump_finish {
+    const float *c; /* [rows, columns in whole panels], c_stride apart */
+    size_t gate;    /* GEGLU: how far behind c the gate's sums are; 0: none */
+    const float *bias, *gate_bias; /* [columns in whole panels] */
+    const float *other;            /* [rows, columns], out_stride apart; may be out; NULL: none */
+    float *out;
+    size_t rows, columns, c_stride, out_stride;
+    udump_activation activation;
+} udump_finish;
+
+/* One tile of Winograd's convolution: 16 sums to 2 x 2 pixels. */
+typedef struct udump_winograd_out {
+    const float *m;      /* [16, columns in whole vectors], m_stride apart */
+    const float *bias;   /* [columns in whole vectors] */
+    float *out[4];       /* [columns]; NULL: outside of the picture */
+    const float *other[4]; /* added; NULL: none */
+    size_t columns, m_stride;
+} udump_winograd_out;
+
 typedef struct udump_kernels {
     const char *name;
-    size_t lanes;     /* floats in a vector */
-    size_t tile_rows; /* rows of a matrix multiplied together */
+    size_t lanes;         /* floats in a vector */
+    size_t tile_rows;     /* rows of a matrix multiplied together, in attention */
+    size_t multiply_rows; /* and in products */
 
     void (*convert)(void *out, udump_dtype out_dtype, const void *in, udump_dtype in_dtype, size_t count);
     void (*activate)(void *out, udump_dtype out_dtype, const void *in, udump_dtype in_dtype, size_t count, udump_activation activation);
@@ -80,6 +113,18 @@ typedef struct udump_kernels {
         const void *k, const void *v, udump_dtype dtype, size_t stride, size_t keys, size_t d, float *packed_k, float *packed_v);
     void (*attend)(const udump_attend *job);
 
+    void (*multiply)(const udump_multiply *job);
+    void (*finish)(const udump_finish *job);
+    /* count values of any dtype, in whole vectors, as fp32 */
+    void (*unpack)(float *to, const void *from, udump_dtype dtype, size_t count);
+    /* To dtype, rounded to nearest even. Whether every value is kept, bit for bit. */
+    bool (*narrow)(void *to, udump_dtype dtype, const float *from, size_t count);
+    /* 4 x 4 pixels of `channels` (in whole vectors) to 16 rows, to_stride apart */
+    void (*winograd_in)(const float *const *pixels /* [16] */, size_t channels, float *to, size_t to_stride);
+    /* 3 x 3 factors for each of count pairs of channels (in whole vectors) to 4 x 4: [9, count] to [16, count] */
+    void (*winograd_weights)(const void *from, udump_dtype dtype, size_t count, float *to);
+    void (*winograd_out)(const udump_winograd_out *job);
+
     void (*look)(const udump_look *job);
     void (*look_covariance)(const udump_look_covariance *job);
 } udump_kernels;
@@ -91,6 +136,9 @@ const udump_kernels *udump_kernels_best(void);
 const udump_kernels *udump_kernels_generic(void);
 const udump_kernels *udump_kernels_avx2(void);
 const udump_kernels *udump_kernels_avx512(void);
+
+/* Columns in a panel of weights. */
+static inline size_t udump_panel_width(const udump_kernels *kernels) { return 2 * kernels->lanes; }
 
 /* Elements in a row of v as attend_pack pads it. */
 static inline size_t udump_attend_padded(const udump_kernels *kernels, size_t d) {

@@ -4,6 +4,7 @@
 #ifdef __AVX2__
 #define LANES 8
 #define TILE_ROWS 4 /* 4 x 3 sums, 3 vectors of the right matrix and one factor: 16 registers */
+#define MULTIPLY_ROWS 6 /* 6 x 2 sums, 2 and 1 */
 #include "backend/cpu/kernels_body.h"
 
 const udump_kernels *udump_kernels_avx2(void) {

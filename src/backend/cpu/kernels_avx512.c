@@ -4,6 +4,7 @@
 #ifdef __AVX512F__
 #define LANES 16
 #define TILE_ROWS 8 /* 8 x 3 sums of 32 registers */
+#define MULTIPLY_ROWS 8 /* as many addresses as there are registers for */
 #include "backend/cpu/kernels_body.h"
 
 const udump_kernels *udump_kernels_avx512(void) {

@@ -5,6 +5,10 @@
 
 #include "backend/cpu/kernels.h"
 #include "base/half.h"
+#include "base/memory.h"
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -384,10 +388,14 @@ static void group_apply(void *out, udump_dtype out_dtype, const void *in, udump_
 
 #include "backend/cpu/kernels_attend.h"
 #include "backend/cpu/kernels_look.h"
+#include "backend/cpu/kernels_multiply.h"
 
 #define KERNELS(kernels_name)                                                                                        \
     {                                                                                                                \
-        .name = kernels_name, .lanes = LANES, .tile_rows = TILE_ROWS, .convert = convert, .activate = activate,      \
-        .subtract = subtract, .layer_norm = layer_norm, .group_moments = group_moments, .group_apply = group_apply,  \
-        .attend_pack = attend_pack, .attend = attend, .look = look, .look_covariance = look_covariance,              \
+        .name = kernels_name, .lanes = LANES, .tile_rows = TILE_ROWS, .multiply_rows = MULTIPLY_ROWS,                \
+        .convert = convert, .activate = activate, .subtract = subtract, .layer_norm = layer_norm,                    \
+        .group_moments = group_moments, .group_apply = group_apply, .attend_pack = attend_pack, .attend = attend,    \
+        .multiply = multiply, .finish = finish, .unpack = unpack, .narrow = narrow, .winograd_in = winograd_in,      \
+        .winograd_weights = winograd_weights, .winograd_out = winograd_out, .look = look,                            \
+        .look_covariance = look_covariance,                                                                          \
     }

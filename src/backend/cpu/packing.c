@@ -8,8 +8,10 @@
 
 void udump_cpu_packed_free(udump_packed *packed) {
     if (!packed) return;
-    udump_dnn_weights_free(packed->weights);
-    udump_dnn_weights_free(packed->gate);
+    udump_panels_free(packed->weights.panels);
+    udump_panels_free(packed->gate.panels);
+    udump_dnn_weights_free(packed->weights.dnn);
+    udump_dnn_weights_free(packed->gate.dnn);
     free(packed->values);
     free(packed);
 }
@@ -23,26 +25,35 @@ static udump_packed *packed_new(const udump_conv_shape *shape, udump_error *erro
     return packed;
 }
 
-/* Gives back packed with weights and gate, or, without one that it needs, NULL. */
-static udump_packed *packed_finish(udump_packed *packed, bool geglu) {
-    if (!packed->weights || (geglu && !packed->gate)) {
-        udump_cpu_packed_free(packed);
-        return NULL;
+static bool weights_pack(const udump_cpu_device *device, udump_cpu_weights *weights, udump_packed *packed, const float *weight,
+    const float *bias, udump_error *error) {
+    const udump_conv_shape *s = &packed->shape;
+    if (device->by_dnn) {
+        weights->dnn = udump_dnn_weights_new(device->dnn, s, device->compute, device->threads, weight, bias, error);
+        if (weights->dnn) packed->bytes += udump_dnn_weights_bytes(weights->dnn);
+        return weights->dnn;
     }
-    packed->bytes = udump_dnn_weights_bytes(packed->weights) + (geglu ? udump_dnn_weights_bytes(packed->gate) : 0);
-    return packed;
+    size_t taps = s->kernel ? (size_t)(s->kernel * s->kernel) : 1;
+    weights->panels = udump_panels_new(
+        device->kernels, (size_t)s->out, (size_t)s->in, taps, weight, bias, device->compute == UDUMP_BF16, device->threads, error);
+    if (weights->panels) packed->bytes += weights->panels->bytes;
+    return weights->panels;
 }
 
-static udump_dnn_weights *weights_new(
-    const udump_cpu_device *device, const udump_conv_shape *shape, const float *weight, const float *bias, udump_error *error) {
-    return udump_dnn_weights_new(device->dnn, shape, device->compute, device->threads, weight, bias, error);
+/* Packs the weights, and the gate's part if there is one; NULL, and nothing left behind, on failure. */
+static udump_packed *pack(void *device, const udump_conv_shape *shape, const float *weight, const float *bias,
+    const udump_linear_part *gate, udump_error *error) {
+    udump_packed *packed = packed_new(shape, error);
+    if (!packed) return NULL;
+    if (weights_pack(device, &packed->weights, packed, weight, bias, error)
+        && (!gate || weights_pack(device, &packed->gate, packed, gate->weight, gate->bias, error)))
+        return packed;
+    udump_cpu_packed_free(packed);
+    return NULL;
 }
 
 udump_packed *udump_cpu_pack_conv(void *device, const udump_conv_shape *shape, const float *weight, const float *bias, udump_error *error) {
-    udump_packed *packed = packed_new(shape, error);
-    if (!packed) return NULL;
-    packed->weights = weights_new(device, shape, weight, bias, error);
-    return packed_finish(packed, false);
+    return pack(device, shape, weight, bias, NULL, error);
 }
 
 static udump_conv_shape linear_shape(int32_t in, int32_t out, int32_t rows) {
@@ -71,25 +82,16 @@ udump_packed *udump_cpu_pack_linear(
     bool biased = false;
     for (int32_t p = 0; p < part_count; p++) out += parts[p].out, biased |= parts[p].bias != NULL;
     udump_conv_shape shape = linear_shape(in, out, rows);
-    udump_packed *packed = packed_new(&shape, error);
-    if (!packed) return NULL;
-    if (part_count == 1) {
-        packed->weights = weights_new(device, &shape, parts->weight, parts->bias, error);
-    } else {
-        float *merged = merge(in, out, part_count, parts, error);
-        if (merged) packed->weights = weights_new(device, &shape, merged, biased ? merged + (size_t)in * (size_t)out : NULL, error);
-        free(merged);
-    }
-    return packed_finish(packed, false);
+    if (part_count == 1) return pack(device, &shape, parts->weight, parts->bias, NULL, error);
+    float *merged = merge(in, out, part_count, parts, error);
+    udump_packed *packed = merged ? pack(device, &shape, merged, biased ? merged + (size_t)in * (size_t)out : NULL, NULL, error) : NULL;
+    free(merged);
+    return packed;
 }
 
 udump_packed *udump_cpu_pack_geglu(void *device, int32_t in, int32_t rows, const udump_linear_part parts[2], udump_error *error) {
     udump_conv_shape shape = linear_shape(in, parts[0].out, rows);
-    udump_packed *packed = packed_new(&shape, error);
-    if (!packed) return NULL;
-    packed->weights = weights_new(device, &shape, parts[0].weight, parts[0].bias, error);
-    if (packed->weights) packed->gate = weights_new(device, &shape, parts[1].weight, parts[1].bias, error);
-    return packed_finish(packed, true);
+    return pack(device, &shape, parts[0].weight, parts[0].bias, &parts[1], error);
 }
 
 udump_packed *udump_cpu_pack_vectors(void *device, int32_t rows, int32_t c, const float *values, udump_error *error) {
