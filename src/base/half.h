@@ -25,12 +25,11 @@ static inline uint16_t udump_f32_to_bf16(float value) {
     return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1)) >> 16);
 }
 
+/* Without branches, so that compilers make vectors of it: the exponent is put right by an exact product, subnormals included. */
 static inline float udump_f16_to_f32(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7FFFu;
-    if (rest >= 0x7C00u) return udump_bits_to_f32(sign | 0x7F800000u | (rest & 0x3FFu) << 13);
-    if (rest >= 0x0400u) return udump_bits_to_f32(sign | ((rest << 13) + (112u << 23)));
-    float tiny = (float)rest * 0x1p-24f; /* subnormal: a multiple of 2^-24, exact in fp32 */
-    return udump_bits_to_f32(sign | udump_f32_to_bits(tiny));
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = (uint32_t)(half & 0x7FFF) << 13;
+    uint32_t special = rest >= 0x7C00u << 13 ? 0x7F800000u : 0; /* infinity and NaN */
+    return udump_bits_to_f32(udump_f32_to_bits(udump_bits_to_f32(rest) * 0x1p112f) | special | sign);
 }
 
 static inline uint16_t udump_f32_to_f16(float value) {

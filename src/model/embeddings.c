@@ -87,7 +87,7 @@ static udump_status read_vectors(
     udump_status status = UDUMP_OK;
     for (int i = 0; i < e->encoders && !status; i++) {
         int64_t bad = 0;
-        status = udump_weights_read(file, tensors[i], e->rows[i] + (size_t)e->vectors * (size_t)e->width[i], &bad, error);
+        status = udump_weights_read(file, tensors[i], e->rows[i] + (size_t)e->vectors * (size_t)e->width[i], 1, &bad, error);
         if (!status && bad) status = fail_file(path, tensors[i]->name, "values are NaN or infinite", NULL, NULL, error);
     }
     return status;

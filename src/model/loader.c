@@ -75,7 +75,43 @@ static bool shapes_match(const udump_weight *weight, int rank, const int64_t *sh
     return true;
 }
 
-/* The tensor "<name>.<kind>" as fp32; the caller frees. NULL after a failure, or if it is optional and not there. */
+enum {
+    SMALL_BYTES = 1 << 20
+};
+
+/* Room for a source; NULL without memory. Goes back by buffer_give. */
+static float *buffer_take(udump_loader *l, size_t bytes) {
+    struct udump_loader_buffer *best = NULL, *spare = NULL;
+    for (struct udump_loader_buffer *b = l->buffers; b < l->buffers + UDUMP_LOADER_BUFFERS; b++) {
+        if (b->lent) continue;
+        if (b->bytes >= bytes && (!best || b->bytes < best->bytes)) best = b;
+        if (!spare || b->bytes < spare->bytes) spare = b;
+    }
+    if (bytes < SMALL_BYTES || (!best && !spare)) return udump_aligned_alloc(bytes);
+    if (!best) {
+        udump_aligned_free(spare->values);
+        *spare = (struct udump_loader_buffer){ .values = udump_aligned_alloc(bytes) };
+        spare->bytes = spare->values ? bytes : 0;
+        best = spare;
+    }
+    best->lent = best->values != NULL;
+    return best->values;
+}
+
+static void buffer_give(udump_loader *l, float *values) {
+    for (struct udump_loader_buffer *b = l->buffers; values && b < l->buffers + UDUMP_LOADER_BUFFERS; b++)
+        if (b->values == values) {
+            b->lent = false;
+            return;
+        }
+    udump_aligned_free(values);
+}
+
+void udump_load_end(udump_loader *l) {
+    for (struct udump_loader_buffer *b = l->buffers; b < l->buffers + UDUMP_LOADER_BUFFERS; b++) udump_aligned_free(b->values);
+}
+
+/* The tensor "<name>.<kind>" as fp32; to be given back. NULL after a failure, or if it is optional and not there. */
 static float *read_tensor(udump_loader *l, const char *name, const char *kind, int rank, const int64_t *shape, bool optional) {
     if (l->status) return NULL;
     const udump_weight *weight = find(l, name, kind);
@@ -93,13 +129,13 @@ static float *read_tensor(udump_loader *l, const char *name, const char *kind, i
     }
     size_t count = 1;
     for (int i = 0; i < rank; i++) count *= (size_t)shape[i];
-    float *values = udump_aligned_alloc(count * sizeof *values);
+    float *values = buffer_take(l, count * sizeof *values);
     if (!values) {
         l->status = udump_fail_memory(&l->error, full.text, count * sizeof *values);
         return NULL;
     }
     int64_t bad = 0;
-    l->status = udump_weights_read(l->weights, weight, values, &bad, &l->error);
+    l->status = udump_weights_read(l->weights, weight, values, l->threads, &bad, &l->error);
     if (!l->status && bad) warn_bad(l, weight, bad);
     l->parameter_count += (int64_t)count;
     if (!l->status && strcmp(kind, "weight") == 0) l->status = udump_loras_merge(l->loras, name, rank, shape, values, &l->error);
@@ -134,8 +170,8 @@ static udump_conv load_conv(udump_loader *l, const char *name, const udump_conv_
     float *weight = read_tensor(l, name, "weight", 4, (int64_t[]){ shape->out, shape->in, 3, 3 }, false);
     float *bias = read_tensor(l, name, "bias", 1, (int64_t[]){ shape->out }, false);
     if (!l->status) conv.packed = keep(l, name, l->backend->pack_conv(l->device, shape, weight, bias, &l->error));
-    udump_aligned_free(weight);
-    udump_aligned_free(bias);
+    buffer_give(l, weight);
+    buffer_give(l, bias);
     return conv;
 }
 
@@ -173,8 +209,8 @@ udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *
     }
     if (!l->status) linear.packed = keep(l, prefix, l->backend->pack_linear(l->device, in, rows, count, parts, &l->error));
     for (int32_t i = 0; i < count; i++) {
-        udump_aligned_free(weights[i]);
-        udump_aligned_free(biases[i]);
+        buffer_give(l, weights[i]);
+        buffer_give(l, biases[i]);
     }
     return linear;
 }
@@ -197,8 +233,8 @@ udump_linear udump_load_geglu(udump_loader *l, const char *name, int32_t in, int
         udump_linear_part parts[2] = { { weight, bias, inner }, { weight + (size_t)inner * (size_t)in, bias + inner, inner } };
         linear.packed = keep(l, name, l->backend->pack_geglu(l->device, in, rows, parts, &l->error));
     }
-    udump_aligned_free(weight);
-    udump_aligned_free(bias);
+    buffer_give(l, weight);
+    buffer_give(l, bias);
     return linear;
 }
 
@@ -207,7 +243,7 @@ udump_norm udump_load_norm(udump_loader *l, const char *name, int32_t c, int32_t
     if (groups && c % groups) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, name, "%d channels in %d groups", (int)c, (int)groups);
     float *scale = read_tensor(l, name, "weight", 1, (int64_t[]){ c }, false);
     float *shift = read_tensor(l, name, "bias", 1, (int64_t[]){ c }, false);
-    float *both = l->status ? NULL : udump_aligned_alloc(2 * (size_t)c * sizeof *both);
+    float *both = l->status ? NULL : buffer_take(l, 2 * (size_t)c * sizeof *both);
     if (both) {
         memcpy(both, scale, (size_t)c * sizeof *both);
         memcpy(both + c, shift, (size_t)c * sizeof *both);
@@ -215,16 +251,16 @@ udump_norm udump_load_norm(udump_loader *l, const char *name, int32_t c, int32_t
     } else if (!l->status) {
         l->status = udump_fail_memory(&l->error, name, 2 * (size_t)c * sizeof *both);
     }
-    udump_aligned_free(scale);
-    udump_aligned_free(shift);
-    udump_aligned_free(both);
+    buffer_give(l, scale);
+    buffer_give(l, shift);
+    buffer_give(l, both);
     return norm;
 }
 
 udump_packed *udump_load_embedding(udump_loader *l, const char *name, int32_t rows, int32_t c) {
     float *values = read_tensor(l, name, "weight", 2, (int64_t[]){ rows, c }, false);
     udump_packed *packed = l->status ? NULL : keep(l, name, l->backend->pack_vectors(l->device, rows, c, values, &l->error));
-    udump_aligned_free(values);
+    buffer_give(l, values);
     return packed;
 }
 
@@ -232,15 +268,16 @@ udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows,
     int encoder = strncmp(name, "text_encoder_2/", strlen("text_encoder_2/")) == 0;
     size_t own = (size_t)rows * (size_t)c, extra = (size_t)l->embeddings->vectors * (size_t)c;
     float *values = read_tensor(l, name, "weight", 2, (int64_t[]){ rows, c }, false);
-    float *both = l->status ? NULL : udump_aligned_alloc((own + extra) * sizeof *both);
+    float *both = l->status ? NULL : buffer_take(l, (own + extra) * sizeof *both);
     if (!both && !l->status) l->status = udump_fail_memory(&l->error, name, (own + extra) * sizeof *both);
     if (both) {
         memcpy(both, values, own * sizeof *both);
         if (extra) memcpy(both + own, l->embeddings->rows[encoder], extra * sizeof *both);
     }
-    udump_aligned_free(values);
-    udump_packed *packed
-        = l->status ? NULL : keep(l, name, l->backend->pack_vectors(l->device, rows + l->embeddings->vectors, c, both, &l->error));
-    udump_aligned_free(both);
+    buffer_give(l, values);
+    udump_packed *packed = l->status
+        ? NULL
+        : keep(l, name, l->backend->pack_vectors(l->device, rows + l->embeddings->vectors, c, both, &l->error));
+    buffer_give(l, both);
     return packed;
 }

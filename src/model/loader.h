@@ -8,12 +8,15 @@
 #include "model/lora.h"
 #include "weights/weights.h"
 
+enum { UDUMP_LOADER_BUFFERS = 4 }; /* Q, K and V, and one more */
+
 typedef struct udump_loader {
     udump_weights *weights;
     const udump_loras *loras;           /* added to the layers as they are read */
     const udump_embeddings *embeddings; /* appended to the text encoders' tokens */
     const udump_backend *backend;
     void *device;
+    int32_t threads;
     udump_status status;
     udump_error error;
     udump_packed **packed; /* all so far: the model's to free */
@@ -21,7 +24,16 @@ typedef struct udump_loader {
     char **warnings;
     size_t warning_count;
     int64_t parameter_count;
+    /* Large sources are read into the same memory again and again: new memory costs more than what is read into it. */
+    struct udump_loader_buffer {
+        float *values;
+        size_t bytes;
+        bool lent;
+    } buffers[UDUMP_LOADER_BUFFERS];
 } udump_loader;
+
+/* Frees the buffers; what was packed is the caller's. */
+void udump_load_end(udump_loader *l);
 
 /* Names are canonical (weights.h), without ".weight" and ".bias". Sizes that are 0 are taken from the tensor's shape. */
 /* A 3x3 convolution: all others of these models are linear layers. */

@@ -119,7 +119,7 @@ static void load_wide_vae(udump_model *model, udump_loader *l) {
 
 static udump_status load_parts(
     udump_model *model, udump_weights *weights, const udump_loras *loras, const char *embeddings, udump_error *error) {
-    udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device };
+    udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device, .threads = model->threads };
     const char *foreign = udump_family_foreign(weights);
     model->family = udump_family_of(weights);
     if (foreign) udump_load_fail(&l, UDUMP_ERROR_UNSUPPORTED, model->name, "this is %s", foreign);
@@ -134,6 +134,7 @@ static udump_status load_parts(
         udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "%d latent channels, the U-Net has %d", (int)model->vae.latent_channels,
             (int)model->unet.latent_channels);
     if (!l.status && model->wide_device) load_wide_vae(model, &l);
+    udump_load_end(&l);
     model->packed = l.packed;
     model->packed_count = l.packed_count;
     model->warnings = l.warnings;

@@ -193,7 +193,7 @@ static udump_status read_values(udump_lora_file *file, const udump_weight *weigh
     int64_t bad = 0;
     *values = malloc(bytes ? bytes : 1);
     if (!*values) return udump_fail_memory(error, file->path, bytes);
-    udump_status status = udump_weights_read(file->weights, weight, *values, &bad, error);
+    udump_status status = udump_weights_read(file->weights, weight, *values, 1, &bad, error);
     if (status || !bad) return status;
     return fail_at(file, weight->name, UDUMP_ERROR_FORMAT, "values are NaN or infinite", NULL, NULL, error);
 }

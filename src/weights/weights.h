@@ -53,9 +53,11 @@ const char *udump_weights_skipped(const udump_weights *weights, int64_t index);
 const char *udump_weights_metadata(const udump_weights *weights, const char *key);
 
 /* The tensor as fp32 in C order, as many elements as its shape has. *bad counts its NaN and infinite values (may be NULL). Marks it used.
- * weight is one of weights' own. Takes at most 2 MB beside destination, as much again as that for a transposed one. Threads may read different tensors at once.
+ * weight is one of weights' own. threads: how many share the work. Takes
+ * nothing beside destination, as much again as that for a transposed one. Threads may read different tensors at once.
  * Errors: FILE, FORMAT (the file was truncated since), MEMORY. */
-udump_status udump_weights_read(udump_weights *weights, const udump_weight *weight, float *destination, int64_t *bad, udump_error *error);
+udump_status udump_weights_read(
+    udump_weights *weights, const udump_weight *weight, float *destination, int threads, int64_t *bad, udump_error *error);
 
 /* Values of a part's config.json ("unet", "vae", "text_encoder", "text_encoder_2", "scheduler", and "model_index" for model_index.json). False where there
  * is no such part, key or type, and where a text does not fit; the LDM layout has none. A key may name a list; index picks from it

@@ -21,7 +21,7 @@ static void read_all(udump_weights *weights, size_t size) {
         if (udump_weights_find(weights, weight->name) != weight) abort();
         float *values = malloc((size_t)udump_view_count(&view) * sizeof *values + 1);
         int64_t bad;
-        if (values && udump_weights_read(weights, weight, values, &bad, NULL) != UDUMP_OK) abort();
+        if (values && udump_weights_read(weights, weight, values, 1, &bad, NULL) != UDUMP_OK) abort();
         free(values);
     }
 }

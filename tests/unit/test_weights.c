@@ -143,7 +143,7 @@ static float value_of(udump_weights *weights, const char *name) {
     float value = NAN;
     if (!weight) fail_msg("no %s", name);
     assert_int_equal(weight->size_bytes, 4);
-    assert_int_equal(udump_weights_read(weights, weight, &value, NULL, NULL), UDUMP_OK);
+    assert_int_equal(udump_weights_read(weights, weight, &value, 2, NULL, NULL), UDUMP_OK);
     return value;
 }
 
@@ -541,7 +541,7 @@ static void split_and_turned(void **state) {
         float values[2];
         assert_non_null(weight);
         assert_true(weight->rank == 2 && weight->shape[0] == 1 && weight->shape[1] == 2 && weight->piece == piece && weight->pieces == 3);
-        assert_int_equal(udump_weights_read(weights, weight, values, NULL, NULL), UDUMP_OK);
+        assert_int_equal(udump_weights_read(weights, weight, values, 2, NULL, NULL), UDUMP_OK);
         assert_true(values[0] == rows[2 * piece] && values[1] == rows[2 * piece + 1]);
     }
     const udump_weight *turned = udump_weights_find(weights, "text_encoder_2/text_projection.weight");
@@ -549,7 +549,7 @@ static void split_and_turned(void **state) {
     static const float expected[6] = { 1, 4, 2, 5, 3, 6 };
     assert_non_null(turned);
     assert_true(turned->transposed && turned->shape[0] == 3 && turned->shape[1] == 2);
-    assert_int_equal(udump_weights_read(weights, turned, values, NULL, NULL), UDUMP_OK);
+    assert_int_equal(udump_weights_read(weights, turned, values, 2, NULL, NULL), UDUMP_OK);
     assert_memory_equal(values, expected, sizeof expected);
     udump_weights_close(weights);
 }
@@ -611,7 +611,7 @@ static void read_bits(const char *dtype, const void *data, size_t data_bytes, in
     add(&b, "t", dtype, shape, data, data_bytes);
     write_built(&b, "values.safetensors");
     udump_weights *weights = open_good(at("values.safetensors"));
-    assert_int_equal(udump_weights_read(weights, udump_weights_find(weights, "t"), values, bad, NULL), UDUMP_OK);
+    assert_int_equal(udump_weights_read(weights, udump_weights_find(weights, "t"), values, 2, bad, NULL), UDUMP_OK);
     udump_weights_close(weights);
 }
 
@@ -708,13 +708,13 @@ static void chunks(void **state) {
     const udump_weight *weight = udump_weights_at(weights, 0);
     int64_t bad = 0;
     udump_error error = { 0 };
-    assert_int_equal(udump_weights_read(weights, weight, values, &bad, &error), UDUMP_OK);
+    assert_int_equal(udump_weights_read(weights, weight, values, 2, &bad, &error), UDUMP_OK);
     assert_int_equal(bad, 2);
     for (int i = 0; i < COUNT; i++) assert_int_equal(udump_f32_to_bits(values[i]), (uint32_t)halves[i] << 16);
     assert_true(weight->used);
 
     assert_int_equal(truncate(at("large.safetensors"), (off_t)(8 + length + 2 * COUNT - 100)), 0); /* while it is open */
-    assert_int_equal(udump_weights_read(weights, weight, values, &bad, &error), UDUMP_ERROR_FORMAT);
+    assert_int_equal(udump_weights_read(weights, weight, values, 2, &bad, &error), UDUMP_ERROR_FORMAT);
     char place[128];
     snprintf(place, sizeof place, "%s: model.diffusion_model.out.2.weight", at("large.safetensors"));
     assert_string_equal(error.where, place);
