@@ -125,7 +125,7 @@ typedef struct udump_model udump_model;
 
 typedef enum udump_device {
     UDUMP_DEVICE_AUTO = 0,      /* CUDA where a device and the module are there, else the CPU */
-    UDUMP_DEVICE_CPU = 1,       /* oneDNN */
+    UDUMP_DEVICE_CPU = 1,       /* our own kernels; bf16 by oneDNN */
     UDUMP_DEVICE_REFERENCE = 2, /* plain C: slow, simple, what the others are checked against */
     UDUMP_DEVICE_CUDA = 3       /* by the module libunetdump-cuda.so */
 } udump_device;

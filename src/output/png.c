@@ -1,7 +1,7 @@
 #include "output/png.h"
 
-#include <png.h>
-#include <setjmp.h>
+#include <isa-l/crc.h>
+#include <isa-l/igzip_lib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,83 +11,124 @@
 #include "output/characters.h"
 
 enum {
-    MOST_PX = 1000000,          /* PNG_USER_WIDTH_MAX of libpng as distributions build it */
+    MOST_PX = 1000000, /* PNG_USER_WIDTH_MAX of libpng as distributions build it: what it will read */
     FIRST_CAPACITY = 1 << 16,
-    DEFLATE_BUFFER_BYTES = 1 << 16 /* of one IDAT chunk */
+    ROWS_BYTES = 1 << 18, /* compressed together */
+    PART_BYTES = 1 << 18 /* of an IDAT chunk */
 };
 
+/* The file so far. */
 struct encoder {
     udump_bytes bytes;
-    size_t capacity;
-    size_t refused; /* bytes that could not be had; 0: memory sufficed */
-    char message[160];
+    size_t capacity, refused; /* refused: bytes that could not be had; 0: memory sufficed */
 };
 
-static void on_error(png_structp png, png_const_charp message) {
-    struct encoder *encoder = png_get_error_ptr(png);
-    snprintf(encoder->message, sizeof encoder->message, "%s", message);
-    png_longjmp(png, 1);
-}
+/* The deflate stream; too large for a thread's stack. */
+struct deflating {
+    struct isal_zstream stream;
+    uint8_t level[ISAL_DEF_LVL1_DEFAULT];
+    uint8_t part[PART_BYTES];
+};
 
-static void on_warning(png_structp png, png_const_charp message) {
-    (void)png;
-    (void)message;
-}
-
-static void on_write(png_structp png, png_bytep data, size_t size) {
-    struct encoder *encoder = png_get_io_ptr(png);
-    udump_bytes *bytes = &encoder->bytes;
-    if (size > encoder->capacity - bytes->size) {
-        size_t needed, capacity = encoder->capacity ? encoder->capacity : FIRST_CAPACITY;
-        if (!udump_size_add(bytes->size, size, &needed)) needed = capacity = SIZE_MAX;
+static void put(struct encoder *e, const void *data, size_t size) {
+    if (e->refused) return;
+    if (size > e->capacity - e->bytes.size) {
+        size_t needed, capacity = e->capacity ? e->capacity : FIRST_CAPACITY;
+        if (!udump_size_add(e->bytes.size, size, &needed)) needed = capacity = SIZE_MAX;
         while (capacity < needed) capacity = capacity > SIZE_MAX / 2 ? SIZE_MAX : capacity * 2;
-        uint8_t *grown = realloc(bytes->data, capacity);
+        uint8_t *grown = realloc(e->bytes.data, capacity);
         if (!grown) {
-            encoder->refused = capacity;
-            png_error(png, "out of memory");
+            e->refused = capacity;
+            return;
         }
-        bytes->data = grown;
-        encoder->capacity = capacity;
+        e->bytes.data = grown;
+        e->capacity = capacity;
     }
-    memcpy(bytes->data + bytes->size, data, size);
-    bytes->size += size;
+    memcpy(e->bytes.data + e->bytes.size, data, size);
+    e->bytes.size += size;
 }
 
-static void on_flush(png_structp png) { (void)png; }
-
-/* Everything that may jump, in a frame of its own with nothing to release. */
-static bool encode_all(png_structp png, png_infop info, struct encoder *encoder, const udump_picture *picture, png_const_textp text) {
-    if (setjmp(png_jmpbuf(png))) return false;
-    png_set_write_fn(png, encoder, on_write, on_flush);
-    png_set_compression_level(png, 1);
-    png_set_compression_buffer_size(png, DEFLATE_BUFFER_BYTES);
-    png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_NONE);
-    png_set_IHDR(png, info, (png_uint_32)picture->width_px, (png_uint_32)picture->height_px, 8,
-        picture->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-            PNG_FILTER_TYPE_DEFAULT);
-    if (text) png_set_text(png, info, text, 1);
-    png_write_info(png, info);
-    for (int32_t y = 0; y < picture->height_px; y++) png_write_row(png, picture->pixels + (size_t)y * picture->row_bytes);
-    png_write_end(png, NULL);
-    return true;
+static void put_number(struct encoder *e, uint32_t value) {
+    put(e, (uint8_t[]){ (uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value }, 4);
 }
 
-static udump_status encode(const udump_picture *picture, png_const_textp text, udump_bytes *bytes, udump_error *error) {
-    struct encoder encoder = { .message = "" };
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &encoder, on_error, on_warning);
-    if (!png)
-        return udump_fail(error, UDUMP_ERROR_MEMORY, "", "libpng cannot start: out of memory, or another version than it was built for");
-    png_infop info = png_create_info_struct(png);
-    bool done = info && encode_all(png, info, &encoder, picture, text);
-    bool started = info != NULL;
-    png_destroy_write_struct(&png, &info);
-    if (done) {
-        *bytes = encoder.bytes;
-        return UDUMP_OK;
+/* Length, type, the parts one after the other, and the checksum of all but the length. */
+static void put_chunk(struct encoder *e, const char *type, const void *first, size_t first_bytes, const void *second, size_t second_bytes) {
+    put_number(e, (uint32_t)(first_bytes + second_bytes));
+    size_t begin = e->bytes.size;
+    put(e, type, 4);
+    put(e, first, first_bytes);
+    put(e, second, second_bytes);
+    if (!e->refused) put_number(e, crc32_gzip_refl(0, e->bytes.data + begin, e->bytes.size - begin));
+}
+
+static void put_header(struct encoder *e, const udump_picture *picture) {
+    uint32_t w = (uint32_t)picture->width_px, h = (uint32_t)picture->height_px;
+    uint8_t header[13] = { (uint8_t)(w >> 24), (uint8_t)(w >> 16), (uint8_t)(w >> 8), (uint8_t)w, (uint8_t)(h >> 24), (uint8_t)(h >> 16),
+        (uint8_t)(h >> 8), (uint8_t)h, 8, picture->channels == 1 ? 0 : 2, 0, 0, 0 }; /* 8 bits, grey or RGB, not interlaced */
+    put(e, "\x89PNG\r\n\x1a\n", 8);
+    put_chunk(e, "IHDR", header, sizeof header, "", 0);
+}
+
+static void put_compressed(struct encoder *e, struct deflating *d, const uint8_t *rows, size_t size, bool last) {
+    d->stream.next_in = (uint8_t *)(uintptr_t)rows; /* only read */
+    d->stream.avail_in = (uint32_t)size;
+    d->stream.end_of_stream = last;
+    do {
+        d->stream.next_out = d->part;
+        d->stream.avail_out = PART_BYTES;
+        isal_deflate(&d->stream);
+        size_t made = PART_BYTES - d->stream.avail_out;
+        if (made) put_chunk(e, "IDAT", d->part, made, "", 0);
+    } while (d->stream.avail_out == 0 && !e->refused);
+}
+
+/* rows: room for ROWS_BYTES, or for a longer row with its filter's byte. */
+static void put_pixels(struct encoder *e, struct deflating *d, const udump_picture *picture, uint8_t *rows) {
+    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels, used = 0;
+    isal_deflate_init(&d->stream);
+    d->stream.level = 1;
+    d->stream.level_buf = d->level;
+    d->stream.level_buf_size = sizeof d->level;
+    d->stream.gzip_flag = IGZIP_ZLIB;
+    for (int32_t y = 0; y < picture->height_px && !e->refused; y++) {
+        rows[used] = 0; /* no filter */
+        memcpy(rows + used + 1, picture->pixels + (size_t)y * picture->row_bytes, row_bytes);
+        used += row_bytes + 1;
+        bool last = y + 1 == picture->height_px;
+        if (!last && used + row_bytes + 1 <= ROWS_BYTES) continue;
+        put_compressed(e, d, rows, used, last);
+        used = 0;
     }
-    free(encoder.bytes.data);
-    if (!started || encoder.refused) return udump_fail_memory(error, "", encoder.refused);
-    return udump_fail(error, UDUMP_ERROR_INTERNAL, "", "libpng: %s", encoder.message);
+}
+
+/* parameters: as tEXt in Latin-1, or as iTXt (uncompressed, no language, no translated key) in UTF-8; NULL: none. */
+static void put_text(struct encoder *e, const char *parameters, bool latin1) {
+    static const char text[] = "parameters", international[] = "parameters\0\0\0\0"; /* each with the zero at its end */
+    if (!parameters) return;
+    if (latin1) put_chunk(e, "tEXt", text, sizeof text, parameters, strlen(parameters));
+    else put_chunk(e, "iTXt", international, sizeof international, parameters, strlen(parameters));
+}
+
+static udump_status encode(const udump_picture *picture, const char *text, bool latin1, udump_bytes *bytes, udump_error *error) {
+    struct encoder e = { 0 };
+    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels + 1,
+           rows_bytes = row_bytes < ROWS_BYTES ? ROWS_BYTES : row_bytes;
+    struct deflating *d = malloc(sizeof *d);
+    uint8_t *rows = malloc(rows_bytes);
+    if (!d || !rows) e.refused = sizeof *d + rows_bytes;
+    put_header(&e, picture);
+    put_text(&e, text, latin1);
+    if (!e.refused) put_pixels(&e, d, picture, rows);
+    put_chunk(&e, "IEND", "", 0, "", 0);
+    free(rows);
+    free(d);
+    if (e.refused) {
+        free(e.bytes.data);
+        return udump_fail_memory(error, "", e.refused);
+    }
+    *bytes = e.bytes;
+    return UDUMP_OK;
 }
 
 udump_status udump_png_check(const udump_picture *picture, const char *where, udump_error *error) {
@@ -107,21 +148,14 @@ udump_status udump_png_check(const udump_picture *picture, const char *where, ud
 
 udump_status udump_png_encode(const udump_picture *picture, const char *parameters, udump_bytes *bytes, udump_error *error) {
     udump_status status = udump_png_check(picture, "", error);
-    if (status || !parameters) return status ? status : encode(picture, NULL, bytes, error);
-    char *latin1 = NULL, *copy = NULL, key[] = "parameters";
+    if (status || !parameters) return status ? status : encode(picture, NULL, true, bytes, error);
+    char *latin1 = NULL;
     size_t bad = 0;
     int fits = udump_characters_to_latin1(parameters, &latin1, &bad);
     if (fits == -1) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "parameters", "not UTF-8 from byte %zu on", bad);
-    if (fits == 0) copy = strdup(parameters);
-    png_text text = {
-        .compression = fits ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE, .key = key, .text = fits ? latin1 : copy
-    };
-    if (text.text) {
-        *(fits ? &text.text_length : &text.itxt_length) = strlen(text.text);
-        status = encode(picture, &text, bytes, error);
-    } else status = udump_fail_memory(error, "parameters", strlen(parameters));
+    if (fits && !latin1) return udump_fail_memory(error, "parameters", strlen(parameters));
+    status = encode(picture, fits ? latin1 : parameters, fits, bytes, error);
     free(latin1);
-    free(copy);
     return status;
 }
 

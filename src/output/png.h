@@ -1,4 +1,5 @@
-/* Pictures as PNG: 8-bit grey or RGB, deflate level 1 without filters (on noisy maps filters cost time and save nothing). */
+/* Pictures as PNG: 8-bit grey or RGB, deflated by ISA-L at its level 1 without filters: several times as fast as zlib and no larger; on
+ * noisy maps filters cost time and save nothing. */
 #ifndef UDUMP_OUTPUT_PNG_H
 #define UDUMP_OUTPUT_PNG_H
 
@@ -8,7 +9,7 @@
 udump_status udump_png_check(const udump_picture *picture, const char *where, udump_error *error);
 
 /* The picture as a PNG file in memory. parameters (UTF-8, may be NULL) becomes a text chunk of that name: tEXt where Latin-1 suffices,
- * else iTXt. bytes is set only on success. Thread-safe. Errors: ARGUMENT (picture; parameters not UTF-8), MEMORY, INTERNAL. */
+ * else iTXt. bytes is set only on success. Thread-safe. Errors: ARGUMENT (picture; parameters not UTF-8), MEMORY. */
 udump_status udump_png_encode(const udump_picture *picture, const char *parameters, udump_bytes *bytes, udump_error *error);
 
 #endif
