@@ -74,6 +74,20 @@ static void print_ranking(const udump_sweep_result *result) {
     }
 }
 
+/* Which blocks each of several variants acts on most. */
+static void print_variants(const udump_sweep_result *result) {
+    if (!udump_sweep_result_variant(result, 1)) return;
+    puts("\nmost moved by each variant:");
+    for (int32_t v = 0; udump_sweep_result_variant(result, v); v++) {
+        int32_t count;
+        const udump_sweep_rank *ranks = udump_sweep_result_ranking(result, v, &count);
+        printf("  %s:", udump_sweep_result_variant(result, v));
+        for (int32_t i = 0; i < count && i < 5 && ranks[i].cells; i++) printf("%s %s %.4f", i ? "," : "", ranks[i].blocks, ranks[i].mean.picture.relative_l2);
+        putchar('\n');
+    }
+    putchar('\n');
+}
+
 static int print_file(const char *folder, const char *name) {
     char *path = NULL;
     json_t *value = asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : json_load_file(path, 0, NULL);
@@ -88,7 +102,7 @@ static int collect(const arguments *a) {
     int32_t cells, missing;
     udump_sweep_result_count(result, &cells, &missing);
     if (a->json) print_file(a->output, "results.json");
-    else print_ranking(result);
+    else print_ranking(result), print_variants(result);
     if (missing) fprintf(stderr, "unetdump: warning: %d of %d pictures are not there\n", (int)missing, (int)cells);
     if (!a->json) printf("%d pictures: %s/index.html, sheet.png, sweep.csv, results.json\n", (int)(cells - missing), a->output);
     udump_sweep_result_free(result);

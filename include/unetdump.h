@@ -782,8 +782,9 @@ UDUMP_API udump_status udump_parameters_apply(udump_parameters *parameters, udum
  * again.
  *
  * What is exact: a batch gives the same bytes every time (on one machine, device, precision and number of threads), so a sweep that was
- * interrupted, or done in parts, leaves the same folder as one that was not. Another batch size rounds otherwise: on the CPU in fp32 latents
- * then agree to about 1e-5 of their size, pictures but for single levels; on the reference device they are equal. The batch size is no part of a key. */
+ * interrupted, or done in parts, leaves the same folder as one that was not. Another batch size may round otherwise, where the device's
+ * libraries choose by shape: as between a batch and single images of udump_generate, pictures then differ by single levels. On the reference device
+ * they do not. The batch size and the number of threads are no part of a key. */
 typedef struct udump_sweep udump_sweep;
 
 typedef struct udump_sweep_options {
@@ -861,9 +862,10 @@ typedef struct udump_sweep_rank {
 
 typedef struct udump_sweep_result udump_sweep_result;
 /* Measures what is in the folder, of the sweep that sweep.json says, and writes
- *   sweep.csv      a line a cell
+ *   sweep.csv      a line for each cell but the bases
  *   results.json   the same, the ranking, and the blocks' differences
- *   sheet.png      all pictures, small, each under its blocks; a band for each LoRA weight, seed and variant, which the base begins
+ *   sheet.png      all pictures, small, each under its blocks; a band for each LoRA weight, seed and variant, which the base begins; what passes 64
+ *                  million pixels is left out
  *   index.html     all pictures with the ranking; it shows the files in cells/
  * It needs no model. Once all cells are there it also removes what interrupted runs left half-written. Thread-safe.
  * Errors: FILE, FORMAT (no sweep; a file that is none of ours), MEMORY. */
@@ -876,6 +878,8 @@ UDUMP_API void udump_sweep_result_count(const udump_sweep_result *result, int32_
  * Strings live as long as the result. Errors: ARGUMENT past the last. */
 UDUMP_API udump_status udump_sweep_result_get(
     const udump_sweep_result *result, int32_t index, udump_sweep_cell *cell, int32_t *there, udump_sweep_measure *measure, udump_error *error);
+/* The prompt of a variant; NULL past the last. Lives as long as the result. */
+UDUMP_API const char *udump_sweep_result_variant(const udump_sweep_result *result, int32_t variant);
 /* [*count], those that change the picture most first: by the mean of picture.relative_l2. variant: an index, or -1 for all together (the only one
  * where LoRAs vary); NULL for one that is not there. Lives as long as the result. */
 UDUMP_API const udump_sweep_rank *udump_sweep_result_ranking(const udump_sweep_result *result, int32_t variant, int32_t *count);

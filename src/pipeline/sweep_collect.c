@@ -123,6 +123,10 @@ udump_status udump_sweep_result_get(
     return UDUMP_OK;
 }
 
+const char *udump_sweep_result_variant(const udump_sweep_result *result, int32_t variant) {
+    return variant < 0 || variant >= result->plan.variant_count ? NULL : result->plan.variants[variant];
+}
+
 const udump_sweep_rank *udump_sweep_result_ranking(const udump_sweep_result *result, int32_t variant, int32_t *count) {
     *count = result->plan.block_count;
     return variant < -1 || variant + 1 >= result->ranking_count ? NULL : result->ranks + (size_t)(variant + 1) * (size_t)result->plan.block_count;

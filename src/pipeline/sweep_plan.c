@@ -157,6 +157,8 @@ static void take_all(struct reader *r, udump_sweep_plan *plan) {
     plan->blocks = take_texts(r, "blocks", &plan->block_count);
     take_seeds(r, plan);
     take_weights(r, plan);
+    double bands = (double)plan->weight_count * plan->seed_count * (plan->variant_count ? plan->variant_count : 1);
+    r->failed |= bands > UDUMP_SWEEP_CELLS_MOST || (double)plan->variant_count * plan->block_count > UDUMP_SWEEP_CELLS_MOST;
     plan->cells = take_list(r, "cells", UDUMP_SWEEP_CELLS_MOST, sizeof *plan->cells, &plan->cell_count);
     const json_t *cells = json_object_get(r->root, "cells");
     for (int32_t i = 0; i < plan->cell_count && !r->failed && !r->memory; i++) take_cell(r, json_array_get(cells, (size_t)i), i, plan);
