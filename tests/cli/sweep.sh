@@ -114,6 +114,11 @@ sweep all --replace red=green --diff OUT11 --diff-steps 2 --json
 equal 25 "$(grep -o '"ranking":.*"variants"' "$said/out" | grep -o '"blocks"' | wc -l)" "ranked blocks"
 grep -q '"block": "OUT11"' all/results.json || fail "no outputs' differences"
 
+# What README says of the demo model: these five blocks make the colour, and both halves of them do more than all others.
+works sweep -m "$demo" -o colour --width 128 --height 128 --cfg 3.5 --seed 1 -q -p "$prompt" --replace red=green \
+    --blocks "IN01-IN02; IN04-IN11,M00,OUT00-OUT05; OUT06-OUT08; OUT09-OUT11; IN01-IN02,OUT06-OUT08"
+equal "IN01-IN02,OUT06-OUT08 IN01-IN02 OUT06-OUT08" "$(awk '$1 ~ /^[123]$/ { print $2 }' "$said/out" | paste -sd" ")" "the blocks that make the colour"
+
 # LoRAs: one in each block by itself; weights.
 lora=$root/tests/parity/goldens/lora-kohya.safetensors
 sweep lora --lora "$lora" --blocks "IN01;OUT05" --lora-weights 0.5,1 --seed 3
