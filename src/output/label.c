@@ -54,7 +54,8 @@ static void draw_glyph(uint8_t *pixels, int32_t width, int32_t height, int32_t x
 
 static bool begins_character(char byte) { return ((uint8_t)byte & 0xC0) != 0x80; }
 
-void udump_label_draw(uint8_t *pixels, int32_t width, int32_t height, int32_t x, int32_t y, int32_t right, int32_t scale, uint8_t grey, const char *text) {
+void udump_label_draw(uint8_t *pixels, int32_t width, int32_t height, int32_t x, int32_t y, int32_t right, int32_t scale, uint8_t grey,
+    const char *text) {
     int32_t room = (right - x + scale) / (UDUMP_LABEL_ADVANCE * scale), count = 0, at = 0;
     for (const char *c = text; *c; c++) count += begins_character(*c);
     for (const char *c = text; *c && at < room; c++) {

@@ -95,7 +95,8 @@ static udump_status take_axes(udump_sweep *sweep, const udump_sweep_options *o, 
 static udump_status count_cells(udump_sweep_plan *plan, udump_error *error) {
     double variants = plan->varies_loras ? 1 : plan->variant_count;
     double cells = (double)plan->weight_count * plan->seed_count * (1 + variants * plan->block_count);
-    if (cells > UDUMP_SWEEP_CELLS_MOST) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "%.0f cells: at most %d are possible", cells, UDUMP_SWEEP_CELLS_MOST);
+    if (cells > UDUMP_SWEEP_CELLS_MOST)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "%.0f cells: at most %d are possible", cells, UDUMP_SWEEP_CELLS_MOST);
     plan->cells = calloc((size_t)cells, sizeof *plan->cells);
     return plan->cells ? UDUMP_OK : udump_fail_memory(error, "sweep", (size_t)cells * sizeof *plan->cells);
 }

@@ -12,7 +12,8 @@ static char *block_weights(const udump_sweep *sweep, const char *given, const ch
     const udump_unet *unet = &sweep->model->unet;
     udump_text text = { 0 };
     uint8_t selected[UDUMP_BLOCKS_MOST];
-    bool good = !udump_layers_parse(sweep->model, chosen, selected, UDUMP_BLOCKS_MOST, NULL) && udump_text_print(&text, "%s%sTE=0", given ? given : "", given ? "," : "");
+    bool good = !udump_layers_parse(sweep->model, chosen, selected, UDUMP_BLOCKS_MOST, NULL)
+        && udump_text_print(&text, "%s%sTE=0", given ? given : "", given ? "," : "");
     for (int32_t b = 0; good && b < unet->block_count; b++)
         if (!selected[b]) good = udump_text_print(&text, ",%s=0", unet->blocks[b].name);
     if (!good) free(text.data);

@@ -151,7 +151,8 @@ bool udump_sweep_json_write(const udump_sweep_result *result, udump_text *text) 
 
 /* ---- the sheet */
 
-static udump_status place(udump_sheet *sheet, const udump_sweep_result *result, const char *folder, int32_t band, int32_t tile, int32_t cell, udump_error *error) {
+static udump_status place(
+    udump_sheet *sheet, const udump_sweep_result *result, const char *folder, int32_t band, int32_t tile, int32_t cell, udump_error *error) {
     const udump_sweep_plan *plan = &result->plan;
     const char *label = tile ? plan->blocks[tile - 1] : "base";
     if (cell < 0 || !result->entries[cell].whole) return udump_sheet_place(sheet, band, tile, label, NULL, error);
