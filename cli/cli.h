@@ -66,6 +66,9 @@ typedef struct model_arguments {
     const char *embeddings;
     option_list loras; /* "FILE:0.8:IN04=0.5,OUT00-OUT08=0" */
 } model_arguments;
+/* What they mean to the library; loras is what the options point to: free_loras either way. False after printing what is wrong. */
+struct lora_list;
+bool resolve_model(const model_arguments *arguments, udump_model_options *options, struct lora_list *loras);
 /* Loads, and prints the warnings that loading gave. On failure prints, and returns an exit status in *status. */
 udump_model *load_model(const model_arguments *arguments, int *status);
 
@@ -86,5 +89,6 @@ int command_inspect(int argc, char **argv);
 int command_parse(int argc, char **argv);
 int command_tokens(int argc, char **argv);
 int command_report(int argc, char **argv);
+int command_sweep(int argc, char **argv);
 
 #endif

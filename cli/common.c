@@ -78,11 +78,11 @@ static int choose(const char *option, const char *text, const char *const *names
     return -1;
 }
 
-udump_model *load_model(const model_arguments *arguments, int *status) {
+bool resolve_model(const model_arguments *arguments, udump_model_options *options, lora_list *loras) {
     static const char *const devices[] = { "auto", "cpu", "reference", "cuda" }, *const precisions[] = { "auto", "fp32", "bf16", "fp16" },
                              *const predictions[] = { "auto", "epsilon", "v" };
-    udump_model_options options;
-    udump_model_options_init(&options);
+    *loras = (lora_list){ 0 };
+    udump_model_options_init(options);
     char name[16] = "";
     const char *colon = arguments->device ? strchr(arguments->device, ':') : NULL;
     if (colon && strncmp(arguments->device, "cuda:", 5) == 0) snprintf(name, sizeof name, "cuda");
@@ -91,26 +91,32 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     int device = choose("--device", *name ? name : arguments->device, devices, 4);
     int precision = choose("--precision", arguments->precision, precisions, 4);
     int prediction = choose("--prediction", arguments->prediction, predictions, 3);
-    *status = EXIT_BAD_INPUT;
-    if (device < 0 || precision < 0 || prediction < 0) return NULL;
-    if (arguments->threads < 0) return fail_usage("--threads: expected a number from 1, found %d", (int)arguments->threads), NULL;
+    if (device < 0 || precision < 0 || prediction < 0) return false;
+    if (arguments->threads < 0) return fail_usage("--threads: expected a number from 1, found %d", (int)arguments->threads), false;
     if (*name && (*end || end == colon + 1 || index < 0 || index > 1024))
-        return fail_usage("--device: expected cuda:N, found '%s'", arguments->device), NULL;
-    options.device = (udump_device)device;
-    options.device_index = (int32_t)index;
-    options.cuda_module = arguments->cuda_module;
-    options.cuda_libraries = arguments->cuda_libraries;
-    options.precision = (udump_precision)precision;
-    options.prediction = (udump_prediction)prediction;
-    options.threads = arguments->threads;
-    options.vae_path = arguments->vae;
+        return fail_usage("--device: expected cuda:N, found '%s'", arguments->device), false;
+    options->device = (udump_device)device;
+    options->device_index = (int32_t)index;
+    options->cuda_module = arguments->cuda_module;
+    options->cuda_libraries = arguments->cuda_libraries;
+    options->precision = (udump_precision)precision;
+    options->prediction = (udump_prediction)prediction;
+    options->threads = arguments->threads;
+    options->vae_path = arguments->vae;
+    options->embeddings = arguments->embeddings;
+    bool readable = read_loras(&arguments->loras, loras);
+    options->loras = loras->items;
+    options->lora_count = loras->count;
+    return readable;
+}
+
+udump_model *load_model(const model_arguments *arguments, int *status) {
+    udump_model_options options;
     udump_model *model = NULL;
     udump_error error;
     lora_list loras;
-    bool readable = read_loras(&arguments->loras, &loras);
-    options.loras = loras.items;
-    options.lora_count = loras.count;
-    options.embeddings = arguments->embeddings;
+    *status = EXIT_BAD_INPUT;
+    bool readable = resolve_model(arguments, &options, &loras);
     if (readable && udump_model_load(arguments->path, &options, &model, &error)) *status = fail_input(&error);
     free_loras(&loras);
     if (!model) return NULL;

@@ -1,6 +1,5 @@
 /* unetdump generate -m MODEL -p PROMPT -o DIR ... */
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,58 +7,29 @@
 #include "cli.h"
 #include "lora.h"
 #include "progress.h"
+#include "sampling.h"
 
-enum { OPTIONS_MOST = 96, QUERIES_MOST = 64, SIDE_PX = 512, NOT_GIVEN = INT32_MIN };
+enum { OPTIONS_MOST = 96, QUERIES_MOST = 64 };
 
 /* What the options say, in the command's own types. */
 typedef struct arguments {
-    model_arguments model;
-    const char *output, *lora_folder, *diff_with, *rng, *noise, *side, *average, *dump, *kinds, *queries;
-    const char *from, *init;
-    double cfg, eta, s_noise, strength; /* NAN: not given */
+    sampling_arguments sampling;
+    const char *output, *lora_folder, *diff_with, *noise, *side, *average, *dump, *kinds, *queries;
+    const char *from;
     bool no_canvas, force, report, quiet, help;
     int32_t queries_px[2 * QUERIES_MOST];
-    udump_generate_options options;
 } arguments;
 
 static size_t list_options(arguments *a, cli_option *list) {
-    udump_generate_options *o = &a->options;
+    udump_generate_options *o = &a->sampling.options;
     const cli_option all[] = {
-        { "--model", "-m", OPTION_TEXT, &a->model.path, "a diffusers folder, or a single .safetensors file" },
-        { "--vae", NULL, OPTION_TEXT, &a->model.vae, "another autoencoder: a .safetensors file or a diffusers vae folder" },
-        { "--prompt", "-p", OPTION_TEXT, &o->prompt, "what to draw" },
-        { "--negative-prompt", "-n", OPTION_TEXT, &o->negative_prompt, "what not to draw" },
         { "--output", "-o", OPTION_TEXT, &a->output, "the folder to write to" },
         { "--from", NULL, OPTION_TEXT, &a->from, "a PNG of the webui's or of ours: its own parameters, where no option says otherwise" },
-        { "--init", NULL, OPTION_TEXT, &a->init, "a PNG to begin from instead of noise alone (img2img); resized where need be" },
-        { "--strength", NULL, OPTION_NUMBER, &a->strength, "how far to go from it, 0 to 1 (0.75)" },
-        { "--width", NULL, OPTION_INTEGER, &o->width_px, "pixels, a multiple of 8 (512, or --init's)" },
-        { "--height", NULL, OPTION_INTEGER, &o->height_px, "pixels, a multiple of 8 (512, or --init's)" },
-        { "--steps", NULL, OPTION_INTEGER, &o->steps, "sampling steps (20)" },
-        { "--sampler", NULL, OPTION_TEXT, &o->sampler, "Euler a, Euler, LMS, Heun, DPM2 [a], DPM++ 2S a|2M|SDE|2M SDE|3M SDE, DDIM, PLMS, UniPC, LCM, Restart, DPM fast (Euler a)" },
-        { "--scheduler", NULL, OPTION_TEXT, &o->schedule, "Automatic, Uniform, Karras, Exponential, SGM Uniform, Simple, Normal, Beta, ... (Automatic)" },
-        { "--eta", NULL, OPTION_NUMBER, &a->eta, "how random ancestral samplers, SDE samplers and DDIM are (1; DDIM 0)" },
-        { "--s-noise", NULL, OPTION_NUMBER, &a->s_noise, "what their fresh noise is multiplied by (1)" },
-        { "--ensd", NULL, OPTION_LONG, &o->ensd, "eta noise seed delta (0)" },
-        { "--cfg", NULL, OPTION_NUMBER, &a->cfg, "classifier-free guidance; 1 runs without the negative prompt (7)" },
         { "--seed", NULL, OPTION_SEED, &o->seed, "of the first image (0)" },
         { "--batch-size", NULL, OPTION_INTEGER, &o->batch_size, "images; image i has seed + i (1)" },
         { "--batch-count", NULL, OPTION_INTEGER, &o->batch_count, "batches, one after the other; seeds count on (1)" },
-        { "--variation-seed", NULL, OPTION_SEED, &o->variation_seed, "another seed, towards whose noise all images turn; it counts up instead (0)" },
-        { "--variation-strength", NULL, OPTION_NUMBER, &o->variation_strength, "how far they turn, 0 to 1 (0)" },
-        { "--clip-skip", NULL, OPTION_INTEGER, &o->clip_skip, "take the text encoder's N-th last layer (1)" },
-        { "--rng", NULL, OPTION_TEXT, &a->rng, "nv or cpu: whose torch.randn (nv)" },
         { "--noise", NULL, OPTION_TEXT, &a->noise, "a .npy file, [batch, 4, H/8, W/8] of unit variance, instead" },
-        { "--vae-tile", NULL, OPTION_INTEGER, &o->vae_tile_px, "encode and decode pictures in tiles of so many pixels, for large ones (0: whole)" },
-        { "--device", NULL, OPTION_TEXT, &a->model.device, "auto, cpu, cuda, cuda:N or reference (auto: cuda where there is one)" },
-        { "--cuda-module", NULL, OPTION_TEXT, &a->model.cuda_module, "the file libunetdump-cuda.so, if it is not beside unetdump" },
-        { "--cuda-libraries", NULL, OPTION_TEXT, &a->model.cuda_libraries, "the folder of cuBLAS and cuDNN, if the system does not find them" },
-        { "--precision", NULL, OPTION_TEXT, &a->model.precision, "auto, fp32, bf16 or fp16 (auto: fp16 on CUDA, bf16 where the CPU has AMX)" },
-        { "--prediction", NULL, OPTION_TEXT, &a->model.prediction, "auto, epsilon or v (auto: the model's config)" },
-        { "--lora", NULL, OPTION_LIST, &a->model.loras, "FILE[:WEIGHT][:IN04=0.5,OUT00-OUT08=0,TE=1]; may be given several times" },
         { "--lora-dir", NULL, OPTION_TEXT, &a->lora_folder, "where the prompt's <lora:NAME:WEIGHT> are: DIR/NAME.safetensors" },
-        { "--embeddings", NULL, OPTION_TEXT, &a->model.embeddings, "a folder of embeddings (safetensors): a file's name in a prompt stands for it" },
-        { "--threads", NULL, OPTION_INTEGER, &a->model.threads, "0 is one for each core (0)" },
         { "--features", NULL, OPTION_TEXT, &o->features, "blocks to show: IN00,M00,OUT00-OUT11(+2); \"\" is all" },
         { "--feature-steps", NULL, OPTION_TEXT, &o->feature_steps, "steps to show: 1,5,10-20(+5) (all)" },
         { "--attention", NULL, OPTION_TEXT, &o->attention, "blocks whose attention to show" },
@@ -81,43 +51,35 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--quiet", "-q", OPTION_FLAG, &a->quiet, "no progress" },
         { "--help", "-h", OPTION_FLAG, &a->help, "this text" },
     };
-    memcpy(list, all, sizeof all);
-    return sizeof all / sizeof *all;
+    size_t shared = sampling_list(&a->sampling, list);
+    memcpy(list + shared, all, sizeof all);
+    return shared + sizeof all / sizeof *all;
 }
 
 /* The options that are names. False after printing what is wrong. */
 static bool resolve_names(arguments *a, udump_folder_options *folder) {
-    static const char *const rngs[] = { "nv", "cpu" }, *const sides[] = { "cond", "uncond", "both" };
-    int rng = find_name(a->rng, rngs, 2), side = find_name(a->side, sides, 3);
-    if (rng < 0) return fail_usage("--rng: expected nv or cpu, found '%s'", a->rng), false;
+    static const char *const sides[] = { "cond", "uncond", "both" };
+    int side = find_name(a->side, sides, 3);
     if (side < 0) return fail_usage("--side: expected cond, uncond or both, found '%s'", a->side), false;
     static const char *const dumps[] = { "", "npy", "bin", "safetensors" };
     int dump = a->dump ? find_name(a->dump, dumps, 4) : 0;
     if (a->dump && dump < 1) return fail_usage("--dump: expected npy, bin or safetensors, found '%s'", a->dump), false;
-    a->options.rng = (udump_rng)rng;
-    a->options.side = (udump_side)side;
-    a->options.no_canvas = a->no_canvas;
-    a->options.want_tensors = a->dump != NULL;
+    a->sampling.options.side = (udump_side)side;
+    a->sampling.options.no_canvas = a->no_canvas;
+    a->sampling.options.want_tensors = a->dump != NULL;
     folder->dump = (udump_dump)dump;
     folder->force = a->force;
-    a->options.self_queries_px = a->queries_px;
-    a->options.self_query_count = parse_queries(a->queries, a->options.width_px, a->options.height_px, a->queries_px, QUERIES_MOST);
-    if (a->options.self_query_count < 0 || !parse_kinds(a->kinds, &a->options.attention_kinds)) return false;
-    return parse_average(a->average, &a->options.style.average);
+    a->sampling.options.self_queries_px = a->queries_px;
+    a->sampling.options.self_query_count = parse_queries(a->queries, a->sampling.options.width_px, a->sampling.options.height_px, a->queries_px, QUERIES_MOST);
+    if (a->sampling.options.self_query_count < 0 || !parse_kinds(a->kinds, &a->sampling.options.attention_kinds)) return false;
+    return parse_average(a->average, &a->sampling.options.style.average);
 }
 
-/* A negative or zero size would mean "default" to the library; here it is a mistake. */
-static bool check_numbers(const arguments *a) {
-    const udump_generate_options *o = &a->options;
-    if (a->cfg == 0) return fail_usage("--cfg: expected a number other than 0, found 0"), false;
-    if (o->steps < 1 || o->steps > 1000) return fail_usage("--steps: expected a number from 1 to 1000, found %d", (int)o->steps), false;
+/* As sampling_check. */
+static bool check_batches(const arguments *a) {
+    const udump_generate_options *o = &a->sampling.options;
     if (o->batch_count < 1) return fail_usage("--batch-count: expected a number from 1, found %d", (int)o->batch_count), false;
     if (o->batch_size < 1) return fail_usage("--batch-size: expected a number from 1, found %d", (int)o->batch_size), false;
-    bool given = o->width_px != NOT_GIVEN || o->height_px != NOT_GIVEN;
-    if (given && ((o->width_px < 1 && o->width_px != NOT_GIVEN) || (o->height_px < 1 && o->height_px != NOT_GIVEN)))
-        return fail_usage("--width, --height: expected a multiple of 8 from 8 to 16384, found %d",
-                   (int)(o->width_px < 1 && o->width_px != NOT_GIVEN ? o->width_px : o->height_px)),
-               false;
     return true;
 }
 
@@ -125,9 +87,9 @@ static bool compares_models(const arguments *a) { return a->diff_with && strcmp(
 
 /* Options that would do nothing are mistakes. */
 static bool check_idle(const arguments *a) {
-    const udump_generate_options *o = &a->options;
+    const udump_generate_options *o = &a->sampling.options;
     if (o->variation_seed && o->variation_strength == 0 && !a->from) return fail_usage("--variation-seed needs --variation-strength"), false;
-    if (!isnan(a->strength) && !a->init) {
+    if (!isnan(a->sampling.strength) && !a->sampling.init) {
         if (a->from) fail_usage("--from: %s was made from another picture (img2img): give that with --init", a->from);
         else fail_usage("--strength needs --init");
         return false;
@@ -135,7 +97,7 @@ static bool check_idle(const arguments *a) {
     if (o->feature_steps && !o->features) return fail_usage("--feature-steps needs --features (\"\" is all blocks)"), false;
     if (o->diff_steps && !o->diff) return fail_usage("--diff-steps needs --diff (\"\" is all blocks)"), false;
     if (a->diff_with && !o->diff) return fail_usage("--diff-with needs --diff (\"\" is all blocks)"), false;
-    if (compares_models(a) && strcmp(a->diff_with, "lora") == 0 && !a->model.loras.count) return fail_usage("--diff-with lora needs --lora"), false;
+    if (compares_models(a) && strcmp(a->diff_with, "lora") == 0 && !a->sampling.model.loras.count) return fail_usage("--diff-with lora needs --lora"), false;
     const char *idle = o->attention_steps ? "--attention-steps"
         : a->kinds                        ? "--attention-kind"
         : o->attention_words              ? "--attention-words"
@@ -148,12 +110,6 @@ static bool check_idle(const arguments *a) {
     if (idle && !o->features && !o->attention && !o->diff)
         return fail_usage("%s needs --features, --attention or --diff (\"\" is all blocks)", idle), false;
     return true;
-}
-
-static udump_cancel interrupted = UDUMP_CANCEL_INIT;
-static void on_interrupt(int signal_number) {
-    (void)signal_number;
-    udump_cancel_raise(&interrupted);
 }
 
 /* The steps that a spec names past the end select nothing: worth a word. */
@@ -171,7 +127,7 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     if (udump_folder_open(a->output, folder_options, &folder, &error)) return fail_error(&error);
     progress_bar bar;
     udump_sink sink = progress_wrap(&bar, folder, folder_options->dump, a->quiet);
-    udump_status status = udump_generate(session, &a->options, &sink, &error);
+    udump_status status = udump_generate(session, &a->sampling.options, &sink, &error);
     progress_end(&bar);
     if (udump_session_bad_values(session) > 0)
         fprintf(stderr, "unetdump: warning: %lld values of the decoded pictures are no numbers (NaN or infinite), and drawn black or white\n",
@@ -186,7 +142,7 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
 
 /* The same model without LoRAs, or another one with them. */
 static udump_model *load_other(const arguments *a, int *status) {
-    model_arguments other = a->model;
+    model_arguments other = a->sampling.model;
     if (strcmp(a->diff_with, "lora") == 0) other.loras.count = 0;
     else other.path = a->diff_with;
     return load_model(&other, status);
@@ -196,10 +152,10 @@ static int generate(arguments *a, const udump_folder_options *folder_options) {
     udump_array noise = { 0 };
     udump_error error;
     if (a->noise && udump_npy_read(a->noise, &noise, &error)) return fail_input(&error);
-    if (a->noise) a->options.noise = &noise.view;
+    if (a->noise) a->sampling.options.noise = &noise.view;
     int status;
     udump_session *session = NULL;
-    udump_model *model = load_model(&a->model, &status), *other = model && compares_models(a) ? load_other(a, &status) : NULL;
+    udump_model *model = load_model(&a->sampling.model, &status), *other = model && compares_models(a) ? load_other(a, &status) : NULL;
     if (model && (other || !compares_models(a))) {
         bool failed = udump_session_create(model, &session, &error) || (other && udump_session_set_other(session, other, &error));
         status = failed ? fail_error(&error) : run(session, a, folder_options);
@@ -212,12 +168,8 @@ static int generate(arguments *a, const udump_folder_options *folder_options) {
 }
 
 static void set_defaults(arguments *a) {
-    *a = (arguments){ .rng = "nv", .side = "cond", .average = "none", .cfg = 7, .eta = NAN, .s_noise = NAN, .strength = NAN };
-    udump_generate_options_init(&a->options);
-    a->options.width_px = a->options.height_px = NOT_GIVEN;
-    a->options.steps = 20;
-    a->options.batch_size = a->options.batch_count = 1;
-    a->options.cancel = &interrupted;
+    *a = (arguments){ .side = "cond", .average = "none" };
+    sampling_set_defaults(&a->sampling);
 }
 
 static double number_or_none(const double *number) { return number ? *number : NAN; }
@@ -226,33 +178,13 @@ static double number_or_none(const double *number) { return number ? *number : N
 static int take_parameters(arguments *a, udump_parameters *parameters) {
     udump_error error;
     set_defaults(a);
-    if (udump_parameters_apply(parameters, &a->options, &error)) return fail_error(&error);
-    if (a->options.cfg != 0) a->cfg = (double)a->options.cfg;
-    a->eta = number_or_none(a->options.eta);
-    a->s_noise = number_or_none(a->options.s_noise);
-    a->strength = number_or_none(a->options.strength);
-    if (a->options.rng == UDUMP_RNG_CPU) a->rng = "cpu";
+    if (udump_parameters_apply(parameters, &a->sampling.options, &error)) return fail_error(&error);
+    if (a->sampling.options.cfg != 0) a->sampling.cfg = (double)a->sampling.options.cfg;
+    a->sampling.eta = number_or_none(a->sampling.options.eta);
+    a->sampling.s_noise = number_or_none(a->sampling.options.s_noise);
+    a->sampling.strength = number_or_none(a->sampling.options.strength);
+    if (a->sampling.options.rng == UDUMP_RNG_CPU) a->sampling.rng = "cpu";
     return EXIT_DONE;
-}
-
-/* The numbers and pictures that options point to. */
-static bool resolve_input(arguments *a, udump_image *init, int *status) {
-    udump_generate_options *o = &a->options;
-    if (a->init && !load_init(a->init, &o->width_px, &o->height_px, init, status)) return false;
-    o->init = a->init ? &init->picture : NULL;
-    o->cfg = (float)a->cfg;
-    o->eta = isnan(a->eta) ? NULL : &a->eta;
-    o->s_noise = isnan(a->s_noise) ? NULL : &a->s_noise;
-    o->strength = isnan(a->strength) ? NULL : &a->strength;
-    return true;
-}
-
-/* Sizes that were not given: 0 is what --init's own size goes by. */
-static void resolve_sizes(arguments *a) {
-    udump_generate_options *o = &a->options;
-    int32_t none = a->init && o->width_px == NOT_GIVEN && o->height_px == NOT_GIVEN ? 0 : SIDE_PX;
-    if (o->width_px == NOT_GIVEN) o->width_px = none;
-    if (o->height_px == NOT_GIVEN) o->height_px = none;
 }
 
 static int check_and_generate(arguments *a) {
@@ -260,18 +192,16 @@ static int check_and_generate(arguments *a) {
     udump_image init = { 0 };
     int status = EXIT_BAD_INPUT;
     udump_folder_options_init(&folder_options);
-    if (!a->model.path || !a->options.prompt || !a->output)
-        return fail_usage("generate needs %s", !a->model.path ? "-m MODEL" : !a->options.prompt ? "-p PROMPT" : "-o DIR");
+    if (!a->sampling.model.path || !a->sampling.options.prompt || !a->output)
+        return fail_usage("generate needs %s", !a->sampling.model.path ? "-m MODEL" : !a->sampling.options.prompt ? "-p PROMPT" : "-o DIR");
     prompt_loras taken;
-    if (!take_prompt_loras(a->options.prompt, a->lora_folder, &taken, &a->model.loras) || !check_numbers(a)) return free_prompt_loras(&taken), EXIT_BAD_INPUT;
-    a->options.prompt = taken.prompt;
-    resolve_sizes(a);
-    if (check_idle(a) && resolve_input(a, &init, &status) && resolve_names(a, &folder_options)) {
-        warn_about_steps("--feature-steps", a->options.feature_steps, a->options.steps);
-        warn_about_steps("--attention-steps", a->options.attention_steps, a->options.steps);
-        warn_about_steps("--diff-steps", a->options.diff_steps, a->options.steps);
-        signal(SIGINT, on_interrupt);
-        signal(SIGTERM, on_interrupt);
+    if (!take_prompt_loras(a->sampling.options.prompt, a->lora_folder, &taken, &a->sampling.model.loras) || !sampling_check(&a->sampling) || !check_batches(a))
+        return free_prompt_loras(&taken), EXIT_BAD_INPUT;
+    a->sampling.options.prompt = taken.prompt;
+    if (check_idle(a) && sampling_resolve(&a->sampling, &init, &status) && resolve_names(a, &folder_options)) {
+        warn_about_steps("--feature-steps", a->sampling.options.feature_steps, a->sampling.options.steps);
+        warn_about_steps("--attention-steps", a->sampling.options.attention_steps, a->sampling.options.steps);
+        warn_about_steps("--diff-steps", a->sampling.options.diff_steps, a->sampling.options.steps);
         status = generate(a, &folder_options);
     }
     udump_image_free(&init);

@@ -13,6 +13,7 @@ static const struct command {
     { "inspect", command_inspect, "a model's family, blocks, shapes and tensors" },
     { "parse", command_parse, "what a layer spec, a step spec or a prompt means" },
     { "tokens", command_tokens, "a prompt's tokens" },
+    { "sweep", command_sweep, "another prompt or a LoRA in one block at a time: which blocks does it act on?" },
     { "report", command_report, "one self-contained page of what a run wrote" },
 };
 

@@ -10,6 +10,7 @@
  *   7. contexts and tables        your own conditioning, another one for every block
  *   8. stepping and hooks         drive the loop yourself; change activations while they flow
  *   9. pictures as input          read a PNG, and what it says about how it was made
+ *  10. sweeps                     another prompt, or a LoRA, in one block at a time: which blocks does it act on?
  *
  * Conventions
  *   Shapes stand in brackets, slowest dimension first; strides count elements. Images are RGB, 8 bits, rows top to bottom.
@@ -767,6 +768,121 @@ UDUMP_API const char *udump_parameters_get(const udump_parameters *parameters, c
  * "Denoising strength" sets options->strength unless it belongs to a second, larger pass ("Hires ..."). Errors: ARGUMENT (a value that
  * is none, with its key as where). */
 UDUMP_API udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error);
+
+/* ---------------------------------------------------------------- 10. sweeps */
+
+/* A sweep makes one picture, the base, and many that differ from it in a few blocks alone, all from the same noise, and measures how far each
+ * is from the base. Its cells are blocks x variants x seeds x LoRA weights, and a base for each seed and weight:
+ *   with variants   a cell's prompt is the variant's in its blocks and the base's in all others, as a layer prompt would have it; all LoRAs'
+ *                   weights are multiplied by the cell's;
+ *   without         the LoRAs themselves are what varies: they work in the cell's blocks, with its weight, and nowhere in the base. Their
+ *                   text encoders' part is left out; what lies in no block (time embedding, last convolution) is in all cells.
+ * Cells are done in batches, and batches do not depend on one another: any process may run any of them, in any order, at the same time and in
+ * one folder. What a cell leaves there is named by its key, the hash of all that decides the result: what is there and whole is not made
+ * again.
+ *
+ * What is exact: a batch gives the same bytes every time (on one machine, device, precision and number of threads), so a sweep that was
+ * interrupted, or done in parts, leaves the same folder as one that was not. Another batch size may round otherwise, where the device's
+ * libraries choose by shape: as between a batch and single images of udump_generate, pictures then differ by single levels. On the reference device
+ * they do not. The batch size and the number of threads are no part of a key. */
+typedef struct udump_sweep udump_sweep;
+
+typedef struct udump_sweep_options {
+    size_t struct_bytes;
+    /* Prompt, negative prompt, size, sampler and so on of all cells. `diff` and `diff_steps`, if not NULL: also measures how far these
+     * blocks' outputs are from the base's, for `side`; not where LoRAs vary. There may be no features, attention, noise or batches. */
+    const udump_generate_options *base;
+    const char *const *variants; /* [variant_count]: prompts; may hold layer prompts */
+    int32_t variant_count;       /* 0: the LoRAs vary */
+    const char *const *blocks;   /* [block_count]: layer specs, which name the blocks of a cell together; NULL: each block by itself */
+    int32_t block_count;
+    const uint64_t *seeds; /* [seed_count]; NULL: the base's */
+    int32_t seed_count;
+    const double *lora_weights; /* [lora_weight_count]; NULL: 1 */
+    int32_t lora_weight_count;
+    int32_t batch_size; /* pictures in a batch, 1..256; 0: 8. With `diff` the base is one of them, in every batch */
+    int32_t force;      /* 1: begin even if the disk has less room than is needed */
+} udump_sweep_options;
+UDUMP_API void udump_sweep_options_init(udump_sweep_options *options);
+
+/* Reads what decides the results (the checkpoint's and LoRAs' bytes, for their hash), loads the model and checks everything. Nothing is
+ * copied: path, both options and all they point to must stay as they are until udump_sweep_free. model may be NULL.
+ * Errors: as udump_model_load and udump_generate; ARGUMENT (nothing varies; more than 100,000 cells; an option that a sweep has not),
+ * SYNTAX (a layer spec or prompt), UNSUPPORTED (a prompt with ":~)" in it, which no layer prompt can say). */
+UDUMP_API udump_status udump_sweep_create(const char *path, const udump_model_options *model, const udump_sweep_options *options,
+    udump_sweep **sweep, udump_error *error);
+/* Accepts NULL. */
+UDUMP_API void udump_sweep_free(udump_sweep *sweep);
+/* What a worker is given: a range of these. */
+UDUMP_API int32_t udump_sweep_batch_count(const udump_sweep *sweep);
+
+typedef struct udump_sweep_cell {
+    const char *key;     /* 32 hexadecimal digits */
+    int32_t is_base;
+    const char *blocks;  /* the layer spec; "" for a base */
+    const char *variant; /* its prompt; "" for a base, and where LoRAs vary */
+    const char *prompt;  /* what `unetdump generate -p` would be given */
+    uint64_t seed;
+    double lora_weight; /* 0 for the base where LoRAs vary */
+    int32_t batch;      /* the one that makes it */
+} udump_sweep_cell;
+/* In the order in which they are made. The strings live as long as the sweep. Errors: ARGUMENT past the last. */
+UDUMP_API udump_status udump_sweep_get_cell(const udump_sweep *sweep, int32_t index, udump_sweep_cell *cell, udump_error *error);
+
+typedef struct udump_sweep_progress {
+    int32_t cells, cells_done; /* of this call; done: those that were there, too */
+    int32_t cells_there;       /* before it began */
+    udump_progress run;        /* of the batch that is running */
+} udump_sweep_progress;
+
+typedef struct udump_sweep_observer {
+    size_t struct_bytes;
+    void *user;
+    udump_flow (*progress)(void *user, const udump_sweep_progress *progress); /* before the first step and after every one */
+} udump_sweep_observer;
+
+/* Makes what is not there of `count` batches from `first` on, and sweep.json, which says what the sweep is:
+ *   cells/KEY.png, .npy (the final latent, [4, H/8, W/8]), .json (what it is; hashes of the other two; its blocks' differences: written last)
+ * base->cancel ends it within a step; cells that were finished stay. One thread at a time uses a sweep. observer may be NULL.
+ * Errors: ARGUMENT (no such batches), as udump_generate; FILE (also: the disk has too little room). */
+UDUMP_API udump_status udump_sweep_run(
+    udump_sweep *sweep, const char *folder, int32_t first, int32_t count, const udump_sweep_observer *observer, udump_error *error);
+
+/* How far a cell is from its base; pictures as values from 0 to 1. */
+typedef struct udump_sweep_measure {
+    udump_diff_norms picture, latent;
+} udump_sweep_measure;
+
+/* What blocks change on average, over seeds, LoRA weights and variants. */
+typedef struct udump_sweep_rank {
+    const char *blocks;
+    int32_t cells; /* that were there */
+    udump_sweep_measure mean;
+} udump_sweep_rank;
+
+typedef struct udump_sweep_result udump_sweep_result;
+/* Measures what is in the folder, of the sweep that sweep.json says, and writes
+ *   sweep.csv      a line for each cell but the bases
+ *   results.json   the same, the ranking, and the blocks' differences
+ *   sheet.png      all pictures, small, each under its blocks; a band for each LoRA weight, seed and variant, which the base begins; what passes 64
+ *                  million pixels is left out
+ *   index.html     all pictures with the ranking; it shows the files in cells/
+ * It needs no model. Once all cells are there it also removes what interrupted runs left half-written. Thread-safe.
+ * Errors: FILE, FORMAT (no sweep; a file that is none of ours), MEMORY. */
+UDUMP_API udump_status udump_sweep_collect(const char *folder, udump_sweep_result **result, udump_error *error);
+/* Accepts NULL. */
+UDUMP_API void udump_sweep_result_free(udump_sweep_result *result);
+/* All cells, and those that are not there or not whole. */
+UDUMP_API void udump_sweep_result_count(const udump_sweep_result *result, int32_t *cells, int32_t *missing);
+/* The cell as udump_sweep_get_cell; *measure (may be NULL) is its distance from the base, zeros for a base itself. *there: whether both are there.
+ * Strings live as long as the result. Errors: ARGUMENT past the last. */
+UDUMP_API udump_status udump_sweep_result_get(
+    const udump_sweep_result *result, int32_t index, udump_sweep_cell *cell, int32_t *there, udump_sweep_measure *measure, udump_error *error);
+/* The prompt of a variant; NULL past the last. Lives as long as the result. */
+UDUMP_API const char *udump_sweep_result_variant(const udump_sweep_result *result, int32_t variant);
+/* [*count], those that change the picture most first: by the mean of picture.relative_l2. variant: an index, or -1 for all together (the only one
+ * where LoRAs vary); NULL for one that is not there. Lives as long as the result. */
+UDUMP_API const udump_sweep_rank *udump_sweep_result_ranking(const udump_sweep_result *result, int32_t variant, int32_t *count);
 
 #ifdef __cplusplus
 }

@@ -2,27 +2,13 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "output/name.h"
 
-enum { NUMBER_BYTES = 48 };
-
-/* The C library's point follows the locale, and may be several bytes. */
-static void print_number(char text[NUMBER_BYTES], double value) {
-    snprintf(text, NUMBER_BYTES, "%.9g", value);
-    static const char plain[] = "0123456789+-einfa";
-    char *point = text + strspn(text, plain);
-    if (!*point) return;
-    size_t length = strcspn(point, plain);
-    *point = '.';
-    memmove(point + 1, point + length, strlen(point + length) + 1);
-}
-
 bool udump_diff_csv_add(udump_text *text, const udump_place *place, const udump_diff_norms *norms) {
-    char numbers[4][NUMBER_BYTES], part[16] = "";
+    char numbers[4][UDUMP_NUMBER_BYTES], part[16] = "";
     const double values[4] = { norms->l2, norms->relative_l2, norms->max, norms->cosine };
-    for (int i = 0; i < 4; i++) print_number(numbers[i], values[i]);
+    for (int i = 0; i < 4; i++) udump_number_print(numbers[i], values[i]);
     if (!text->size && !udump_text_print(text, "image,block,step,side,l2,relative_l2,max,cosine\n")) return false;
     if (place->part) snprintf(part, sizeof part, "-and%" PRId32, place->part);
     return udump_text_print(text, "%" PRId32 ",%s,%" PRId32 ",%s%s,%s,%s,%s,%s\n", place->image, place->block ? place->block : "",

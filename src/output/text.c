@@ -31,6 +31,16 @@ bool udump_text_add(udump_text *text, const char *bytes, size_t size) {
     return true;
 }
 
+void udump_number_print(char text[UDUMP_NUMBER_BYTES], double value) {
+    snprintf(text, UDUMP_NUMBER_BYTES, "%.9g", value);
+    static const char plain[] = "0123456789+-einfa";
+    char *point = text + strspn(text, plain);
+    if (!*point) return;
+    size_t length = strcspn(point, plain); /* the C library's point follows the locale, and may be several bytes */
+    *point = '.';
+    memmove(point + 1, point + length, strlen(point + length) + 1);
+}
+
 bool udump_text_print(udump_text *text, const char *format, ...) {
     va_list arguments;
     char *printed = NULL;

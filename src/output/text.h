@@ -15,4 +15,8 @@ typedef struct udump_text {
 bool udump_text_add(udump_text *text, const char *bytes, size_t size);
 bool udump_text_print(udump_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Nine digits, with a point in every locale. */
+enum { UDUMP_NUMBER_BYTES = 48 };
+void udump_number_print(char text[UDUMP_NUMBER_BYTES], double value);
+
 #endif

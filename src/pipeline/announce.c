@@ -38,14 +38,14 @@ static void list_prompts(udump_session *session, struct lists *lists, udump_run_
         for (int32_t row = 0; row < c->rows; row += sizes->images) {
             int32_t part = row / sizes->latents, variant = row / sizes->images % sizes->variants;
             bool cond = part < sizes->parts.most;
-            for (int32_t block = 0; block < c->blocks && (!cond || part < sizes->parts.count[variant]); block++, next++)
+            for (int32_t block = 0; block < c->blocks && (!cond || part < sizes->parts.count[variant > 0]); block++, next++)
                 *next = (udump_run_prompt){ .block = session->model->unet.blocks[block].name,
                     .side = cond ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND,
                     .variant = run->look.is_other ? UDUMP_VARIANT_OTHER : (udump_variant)variant,
                     .context = run->look.first_context + c->which[udump_conditioning_entry(c, table, block, row)],
                     .until = c->until[table],
                     .part = cond ? part : 0,
-                    .weight = cond ? sizes->parts.weights[variant][part] : 1 };
+                    .weight = cond ? sizes->parts.weights[variant > 0][part] : 1 };
         }
     info->prompts = lists->prompts;
     info->prompt_count = (int32_t)(next - lists->prompts);

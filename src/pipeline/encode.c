@@ -25,22 +25,23 @@ static udump_status encode_part(udump_session *session, const udump_prompt_part 
     return status;
 }
 
-/* Contexts by their text: every distinct one is encoded once. */
-struct cache {
+/* Where contexts come from. */
+struct encoder {
     udump_session *session;
     int32_t skip; /* of the text encoder's last layers */
-    udump_context **contexts;
-    int32_t count, capacity;
+    udump_context_cache *cache;
 };
 
-static void cache_free(struct cache *cache) {
+void udump_context_cache_free(udump_context_cache *cache) {
     for (int32_t i = 0; i < cache->count; i++) udump_context_release(cache->contexts[i]);
     free(cache->contexts);
+    *cache = (udump_context_cache){ 0 };
 }
 
 /* The context stays the cache's. */
-static udump_status cache_get(
-    struct cache *cache, const udump_prompt_part *part, bool zero, udump_context **result, udump_error *error) {
+static udump_status get_context(
+    const struct encoder *encoder, const udump_prompt_part *part, bool zero, udump_context **result, udump_error *error) {
+    udump_context_cache *cache = encoder->cache;
     for (int32_t i = 0; i < cache->count; i++)
         if (cache->contexts[i]->zero == zero && strcmp(udump_context_text(cache->contexts[i]), part->text) == 0) return *result = cache->contexts[i], UDUMP_OK;
     if (cache->count == cache->capacity) {
@@ -50,18 +51,31 @@ static udump_status cache_get(
         cache->contexts = grown;
         cache->capacity = capacity;
     }
-    udump_status status = encode_part(cache->session, part, cache->skip, zero, result, error);
+    udump_status status = encode_part(encoder->session, part, encoder->skip, zero, result, error);
     if (!status) cache->contexts[cache->count++] = *result;
     return status;
 }
 
-/* The prompts of a run: [side][variant]; those that are not run are NULL. */
+/* The prompts of a run; those that are not run are NULL. */
 struct prompts {
-    udump_prompt *of[2][2];
+    udump_prompt **of[2]; /* [side][count[side]]: of the variants; the last is that of further ones */
+    int32_t count[2];
 };
 
 static void prompts_free(struct prompts *prompts) {
-    for (int i = 0; i < 4; i++) udump_prompt_free(prompts->of[i / 2][i % 2]);
+    for (int side = 0; side < 2; side++) {
+        for (int32_t i = 0; prompts->of[side] && i < prompts->count[side]; i++) udump_prompt_free(prompts->of[side][i]);
+        free(prompts->of[side]);
+    }
+}
+
+static udump_status prompts_allocate(const udump_session *session, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
+    for (int side = 0; side < 2; side++) {
+        prompts->count[side] = session->swept && side == 1 ? 1 : sizes->variants;
+        prompts->of[side] = calloc((size_t)prompts->count[side], sizeof(*prompts->of[side]));
+        if (!prompts->of[side]) return udump_fail_memory(error, "prompts", (size_t)prompts->count[side] * sizeof(*prompts->of[side]));
+    }
+    return UDUMP_OK;
 }
 
 /* Whether some block's prompt is another than without layer prompts. */
@@ -76,7 +90,7 @@ static udump_status parse_side(
     udump_session *session, const char *text, int32_t side, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
     udump_prompt **of = prompts->of[side];
     udump_status status = udump_prompt_parse(session->model, text, sizes->steps, side == 1, &of[0], error);
-    if (!status && sizes->variants > 1)
+    if (!status && sizes->variants > 1 && !session->swept)
         status = udump_prompt_parse(session->model, udump_prompt_erased(of[0]), sizes->steps, side == 1, &of[1], error);
     if (status && error && side == 1) snprintf(error->where, sizeof error->where, "negative prompt");
     return status;
@@ -84,9 +98,12 @@ static udump_status parse_side(
 
 static udump_status parse_prompts(
     udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
-    udump_status status = parse_side(session, o->prompt ? o->prompt : "", 0, sizes, prompts, error);
+    udump_status status = prompts_allocate(session, sizes, prompts, error);
+    if (!status) status = parse_side(session, o->prompt ? o->prompt : "", 0, sizes, prompts, error);
+    for (int32_t i = 1; !status && session->swept && i < prompts->count[0]; i++)
+        status = udump_prompt_parse(session->model, session->swept[i], sizes->steps, 0, &prompts->of[0][i], error);
     if (!status && sizes->uncond) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
-    if (!status && sizes->variants > 1 && !has_layers(prompts->of[0][0]) && !has_layers(prompts->of[1][0]))
+    if (!status && sizes->variants > 1 && !session->swept && !has_layers(prompts->of[0][0]) && !has_layers(prompts->of[1][0]))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");
     return status;
 }
@@ -102,9 +119,10 @@ static const udump_prompt_entry *entry_at(const udump_prompt *prompt, int32_t bl
 /* The last step for which what holds at `step` holds in all prompts and blocks. */
 static int32_t unchanged_until(const struct prompts *prompts, int32_t blocks, int32_t step, int32_t steps) {
     int32_t until = steps;
-    for (int i = 0; i < 4; i++)
-        for (int32_t block = 0; prompts->of[i / 2][i % 2] && block < blocks; block++) {
-            int32_t own = entry_at(prompts->of[i / 2][i % 2], block, step)->until;
+    for (int side = 0; side < 2; side++)
+        for (int32_t at = 0; at < prompts->count[side] * blocks; at++) {
+            const udump_prompt *prompt = prompts->of[side][at / blocks];
+            int32_t own = prompt ? entry_at(prompt, at % blocks, step)->until : steps;
             if (own >= step && own < until) until = own;
         }
     return until;
@@ -119,17 +137,17 @@ static bool is_empty(const udump_prompt *prompt, int32_t block) {
     return true;
 }
 
-static udump_status fill_table(struct cache *cache, const struct prompts *prompts, const udump_sizes *sizes, int32_t step,
+static udump_status fill_table(const struct encoder *encoder, const struct prompts *prompts, const udump_sizes *sizes, int32_t step,
     udump_table *table, udump_error *error) {
     udump_status status = UDUMP_OK;
     for (int32_t block = 0; block < table->blocks; block++)
         for (int32_t row = 0; !status && row < table->rows; row++) {
             int32_t part = row / sizes->latents, variant = row / sizes->images % sizes->variants, side = part >= sizes->parts.most;
-            const udump_prompt *prompt = prompts->of[side][variant];
+            const udump_prompt *prompt = prompts->of[side][variant < prompts->count[side] ? variant : prompts->count[side] - 1];
             const udump_prompt_entry *entry = entry_at(prompt, block, step);
-            bool zero = side == 1 && cache->session->model->family->empty_is_zero && is_empty(prompt, block);
+            bool zero = side == 1 && encoder->session->model->family->empty_is_zero && is_empty(prompt, block);
             udump_context *context;
-            status = cache_get(cache, &entry->parts[!side && part < entry->part_count ? part : 0], zero, &context, error);
+            status = get_context(encoder, &entry->parts[!side && part < entry->part_count ? part : 0], zero, &context, error);
             if (!status) status = udump_table_set(table, block, row, context, error);
             if (status && error && side == 1 && strcmp(error->where, "prompt") == 0)
                 snprintf(error->where, sizeof error->where, "negative prompt");
@@ -158,7 +176,8 @@ static udump_status add_table(udump_tables *tables, udump_model *model, int32_t 
 
 udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, udump_tables *tables, udump_error *error) {
-    struct cache cache = { .session = session, .skip = o->clip_skip ? o->clip_skip - 1 : 0 };
+    udump_context_cache own = { 0 };
+    const struct encoder encoder = { session, o->clip_skip ? o->clip_skip - 1 : 0, session->swept ? &session->contexts : &own };
     struct prompts prompts = { 0 };
     int32_t blocks = session->model->unet.block_count;
     *tables = (udump_tables){ 0 };
@@ -167,10 +186,10 @@ udump_status udump_tables_encode(
         until = unchanged_until(&prompts, blocks, step, sizes->steps);
         status = add_table(tables, session->model, sizes->rows, until, error);
         if (!status) tables->tables[tables->count - 1]->parts = sizes->parts;
-        if (!status) status = fill_table(&cache, &prompts, sizes, step, tables->tables[tables->count - 1], error);
+        if (!status) status = fill_table(&encoder, &prompts, sizes, step, tables->tables[tables->count - 1], error);
     }
     prompts_free(&prompts);
-    cache_free(&cache);
+    udump_context_cache_free(&own);
     if (status) udump_tables_free(tables);
     return status;
 }
@@ -181,16 +200,17 @@ udump_status udump_context_encode(udump_session *session, const char *prompt, ud
     if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "context", "a run is going on in this session");
     udump_prompt *parsed = NULL;
-    struct cache cache = { .session = session };
+    udump_context_cache cache = { 0 };
+    const struct encoder encoder = { .session = session, .cache = &cache };
     udump_status status = udump_prompt_parse(session->model, prompt, 1, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
     const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
     if (entry && (entry->part_count > 1 || entry->parts[0].weight != 1))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several contexts, with weights: see udump_table_encode");
-    if (!status) status = cache_get(&cache, &entry->parts[0], false, result, error);
+    if (!status) status = get_context(&encoder, &entry->parts[0], false, result, error);
     if (!status) udump_context_retain(*result);
-    cache_free(&cache);
+    udump_context_cache_free(&cache);
     udump_prompt_free(parsed);
     return status;
 }
@@ -200,7 +220,7 @@ udump_status udump_table_encode(udump_session *session, const udump_generate_opt
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "table", "a run is going on in this session");
     udump_sizes sizes;
     udump_tables tables;
-    udump_status status = udump_sizes_resolve(session->model, options, NULL, &sizes, error);
+    udump_status status = udump_sizes_resolve(session, options, NULL, &sizes, error);
     if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
     if (status) return status;
     *table = tables.tables[0];

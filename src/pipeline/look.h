@@ -37,6 +37,7 @@ typedef struct udump_look {
     char *const *infotexts;               /* [variants, images] */
     int32_t first_image;                  /* of a later batch: how many came before */
     int32_t images, variants, sides;      /* the batch's rows are [sides, variants, images] */
+    bool swept;                           /* the variants are a sweep's: images of their own to the sink, compared with the first */
     const udump_parts *parts;             /* the first sides: the prompts that AND joins */
     int32_t width_px, height_px;
     udump_selection features, attention, diff;

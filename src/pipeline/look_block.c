@@ -61,13 +61,20 @@ static void show_twins_difference(udump_look *look, udump_exec *x, udump_tensor 
     show_difference(look, x, udump_tensor_rows(out, row, 1), udump_tensor_rows(out, row + look->images, 1), place, times);
 }
 
+/* A sweep's batch: minus the first image's. */
+static void show_swept_difference(udump_look *look, udump_exec *x, udump_tensor out, udump_place *place, int32_t row, int32_t times) {
+    place->kind = UDUMP_KIND_DIFF;
+    if (place->image) show_difference(look, x, udump_tensor_rows(out, row, 1), udump_tensor_rows(out, row - place->image, 1), place, times);
+}
+
 void udump_look_at_block(udump_look *look, udump_exec *x, const udump_tapped *tapped, const udump_place *tap) {
     int32_t features = udump_look_times(x, &look->features, tap), differences = udump_look_times(x, &look->diff, tap);
     if (features) show_features(look, x, tapped->out, tap, features);
     for (int32_t row = 0; differences && row < tapped->out.n; row++) {
         udump_place place = udump_place_of_row(look, tap, row);
         if (place.variant == UDUMP_VARIANT_ERASED || !udump_row_wanted(look, row)) continue;
-        if (!look->kept) show_twins_difference(look, x, tapped->out, &place, row, differences);
+        if (look->swept) show_swept_difference(look, x, tapped->out, &place, row, differences);
+        else if (!look->kept) show_twins_difference(look, x, tapped->out, &place, row, differences);
         else if (look->is_other) show_models_difference(look, x, udump_tensor_rows(tapped->out, row, 1), &place, row, differences);
         else keep_output(look, x, udump_tensor_rows(tapped->out, row, 1), &place, row);
     }

@@ -44,9 +44,11 @@ static udump_status check_extras(const udump_generate_options *o, const udump_si
 
 /* The rows of the U-Net's batch. */
 static udump_status resolve_rows(
-    const udump_model *model, const udump_generate_options *o, const udump_table *table, udump_sizes *sizes, udump_error *error) {
+    const udump_session *session, const udump_generate_options *o, const udump_table *table, udump_sizes *sizes, udump_error *error) {
+    const udump_model *model = session->model;
     udump_status status = UDUMP_OK;
     if (table) sizes->parts = table->parts;
+    else if (session->swept) status = udump_parts_find_swept(model, session->swept, session->swept_count, &sizes->parts, error);
     else status = udump_parts_find(model, o->prompt ? o->prompt : "", sizes->variants, &sizes->parts, error);
     if (status) return status;
     const udump_parts *parts = &sizes->parts;
@@ -64,11 +66,11 @@ static udump_status resolve_rows(
 }
 
 udump_status udump_sizes_resolve(
-    const udump_model *model, const udump_generate_options *o, const udump_table *table, udump_sizes *sizes, udump_error *error) {
+    const udump_session *session, const udump_generate_options *o, const udump_table *table, udump_sizes *sizes, udump_error *error) {
     *sizes = (udump_sizes){ .width_px = o->width_px ? o->width_px : 512,
         .height_px = o->height_px ? o->height_px : 512,
         .images = o->batch_size ? o->batch_size : 1,
-        .variants = o->diff ? 2 : 1,
+        .variants = session->swept ? session->swept_count : o->diff ? 2 : 1,
         .tile = o->vae_tile_px / UDUMP_PIXELS_PER_LATENT,
         .steps = o->steps ? o->steps : 20,
         .cfg = o->cfg == 0 ? 7.0f : o->cfg };
@@ -84,7 +86,7 @@ udump_status udump_sizes_resolve(
     if (status) return status;
     sizes->latent_h = sizes->height_px / UDUMP_PIXELS_PER_LATENT;
     sizes->latent_w = sizes->width_px / UDUMP_PIXELS_PER_LATENT;
-    return resolve_rows(model, o, table, sizes, error);
+    return resolve_rows(session, o, table, sizes, error);
 }
 
 static udump_status copy_noise(const udump_view *noise, udump_run *run, int32_t channels, udump_error *error) {
@@ -131,14 +133,15 @@ static udump_status plan_sampling(udump_session *session, const udump_generate_o
 
 /* Every image of a batch has its own text: the seed differs. The twins of a diff have the prompts that they were made with. */
 static udump_status make_infotexts(
-    const udump_model *model, const udump_generate_options *o, const udump_prompt *prompts[2], udump_run *run, udump_error *error) {
+    const udump_session *session, const udump_generate_options *o, const udump_prompt *prompts[2], udump_run *run, udump_error *error) {
+    const udump_model *model = session->model;
     run->infotexts = calloc((size_t)run->sizes.latents, sizeof(*run->infotexts));
     bool varied = run->variation_strength > 0;
     for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) {
-        bool erased = i >= run->sizes.images;
+        bool erased = !session->swept && i >= run->sizes.images;
         uint64_t image = (uint64_t)(i % run->sizes.images), variation_seed = run->variation_seed + image;
         run->infotexts[i] = udump_infotext_format(&(udump_infotext){
-            .prompt = erased ? udump_prompt_erased(prompts[0]) : run->prompt,
+            .prompt = erased ? udump_prompt_erased(prompts[0]) : session->swept ? session->swept[i / run->sizes.images] : run->prompt,
             .negative_prompt = erased ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
             .loras = model->lora_tags,
             .steps = run->sizes.steps,
@@ -166,12 +169,13 @@ static udump_status make_infotexts(
 }
 
 /* The prompts are parsed for what their twins' texts are; with a table of the caller's they are only text. */
-static udump_status write_infotexts(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
+static udump_status write_infotexts(const udump_session *session, const udump_generate_options *o, udump_run *run, udump_error *error) {
     udump_prompt *prompts[2] = { NULL, NULL };
     udump_status status = UDUMP_OK;
-    if (run->sizes.variants > 1) status = udump_prompt_parse(model, run->prompt, 1, 0, &prompts[0], error);
-    if (!status && run->sizes.variants > 1) status = udump_prompt_parse(model, run->negative_prompt, 1, 1, &prompts[1], error);
-    if (!status) status = make_infotexts(model, o, (const udump_prompt *[2]){ prompts[0], prompts[1] }, run, error);
+    bool erased = run->sizes.variants > 1 && !session->swept;
+    if (erased) status = udump_prompt_parse(session->model, run->prompt, 1, 0, &prompts[0], error);
+    if (!status && erased) status = udump_prompt_parse(session->model, run->negative_prompt, 1, 1, &prompts[1], error);
+    if (!status) status = make_infotexts(session, o, (const udump_prompt *[2]){ prompts[0], prompts[1] }, run, error);
     udump_prompt_free(prompts[0]);
     udump_prompt_free(prompts[1]);
     return status;
@@ -206,12 +210,12 @@ static udump_status allocate(const udump_model *model, udump_run *run, udump_err
     return udump_fail_memory(error, "picture", values * (sizeof *run->decoded + 1));
 }
 
-static udump_status begin_look(const udump_model *model, const udump_generate_options *o, udump_run *run, udump_error *error) {
+static udump_status begin_look(const udump_session *session, const udump_generate_options *o, udump_run *run, udump_error *error) {
     const udump_sizes *sizes = &run->sizes;
     run->look = (udump_look){ .conditioning = &run->conditioning, .sampling = &run->sampling, .sink = &run->sink, .infotexts = run->infotexts, .first_image = run->first_image,
         .images = sizes->images,
-        .variants = sizes->variants, .sides = sizes->sides, .parts = &sizes->parts, .width_px = sizes->width_px, .height_px = sizes->height_px };
-    return udump_look_create(&run->look, model, o, error);
+        .variants = sizes->variants, .swept = session->swept != NULL, .sides = sizes->sides, .parts = &sizes->parts, .width_px = sizes->width_px, .height_px = sizes->height_px };
+    return udump_look_create(&run->look, session->model, o, error);
 }
 
 /* As in the webui, images that are variations share one seed, and their variation seeds count up. */
@@ -235,7 +239,7 @@ udump_status udump_run_create(udump_session *session, const udump_generate_optio
     run->negative_prompt = strdup(o->negative_prompt ? o->negative_prompt : "");
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
-    udump_status status = udump_sizes_resolve(session->model, o, table, &run->sizes, error);
+    udump_status status = udump_sizes_resolve(session, o, table, &run->sizes, error);
     bool skips = session->model->family->clip_skip;
     if (!status && (o->clip_skip < 0 || (skips && o->clip_skip > session->model->clips[0].layer_count)))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,
@@ -243,8 +247,8 @@ udump_status udump_run_create(udump_session *session, const udump_generate_optio
     if (!status && o->noise) status = copy_noise(o->noise, run, session->model->unet.latent_channels, error);
     if (!status) status = prepare_picture(session->model, o, run, error);
     if (!status) status = plan_sampling(session, o, run, error);
-    if (!status) status = write_infotexts(session->model, o, run, error);
-    if (!status) status = begin_look(session->model, o, run, error);
+    if (!status) status = write_infotexts(session, o, run, error);
+    if (!status) status = begin_look(session, o, run, error);
     if (!status) status = allocate(session->model, run, error);
     return status;
 }

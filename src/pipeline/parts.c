@@ -56,6 +56,23 @@ static udump_status find_erased(const udump_model *model, const char *text, udum
     return status;
 }
 
+static bool same_parts(const udump_parts *parts) {
+    bool same = parts->count[0] == parts->count[1];
+    for (int32_t i = 0; same && i < parts->count[0]; i++) same = parts->weights[0][i] == parts->weights[1][i];
+    return same;
+}
+
+udump_status udump_parts_find_swept(
+    const udump_model *model, const char *const *prompts, int32_t count, udump_parts *parts, udump_error *error) {
+    udump_status status = udump_parts_find(model, prompts[0], 1, parts, error);
+    for (int32_t i = 0; !status && i < count; i++) {
+        status = find_of(model, prompts[i], 1, parts, error);
+        if (!status && !same_parts(parts))
+            status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins other prompts or weights than in the sweep's first: '%s'", prompts[i]);
+    }
+    return status;
+}
+
 udump_status udump_parts_find(const udump_model *model, const char *prompt, int32_t variants, udump_parts *parts, udump_error *error) {
     *parts = (udump_parts){ 0 };
     udump_status status = find_of(model, prompt, 0, parts, error);

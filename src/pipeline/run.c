@@ -76,8 +76,8 @@ static void join_parts(udump_session *session, int32_t variant) {
                  cond = udump_tensor_new(x, UDUMP_F32, sum.n, sum.h, sum.w, sum.c);
     udump_into_convert(x, uncond, udump_tensor_rows(run->unet_out, sizes->parts.most * sizes->latents + first, sizes->images));
     udump_into_convert(x, sum, udump_tensor_rows(run->unet_out, sizes->parts.most * sizes->latents + first, sizes->images));
-    for (int32_t part = 0; part < sizes->parts.count[variant]; part++) {
-        float scale = sizes->cfg * sizes->parts.weights[variant][part];
+    for (int32_t part = 0; part < sizes->parts.count[variant > 0]; part++) {
+        float scale = sizes->cfg * sizes->parts.weights[variant > 0][part];
         udump_into_convert(x, cond, udump_tensor_rows(run->unet_out, part * sizes->latents + first, sizes->images));
         udump_into_linear_combination(x, sum, 3, (udump_tensor[]){ sum, cond, uncond }, (float[]){ 1, scale, -scale });
     }
@@ -231,7 +231,7 @@ static udump_status begin_pair(
     other->first_image = session->first_image;
     if (table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a diff between two models has a table for each: it is made from the prompts");
     udump_sizes checked;
-    udump_status status = udump_sizes_resolve(session->model, options, NULL, &checked, error);
+    udump_status status = udump_sizes_resolve(session, options, NULL, &checked, error);
     if (!status) status = udump_run_create(session, &own, NULL, sink, &session->run, error);
     if (!status) status = udump_run_create(other, &own, NULL, sink, &other->run, error);
     if (!status) status = udump_pair_create(session, options, error);
@@ -330,9 +330,10 @@ static udump_status show_image(udump_session *session, int32_t latent, udump_err
     for (size_t i = 0; i < values; i++) session->bad_values += !isfinite(run->decoded[i]);
     quantize(run->decoded, run->pixels, values);
     udump_picture picture = { run->pixels, sizes->width_px, sizes->height_px, 3, (size_t)sizes->width_px * 3 };
-    udump_variant variant = run->look.is_other ? UDUMP_VARIANT_OTHER : latent < sizes->images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
+    int32_t images = session->swept ? sizes->latents : sizes->images; /* a sweep's variants are images to the sink */
+    udump_variant variant = run->look.is_other ? UDUMP_VARIANT_OTHER : latent < images ? UDUMP_VARIANT_ENABLED : UDUMP_VARIANT_ERASED;
     if (run->sink.image
-        && run->sink.image(run->sink.user, run->first_image + latent % sizes->images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
+        && run->sink.image(run->sink.user, run->first_image + latent % images, variant, &picture, run->infotexts[latent]) == UDUMP_STOP)
         return stopped(error);
     udump_look_finish(&run->look, &session->x, latent, &picture);
     return udump_exec_status(&session->x, error);

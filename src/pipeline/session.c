@@ -24,6 +24,7 @@ void udump_session_destroy(udump_session *session) {
     if (!session) return;
     udump_session_destroy(session->other);
     udump_run_free(session);
+    udump_context_cache_free(&session->contexts);
     udump_noise_levels_free(&session->levels);
     udump_exec_close(&session->x);
     udump_exec_close(&session->wide);

@@ -15,7 +15,7 @@ typedef struct udump_hook {
  * that AND joins, then uncond unless cfg is 1 and there is one prompt of weight 1. */
 typedef struct udump_sizes {
     int32_t width_px, height_px, latent_h, latent_w;
-    int32_t images, variants, sides; /* variants: 2 with a diff; sides: parts.most, and one more with uncond */
+    int32_t images, variants, sides; /* variants: 2 with a diff, as many as prompts in a sweep; sides: parts.most, and one more with uncond */
     udump_parts parts;
     bool uncond, joined; /* uncond: not with cfg 1, nor where cfg is the U-Net's input; joined: there is more than one prompt of weight 1 */
     int32_t latents, rows;           /* variants * images; sides * latents */
@@ -25,10 +25,12 @@ typedef struct udump_sizes {
 } udump_sizes;
 /* The prompts' parts are the table's, or if that is NULL the prompts' own. Errors: ARGUMENT; of prompts as udump_prompt_parse. */
 udump_status udump_sizes_resolve(
-    const udump_model *model, const udump_generate_options *options, const udump_table *table, udump_sizes *sizes, udump_error *error);
+    const udump_session *session, const udump_generate_options *options, const udump_table *table, udump_sizes *sizes, udump_error *error);
 /* The parts of a run's prompts, with layer prompts and (variants 2) without. Where blocks differ: those with one part of weight 1 have it
  * in every row; the others must have as many, of the same weights. Errors: as udump_prompt_parse, UNSUPPORTED (they do not). */
 udump_status udump_parts_find(const udump_model *model, const char *prompt, int32_t variants, udump_parts *parts, udump_error *error);
+/* The same of a sweep's prompts: variant 0 is the first, 1 all others. Errors: likewise; UNSUPPORTED (their parts differ). */
+udump_status udump_parts_find_swept(const udump_model *model, const char *const *prompts, int32_t count, udump_parts *parts, udump_error *error);
 
 /* What begin resolved the options to, and what the steps need. Everything is the run's own. */
 typedef struct udump_run {
@@ -72,6 +74,12 @@ typedef struct udump_run {
     double begin_seconds;
 } udump_run;
 
+/* Contexts by their text: every distinct one is encoded once. */
+typedef struct udump_context_cache {
+    udump_context **contexts; /* [count], held */
+    int32_t count, capacity;
+} udump_context_cache;
+
 struct udump_session {
     udump_model *model;
     udump_exec x;
@@ -79,6 +87,9 @@ struct udump_session {
     udump_noise_levels levels;
     udump_hook hooks[UDUMP_BLOCKS_MOST];
     udump_session *other; /* what a diff compares with; or NULL */
+    const char *const *swept; /* [swept_count]: a batch of a sweep: prompts of the same noise, all but the first compared with the first; or NULL */
+    int32_t swept_count;
+    udump_context_cache contexts; /* of a sweep's batches so far */
     int32_t first_image; /* of the batch that begins next */
     int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
@@ -94,6 +105,7 @@ typedef struct udump_tables {
 udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *options, const udump_sizes *sizes, udump_tables *tables, udump_error *error);
 void udump_tables_free(udump_tables *tables);
+void udump_context_cache_free(udump_context_cache *cache);
 /* Joins the runs that the session and its other one have created for a diff. Errors: SYNTAX, ARGUMENT, MEMORY. */
 udump_status udump_pair_create(udump_session *session, const udump_generate_options *options, udump_error *error);
 /* autoencode.c. The picture's latent, [h, w, 4] on the host: the mean of the encoder's distribution, scaled. Sizes the arena first.

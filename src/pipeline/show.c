@@ -7,8 +7,8 @@
 
 udump_place udump_place_of_row(const udump_look *look, const udump_place *tap, int32_t row) {
     udump_place place = *tap;
-    place.image = look->first_image + row % look->images;
-    place.variant = row / look->images % look->variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED;
+    place.image = look->first_image + row % (look->swept ? look->variants : look->images);
+    place.variant = !look->swept && row / look->images % look->variants ? UDUMP_VARIANT_ERASED : UDUMP_VARIANT_ENABLED;
     place.part = row / (look->images * look->variants);
     place.side = place.part < look->parts->most ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND;
     if (place.side == UDUMP_SIDE_UNCOND) place.part = 0;

@@ -6,10 +6,10 @@ works --version
 prints "unetdump $version"
 
 works --help
-for command in generate render inspect parse tokens; do
+for command in generate render inspect parse tokens sweep; do
     grep -q "^  $command " "$said/out" || fail "--help does not name $command"
 done
-for command in generate render inspect parse tokens; do
+for command in generate render inspect parse tokens sweep; do
     works $command --help
     grep -q "^usage: unetdump $command " "$said/out" || fail "$command --help does not show its usage"
 done

@@ -1,0 +1,25 @@
+/* The options of commands that sample: model, prompt, size, sampler and so on. */
+#ifndef UNETDUMP_CLI_SAMPLING_H
+#define UNETDUMP_CLI_SAMPLING_H
+
+#include "cli.h"
+
+enum { SAMPLING_OPTIONS_MOST = 32 };
+
+typedef struct sampling_arguments {
+    model_arguments model;
+    const char *rng, *init;
+    double cfg, eta, s_noise, strength; /* NAN: not given */
+    udump_generate_options options;     /* cancel: raised by SIGINT and SIGTERM, from sampling_resolve on */
+} sampling_arguments;
+
+void sampling_set_defaults(sampling_arguments *s);
+/* At most SAMPLING_OPTIONS_MOST of them; returns their number. */
+size_t sampling_list(sampling_arguments *s, cli_option *list);
+/* Numbers that would mean "default" to the library; here they are mistakes. False after printing what is wrong. */
+bool sampling_check(const sampling_arguments *s);
+/* Sizes, the picture to begin from, and what options point to; then watches for signals. init is the caller's to free. False after printing what is
+ * wrong; then an exit status in *status. */
+bool sampling_resolve(sampling_arguments *s, udump_image *init, int *status);
+
+#endif

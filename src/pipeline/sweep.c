@@ -1,0 +1,246 @@
+/* What a sweep is made of: checks, axes, cells, batches. */
+#include "pipeline/sweep.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+enum { BATCH_SIZE = 8, BATCH_MOST = 256 };
+
+void udump_sweep_options_init(udump_sweep_options *options) { *options = (udump_sweep_options){ .struct_bytes = sizeof *options }; }
+
+static udump_status refuse(udump_error *error, const char *where, const char *what) { return udump_fail(error, UDUMP_ERROR_ARGUMENT, where, "%s", what); }
+
+static udump_status check_base(const udump_generate_options *base, udump_error *error) {
+    if (base->struct_bytes < sizeof *base) return refuse(error, "generate options", "not initialised");
+    if (base->features || base->attention || base->want_tensors || base->attention_words)
+        return refuse(error, "sweep", "features and attention are shown by generate: a sweep measures");
+    if (base->noise) return refuse(error, "sweep", "noise comes from seeds");
+    if (base->batch_size > 1 || base->batch_count > 1) return refuse(error, "sweep", "it has batches of its own");
+    return UDUMP_OK;
+}
+
+static udump_status check_lists(const udump_sweep_options *o, const udump_model_options *model, udump_error *error) {
+    if (o->variant_count < 0 || o->block_count < 0 || o->seed_count < 0 || o->lora_weight_count < 0 || (o->variant_count && !o->variants)
+        || (o->block_count && !o->blocks) || (o->seed_count && !o->seeds) || (o->lora_weight_count && !o->lora_weights))
+        return refuse(error, "sweep", "a list without items, or with a negative number of them");
+    if (!o->variant_count && !model->lora_count) return refuse(error, "sweep", "nothing varies: it needs another prompt, or a LoRA");
+    if (!o->variant_count && o->base->diff) return refuse(error, "sweep", "blocks' outputs are compared within a batch: not where LoRAs vary");
+    if (o->lora_weight_count && !model->lora_count) return refuse(error, "sweep", "LoRA weights, but no LoRA");
+    for (int32_t i = 0; i < o->lora_weight_count; i++)
+        if (!isfinite(o->lora_weights[i])) return refuse(error, "LoRA weights", "not a finite number");
+    if (o->batch_size < 0 || o->batch_size > BATCH_MOST || (o->base->diff && o->batch_size == 1))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d pictures: %d to %d are possible", (int)o->batch_size, o->base->diff ? 2 : 1, BATCH_MOST);
+    return UDUMP_OK;
+}
+
+static udump_status check(const char *path, const udump_model_options *model, const udump_sweep_options *o, udump_sweep **sweep, udump_error *error) {
+    if (!path || !o || !o->base || !sweep) return refuse(error, "sweep", "a null pointer");
+    if (o->struct_bytes < sizeof *o || model->struct_bytes < sizeof *model) return refuse(error, "sweep options", "not initialised");
+    if (model->lora_count < 0 || model->lora_count > UDUMP_LORAS_MOST || (model->lora_count && !model->loras))
+        return refuse(error, "loras", "a list without items, or of more than 64");
+    udump_status status = check_base(o->base, error);
+    return status ? status : check_lists(o, model, error);
+}
+
+static char **copy_texts(const char *const *texts, int32_t count) {
+    char **copies = calloc((size_t)count + 1, sizeof(*copies));
+    for (int32_t i = 0; copies && i < count; i++) copies[i] = strdup(texts[i] ? texts[i] : "");
+    return copies;
+}
+
+static bool copied(char *const *texts, int32_t count) {
+    bool there = texts != NULL;
+    for (int32_t i = 0; there && i < count; i++) there = texts[i] != NULL;
+    return there;
+}
+
+/* Each block by itself, where no lists are given. */
+static char **copy_blocks(const udump_sweep *sweep, const udump_sweep_options *o, int32_t *count) {
+    const char *names[UDUMP_BLOCKS_MOST];
+    *count = o->block_count ? o->block_count : sweep->model->unet.block_count;
+    for (int32_t b = 0; !o->block_count && b < *count; b++) names[b] = sweep->model->unet.blocks[b].name;
+    return copy_texts(o->block_count ? o->blocks : names, *count);
+}
+
+/* What the lists have, with their defaults. */
+static udump_status take_axes(udump_sweep *sweep, const udump_sweep_options *o, udump_error *error) {
+    udump_sweep_plan *plan = &sweep->plan;
+    const udump_generate_options *base = o->base;
+    plan->varies_loras = !o->variant_count;
+    plan->model = strdup(sweep->model->name);
+    plan->prompt = strdup(base->prompt ? base->prompt : "");
+    plan->negative_prompt = strdup(base->negative_prompt ? base->negative_prompt : "");
+    plan->width_px = base->width_px ? base->width_px : 512;
+    plan->height_px = base->height_px ? base->height_px : 512;
+    plan->variants = copy_texts(o->variants, o->variant_count);
+    plan->variant_count = plan->variants ? o->variant_count : 0;
+    plan->blocks = copy_blocks(sweep, o, &plan->block_count);
+    if (!plan->blocks) plan->block_count = 0;
+    plan->seed_count = o->seed_count ? o->seed_count : 1;
+    plan->weight_count = o->lora_weight_count ? o->lora_weight_count : 1;
+    plan->seeds = malloc((size_t)plan->seed_count * sizeof *plan->seeds);
+    plan->weights = malloc((size_t)plan->weight_count * sizeof *plan->weights);
+    if (!plan->model || !plan->prompt || !plan->negative_prompt || !copied(plan->variants, plan->variant_count)
+        || !copied(plan->blocks, plan->block_count) || !plan->seeds || !plan->weights)
+        return udump_fail_memory(error, "sweep", 0);
+    for (int32_t i = 0; i < plan->seed_count; i++) plan->seeds[i] = o->seed_count ? o->seeds[i] : base->seed;
+    for (int32_t i = 0; i < plan->weight_count; i++) plan->weights[i] = o->lora_weight_count ? o->lora_weights[i] : 1;
+    return UDUMP_OK;
+}
+
+static udump_status count_cells(udump_sweep_plan *plan, udump_error *error) {
+    double variants = plan->varies_loras ? 1 : plan->variant_count;
+    double cells = (double)plan->weight_count * plan->seed_count * (1 + variants * plan->block_count);
+    if (cells > UDUMP_SWEEP_CELLS_MOST)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "%.0f cells: at most %d are possible", cells, UDUMP_SWEEP_CELLS_MOST);
+    plan->cells = calloc((size_t)cells, sizeof *plan->cells);
+    return plan->cells ? UDUMP_OK : udump_fail_memory(error, "sweep", (size_t)cells * sizeof *plan->cells);
+}
+
+/* Batches that fit `most` cells of one base, one model and one noise. first: of the cells. */
+static udump_status add_batches(udump_sweep *sweep, int32_t first, int32_t most, int32_t weight, int32_t blocks, udump_error *error) {
+    udump_sweep_plan *plan = &sweep->plan;
+    for (int32_t at = first, count; at < plan->cell_count; at += count) {
+        bool beside = sweep->base.diff && plan->cells[at].base != at;
+        count = plan->cell_count - at;
+        if (count > most - beside) count = most - beside;
+        udump_sweep_batch *grown = realloc(sweep->batches, (size_t)(sweep->batch_count + 1) * sizeof *grown);
+        if (!grown) return udump_fail_memory(error, "sweep", (size_t)(sweep->batch_count + 1) * sizeof *grown);
+        sweep->batches = grown;
+        for (int32_t i = at; i < at + count; i++) plan->cells[i].batch = sweep->batch_count;
+        grown[sweep->batch_count++] = (udump_sweep_batch){ at, count, beside, weight, blocks };
+    }
+    return UDUMP_OK;
+}
+
+static void add_cell(udump_sweep_plan *plan, int32_t base, int32_t variant, int32_t blocks, int32_t seed, int32_t weight) {
+    plan->cells[plan->cell_count++] = (udump_sweep_plan_cell){ .base = base, .variant = variant, .blocks = blocks, .seed = seed, .weight = weight };
+}
+
+/* Weights, and of each the seeds: a base, then its variants. */
+static udump_status add_prompts(udump_sweep *sweep, int32_t most, udump_error *error) {
+    udump_sweep_plan *plan = &sweep->plan;
+    udump_status status = UDUMP_OK;
+    for (int32_t at = 0; !status && at < plan->weight_count * plan->seed_count; at++) {
+        int32_t base = plan->cell_count, weight = at / plan->seed_count, seed = at % plan->seed_count;
+        add_cell(plan, base, -1, -1, seed, weight);
+        for (int32_t i = 0; i < plan->variant_count * plan->block_count; i++)
+            add_cell(plan, base, i / plan->block_count, i % plan->block_count, seed, weight);
+        status = add_batches(sweep, base, most, weight, -1, error);
+    }
+    return status;
+}
+
+/* The bases, then for each weight and each choice of blocks, which is a model of its own, the seeds. */
+static udump_status add_loras(udump_sweep *sweep, int32_t most, udump_error *error) {
+    udump_sweep_plan *plan = &sweep->plan;
+    udump_status status = UDUMP_OK;
+    for (int32_t seed = 0; !status && seed < plan->seed_count; seed++) {
+        add_cell(plan, seed, -1, -1, seed, -1);
+        status = add_batches(sweep, seed, most, -1, -1, error);
+    }
+    for (int32_t at = 0; !status && at < plan->weight_count * plan->block_count * plan->seed_count; at++) {
+        int32_t seed = at % plan->seed_count, blocks = at / plan->seed_count % plan->block_count, weight = at / plan->seed_count / plan->block_count;
+        add_cell(plan, seed, -1, blocks, seed, weight);
+        status = add_batches(sweep, plan->cell_count - 1, most, weight, blocks, error);
+    }
+    return status;
+}
+
+/* One prompt for each variant and each choice of blocks. */
+static udump_status compose_all(udump_sweep *sweep, const udump_prompt *base, udump_prompt *const *variants, udump_error *error) {
+    udump_sweep_plan *plan = &sweep->plan;
+    uint8_t selected[UDUMP_BLOCKS_MOST];
+    udump_status status = UDUMP_OK;
+    for (int32_t i = 0; !status && i < plan->cell_count; i++) {
+        udump_sweep_plan_cell *cell = &plan->cells[i];
+        if (cell->blocks >= 0) status = udump_layers_parse(sweep->model, plan->blocks[cell->blocks], selected, UDUMP_BLOCKS_MOST, error);
+        if (!status && cell->variant >= 0) status = udump_sweep_compose(base, variants[cell->variant], selected, sweep->model, &cell->prompt, error);
+        else if (!status && !(cell->prompt = strdup(plan->prompt))) status = udump_fail_memory(error, "prompt", strlen(plan->prompt));
+    }
+    return status;
+}
+
+static udump_status make_prompts(udump_sweep *sweep, udump_error *error) {
+    const udump_sweep_plan *plan = &sweep->plan;
+    udump_prompt *base = NULL, **variants = calloc((size_t)plan->variant_count + 1, sizeof(*variants));
+    udump_status status = variants ? udump_prompt_parse(sweep->model, plan->prompt, 1, 0, &base, error) : udump_fail_memory(error, "prompts", 0);
+    for (int32_t i = 0; !status && i < plan->variant_count; i++) {
+        status = udump_prompt_parse(sweep->model, plan->variants[i], 1, 0, &variants[i], error);
+        if (status && error) snprintf(error->where, sizeof error->where, "variant %d", (int)i + 1);
+    }
+    if (!status) status = compose_all(sweep, base, variants, error);
+    for (int32_t i = 0; variants && i < plan->variant_count; i++) udump_prompt_free(variants[i]);
+    free(variants);
+    udump_prompt_free(base);
+    return status;
+}
+
+/* What a run would refuse is refused before the first one: sizes, sampler, and prompts that do not go together. */
+static udump_status check_run(udump_sweep *sweep, udump_error *error) {
+    const udump_sweep_plan *plan = &sweep->plan;
+    int32_t count = 1 + plan->variant_count * plan->block_count; /* of the first seed and weight; the others have the same */
+    const char **prompts = malloc((size_t)count * sizeof(*prompts));
+    if (!prompts) return udump_fail_memory(error, "prompts", (size_t)count * sizeof(*prompts));
+    for (int32_t i = 0; i < count; i++) prompts[i] = plan->cells[i].prompt;
+    udump_sizes sizes;
+    udump_sampler_choice choice;
+    sweep->session->swept = prompts;
+    sweep->session->swept_count = count;
+    udump_status status = udump_sizes_resolve(sweep->session, &sweep->base, NULL, &sizes, error);
+    sweep->session->swept = NULL;
+    free(prompts);
+    return status ? status : udump_sampler_find(sweep->base.sampler, sweep->base.schedule, &choice, error);
+}
+
+static udump_status make(udump_sweep *sweep, const udump_sweep_options *o, udump_error *error) {
+    int32_t most = o->batch_size ? o->batch_size : BATCH_SIZE;
+    udump_status status = udump_sweep_take_model(sweep, -1, -1, error);
+    if (!status) status = take_axes(sweep, o, error);
+    if (!status) status = count_cells(&sweep->plan, error);
+    if (!status) status = sweep->plan.varies_loras ? add_loras(sweep, most, error) : add_prompts(sweep, most, error);
+    if (!status) status = make_prompts(sweep, error);
+    if (!status) status = check_run(sweep, error);
+    return status ? status : udump_sweep_make_keys(sweep, error);
+}
+
+udump_status udump_sweep_create(
+    const char *path, const udump_model_options *model, const udump_sweep_options *o, udump_sweep **result, udump_error *error) {
+    udump_model_options defaults;
+    udump_model_options_init(&defaults);
+    if (!model) model = &defaults;
+    udump_status status = check(path, model, o, result, error);
+    if (status) return status;
+    udump_sweep *sweep = calloc(1, sizeof *sweep);
+    if (!sweep) return udump_fail_memory(error, "sweep", sizeof *sweep);
+    sweep->path = path;
+    sweep->model_options = *model;
+    sweep->base = *o->base;
+    sweep->force = o->force != 0;
+    status = make(sweep, o, error);
+    if (status) udump_sweep_free(sweep);
+    else *result = sweep;
+    return status;
+}
+
+void udump_sweep_free(udump_sweep *sweep) {
+    if (!sweep) return;
+    udump_session_destroy(sweep->session);
+    udump_model_release(sweep->model);
+    udump_sweep_plan_free(&sweep->plan);
+    free(sweep->batches);
+    free(sweep);
+}
+
+int32_t udump_sweep_batch_count(const udump_sweep *sweep) { return sweep->batch_count; }
+
+udump_status udump_sweep_get_cell(const udump_sweep *sweep, int32_t index, udump_sweep_cell *cell, udump_error *error) {
+    if (index < 0 || index >= sweep->plan.cell_count)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "no cell %d: there are %d", (int)index, (int)sweep->plan.cell_count);
+    *cell = udump_sweep_plan_cell_of(&sweep->plan, index);
+    return UDUMP_OK;
+}
