@@ -35,9 +35,10 @@ from .notation import Entry, Part, Prompt, Token, block_names, parse_layers, par
 from .options import Cancel, Options
 from .parameters import Parameters
 from .pictures import read_png, resize, write_png
+from .places import Canvas, Column, DiffNorms, Place, RunContext, RunInfo, RunPrompt
 from .progress import Progress
 from .rendering import Renderer, render, render_average
-from .results import Attention, Blocks, Canvas, Column, Diff, DiffNorms, Place, Result, RunContext, RunInfo, RunPrompt, Steps
+from .results import Attention, Blocks, Diff, Result, Steps
 from .session import RunOptions, Session, Step, Stream
 
 __version__: str = ffi.string(lib.udump_version()).decode()

@@ -14,7 +14,7 @@ SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {}
 def main() -> int:
     """Runs a subcommand of the package's own, or becomes the C command with the same arguments."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in SUBCOMMANDS:
-        return SUBCOMMANDS[arguments[0]](arguments[1:])
-    program = Path(__file__).parent / "_native" / "bin" / "unetdump"
-    os.execv(program, ["unetdump", *arguments])  # signals and exit status are the C command's own
+    if not arguments or arguments[0] not in SUBCOMMANDS:
+        program = Path(__file__).parent / "_native" / "bin" / "unetdump"
+        os.execv(program, ["unetdump", *arguments])  # signals and exit status are the C command's own
+    return SUBCOMMANDS[arguments[0]](arguments[1:])

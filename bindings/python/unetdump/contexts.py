@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ._c import ffi, lib
 from .errors import check, new_error, text
-from .results import Column
+from .places import Column
 from .views import Array, copy, to_view
 
 if TYPE_CHECKING:

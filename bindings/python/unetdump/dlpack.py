@@ -12,6 +12,10 @@ _DEFAULT_STREAM = 1  # the legacy default stream, in DLPack's numbering
 _DTYPES = {(2, 32): lib.UDUMP_F32, (2, 16): lib.UDUMP_F16, (4, 16): lib.UDUMP_BF16}  # code and bits: 2 is float, 4 bfloat
 
 
+class UnknownType(TypeError):
+    """A type of values that the library does not read."""
+
+
 class _Tensor(ctypes.Structure):
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -68,7 +72,8 @@ def _described(capsule: Any) -> _Tensor:
         versioned = _Versioned.from_address(_api.PyCapsule_GetPointer(capsule, b"dltensor_versioned"))
         if versioned.major != 1:
             raise TypeError(f"a tensor by DLPack {versioned.major}.{versioned.minor}: 1 is known")
-        return versioned.tensor
+        tensor: _Tensor = versioned.tensor
+        return tensor
     return _Tensor.from_address(_api.PyCapsule_GetPointer(capsule, b"dltensor"))
 
 
@@ -76,7 +81,8 @@ def _view(described: _Tensor) -> Any:
     """A udump_view of what a capsule describes. Strides may be NULL: then C order."""
     dtype = _DTYPES.get((described.code, described.bits))
     if dtype is None or described.lanes != 1:
-        raise TypeError(f"DLPack type {described.code}, {described.bits} bits, {described.lanes} lanes: float32, float16 and bfloat16 are known")
+        found = f"DLPack type {described.code}, {described.bits} bits, {described.lanes} lanes"
+        raise UnknownType(f"{found}: float32, float16 and bfloat16 are known")
     view, stride = ffi.new("udump_view *"), 1
     if described.rank > len(view.shape):
         raise ValueError(f"expected at most {len(view.shape)} dimensions, found {described.rank}")

@@ -9,10 +9,15 @@ import io
 from PIL import Image
 
 
-def figure(image: Image.Image, caption: str) -> str:
-    """A picture with a line under it, as HTML that needs nothing else."""
+def png(image: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def figure(image: Image.Image, caption: str) -> str:
+    """A picture with a line under it, as HTML that needs nothing else."""
+    data = base64.b64encode(png(image)).decode()
     words = html.escape(caption)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{words}"><figcaption>{words}</figcaption></figure>'

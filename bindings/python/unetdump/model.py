@@ -127,7 +127,8 @@ def load(
     device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "reference". precision: "auto", "fp32", "bf16", "fp16". prediction:
     "auto", "epsilon", "v". threads: 0 is one for each core. vae: another autoencoder. embeddings: a folder of textual inversion embeddings.
     cuda_module: the file libunetdump-cuda.so; cuda_libraries: the folder of cuBLAS and cuDNN.
-    Raises FileError, FormatError, WeightsError, UnsupportedError, NotationError (a LoRA's blocks), ArgumentError, OutOfMemoryError, DeviceError.
+    Raises FileError, FormatError, WeightsError, UnsupportedError, NotationError (a LoRA's blocks), ArgumentError, DeviceError,
+    OutOfMemoryError.
     """
     options = Struct("udump_model_options")
     o = options.handle
@@ -163,7 +164,7 @@ class Model:
     def __init__(self, handle: Any) -> None:
         """Takes the reference that `handle` is."""
         self.handle = ffi.gc(handle, lib.udump_model_release)
-        self._idle: list[Session] = []
+        self._idle: list[Any] = []  # handles of sessions: a Session would hold this model
         self._lock = threading.Lock()
         info = ffi.new("udump_model_info *")
         lib.udump_model_get_info(self.handle, info)
@@ -216,12 +217,15 @@ class Model:
 
     def _take_session(self) -> Session:
         """A session that an earlier run has left, with its memory and plans, or a new one."""
+        from .session import Session
+
         with self._lock:
-            return self._idle.pop() if self._idle else self.session()
+            handle = self._idle.pop() if self._idle else ffi.NULL
+        return Session(self, handle)
 
     def _give_session(self, session: Session) -> None:
         with self._lock:
-            self._idle.append(session)
+            self._idle.append(session.release())
 
     @contextmanager
     def _borrowed_session(self) -> Iterator[Session]:
@@ -234,7 +238,13 @@ class Model:
     def trim(self) -> None:
         """Frees the memory that runs which have ended have left for later ones."""
         with self._lock:
-            self._idle.clear()
+            handles, self._idle = self._idle, []
+        for handle in handles:
+            lib.udump_session_destroy(handle)
+
+    def __del__(self) -> None:
+        """Frees what it holds; runs that go on hold the model themselves."""
+        self.trim()
 
     def generate(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Result:
         """Samples images and gives everything that was asked for; see `Options` and `RunOptions` for what that may be.

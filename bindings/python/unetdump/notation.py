@@ -76,7 +76,8 @@ def _schedule(prompt: Any, block: int) -> tuple[Entry, ...]:
 def parse_prompt(prompt: str, steps: int = 20, *, negative: bool = False, model: Model | None = None) -> Prompt:
     """Every block's prompt and schedule in a run of `steps` steps.
 
-    negative: as a negative prompt, in which AND is a word. Raises NotationError (with line, column, offset), UnsupportedError, ArgumentError.
+    negative: as a negative prompt, in which AND is a word.
+    Raises NotationError (with line, column, offset), UnsupportedError, ArgumentError.
     """
     held, error = ffi.new("udump_prompt **"), new_error()
     check(lib.udump_prompt_parse(model.handle if model else ffi.NULL, prompt.encode(), steps, negative, held, error), error)

@@ -78,7 +78,8 @@ class Options(TypedDict, total=False):
 
 _NAMES = {"width": "width_px", "height": "height_px", "vae_tile": "vae_tile_px"}
 _TEXTS = ("negative_prompt", "sampler", "schedule", "features", "feature_steps", "attention", "attention_steps", "diff", "diff_steps")
-_COUNTS = ("width", "height", "steps", "cfg", "batch_size", "batch_count", "clip_skip")  # 0 means "default" to the library; here it is a mistake
+# 0 means "default" to the library; here it is a mistake.
+_COUNTS = ("width", "height", "steps", "cfg", "batch_size", "batch_count", "clip_skip")
 _NUMBERS = (*_COUNTS, "ensd", "seed", "variation_seed", "variation_strength", "vae_tile")
 _DOUBLES = ("eta", "s_noise", "strength")
 _RNGS = {"nv": lib.UDUMP_RNG_NV, "cpu": lib.UDUMP_RNG_CPU}

@@ -25,7 +25,10 @@ class Parameters(Mapping[str, str]):
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, infotext: str | None = None) -> None:
-        """From a PNG, or from the text itself. Raises FileError, FormatError, UnsupportedError (a PNG without that text), OutOfMemoryError."""
+        """From a PNG, or from the text itself.
+
+        Raises FileError, FormatError, UnsupportedError (a PNG without that text), OutOfMemoryError.
+        """
         held, error = ffi.new("udump_parameters **"), new_error()
         if (path is None) == (infotext is None):
             raise TypeError("Parameters takes a path or an infotext")
@@ -40,7 +43,7 @@ class Parameters(Mapping[str, str]):
         self.uses = {text(item.key): _USES[item.use] for item in listed}
 
     def apply(self, options: Any) -> None:
-        """Sets what is used in a udump_generate_options, which must not outlive this object. Raises ArgumentError (a value that is none)."""
+        """Sets what is used in a udump_generate_options, which must not outlive this object. Raises ArgumentError (a bad value)."""
         error = new_error()
         check(lib.udump_parameters_apply(self._handle, options, error), error)
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ._c import ffi, lib
-from .dlpack import Borrowed, on_device
+from .dlpack import Borrowed, UnknownType, on_device
 from .errors import check, new_error
 from .options import Struct, style
 from .pictures import take_image
@@ -23,7 +23,10 @@ class Renderer:
     """Renders tensors that lie on a CUDA device where they lie. One thread at a time uses a renderer."""
 
     def __init__(self, device_index: int = 0, cuda_module: str | os.PathLike[str] | None = None) -> None:
-        """cuda_module: the file libunetdump-cuda.so, if it is not beside the library. Raises DeviceError, ArgumentError, OutOfMemoryError."""
+        """cuda_module: the file libunetdump-cuda.so, if it is not beside the library.
+
+        Raises DeviceError, ArgumentError, OutOfMemoryError.
+        """
         options, held, error = Struct("udump_renderer_options"), ffi.new("udump_renderer **"), new_error()
         options.handle.device_index = device_index
         if cuda_module is not None:
@@ -50,8 +53,11 @@ def _renderer(device_index: int) -> Renderer:
 def _host_view(tensor: Any) -> tuple[Any, Any]:
     """A view of a tensor in host memory, and what it points into; nothing is copied if it is fp32 or fp16, or bf16 by DLPack."""
     if not isinstance(tensor, np.ndarray) and hasattr(tensor, "__dlpack__"):
-        held = Borrowed(tensor)
-        return held.view, held
+        try:
+            held = Borrowed(tensor)
+            return held.view, held
+        except UnknownType:  # float64, integers: NumPy converts them
+            tensor = tensor.detach() if hasattr(tensor, "detach") else tensor
     return to_view(np.asarray(tensor))
 
 

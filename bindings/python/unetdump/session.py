@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,18 +40,29 @@ class RunOptions(Options, total=False):
     force: bool  #: begin even where the disk may be too small
 
 
+GiveBack = Callable[["Session"], None]
 _OURS = ("progress", "hooks", "edit_context", "table", "other", "output", "dump", "force")
 
 
 class Session:
     """Runs one generation at a time, in one thread at a time; keeps its memory and plans for later runs of the same size."""
 
-    def __init__(self, model: Model) -> None:
-        """On a model, which it holds. Raises OutOfMemoryError."""
-        held, error = ffi.new("udump_session **"), new_error()
-        check(lib.udump_session_create(model.handle, held, error), error)
-        self.model = model
-        self.handle = ffi.gc(held[0], lib.udump_session_destroy)
+    def __init__(self, model: Model, handle: Any = ffi.NULL) -> None:
+        """On a model, which it holds; handle: a session that is there already. Raises OutOfMemoryError."""
+        self.model, self.handle = model, handle
+        if handle == ffi.NULL:
+            held, error = ffi.new("udump_session **"), new_error()
+            check(lib.udump_session_create(model.handle, held, error), error)
+            self.handle = held[0]
+
+    def release(self) -> Any:
+        """Gives the handle away: nothing can be run here any more."""
+        handle, self.handle = self.handle, ffi.NULL
+        return handle
+
+    def __del__(self) -> None:
+        """Frees its memory, ending a run that is going on."""
+        lib.udump_session_destroy(self.release())
 
     @property
     def bad_values(self) -> int:
@@ -60,7 +72,10 @@ class Session:
     def generate(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Result:
         """As `Model.generate`."""
         if "table" in options or "edit_context" in options:  # what only a stepped run takes
-            return self.stream(prompt, **options).finish()
+            stream = self.stream(prompt, **options)
+            for _ in stream:
+                pass
+            return stream.result
         run, error, whole = _Run(self, prompt, dict(options)), new_error(), False
         try:
             run.enter()
@@ -70,9 +85,7 @@ class Session:
             run.leave(keep=whole)
         return Result(run.receiver.store)
 
-    def stream(
-        self, prompt: str | None = None, give_back: Callable[[Session], None] | None = None, **options: Unpack[RunOptions]
-    ) -> Stream:
+    def stream(self, prompt: str | None = None, give_back: GiveBack | None = None, **options: Unpack[RunOptions]) -> Stream:
         """As `Model.stream`. give_back is called with the session when the run has ended."""
         return Stream(self, prompt, dict(options), give_back)
 
@@ -135,8 +148,9 @@ class _Run:
         """Takes all of it back; `keep`: the run is whole, and the folder gets its manifest."""
         if self.bar:
             self.bar.close()
-        lib.udump_session_set_hook(self.session.handle, -1, ffi.NULL, ffi.NULL, ffi.NULL)
-        if self.other is not None:
+        if self.session.handle != ffi.NULL:
+            lib.udump_session_set_hook(self.session.handle, -1, ffi.NULL, ffi.NULL, ffi.NULL)
+        if self.other is not None and self.session.handle != ffi.NULL:
             lib.udump_session_set_other(self.session.handle, ffi.NULL, ffi.NULL)
         if self.folder:
             self.folder.close(keep=keep)
@@ -165,15 +179,11 @@ class Step:
 
     def __init__(self, stream: Stream, index: int, remaining: int) -> None:
         """Made by streams."""
-        self._stream = stream
+        self._stream = weakref.ref(stream)  # the loop's variable shall not keep a run going that the loop has left
         self._latent: Array | None = None
+        self.result = stream.result  #: what was kept so far; on CUDA this step's may come with the next
         self.index = index  #: from 1
         self.remaining = remaining  #: steps left after it
-
-    @property
-    def result(self) -> Result:
-        """What was kept so far; on CUDA this step's may come with the next."""
-        return self._stream.result
 
     @property
     def latent(self) -> Array:
@@ -182,29 +192,31 @@ class Step:
         Raises StateError if it is first asked for after the stream went on.
         """
         if self._latent is None:
-            self._latent = self._stream.read_latent(self)
+            stream = self._stream()
+            if stream is None or not stream.is_at(self):
+                raise StateError("the stream has gone on", lib.UDUMP_ERROR_STATE)
+            self._latent = stream.read_latent()
         return self._latent
 
     @latent.setter
     def latent(self, values: NDArray[Any]) -> None:
         self.latent[...] = values
 
-    def write_back(self) -> None:
-        """Hands the latent to the run, if anybody asked for it."""
-        if self._latent is not None:
-            self._stream.write_latent(self._latent)
+    def changed_latent(self) -> Array | None:
+        """The latent, if anybody asked for it."""
+        return self._latent
 
 
 class Stream(Iterator[Step]):
     """A run, a sampler step at a time. Leaving the loop early ends the run: nothing more is computed.
 
-    `finish()` decodes the latent as it is, after the last step or before it, and gives the result. After the last step the loop has done so.
+    `finish()` decodes the latent as it is, after the last step or before it, and gives the result; a loop that ends by itself has done so.
     """
 
-    def __init__(self, session: Session, prompt: str | None, given: dict[str, Any], give_back: Callable[[Session], None] | None = None) -> None:
+    def __init__(self, session: Session, prompt: str | None, given: dict[str, Any], give_back: GiveBack | None = None) -> None:
         """Begins the run. give_back is called with the session when the run has ended."""
         self._open, self._give_back, self._session = False, give_back, session
-        self._step = Step(self, 0, 1)
+        self._step: Step | None = None
         self._run = _Run(session, prompt, given)
         try:
             self._run.enter()
@@ -224,17 +236,17 @@ class Stream(Iterator[Step]):
         """Runs the next step. Raises as `Model.generate`; the run has then ended."""
         if not self._open:
             raise StopIteration
-        if self._step.remaining == 0:
+        if self._step and self._step.remaining == 0:
             self.finish()
             raise StopIteration
         remaining, error = ffi.new("int32_t *"), new_error()
         try:
-            self._step.write_back()
+            self._write_latent()
             self._run.check(lib.udump_step(self._session.handle, remaining, error), error)
         except BaseException:
             self.close()
             raise
-        self._step = Step(self, self._step.index + 1, remaining[0])
+        self._step = Step(self, self._step.index + 1 if self._step else 1, remaining[0])
         return self._step
 
     def finish(self) -> Result:
@@ -242,7 +254,7 @@ class Stream(Iterator[Step]):
         if self._open:
             error, whole = new_error(), False
             try:
-                self._step.write_back()
+                self._write_latent()
                 self._open = False
                 self._run.check(lib.udump_end(self._session.handle, 1, error), error)
                 whole = True
@@ -254,7 +266,8 @@ class Stream(Iterator[Step]):
         """Ends the run without decoding. A folder gets no manifest. Does nothing after the end."""
         if self._open:
             self._open = False
-            lib.udump_end(self._session.handle, 0, ffi.NULL)
+            if self._session.handle != ffi.NULL:
+                lib.udump_end(self._session.handle, 0, ffi.NULL)
             self._leave(keep=False)
 
     def _leave(self, *, keep: bool) -> None:
@@ -264,15 +277,18 @@ class Stream(Iterator[Step]):
             if self._give_back:
                 self._give_back(self._session)
 
-    def read_latent(self, step: Step) -> Array:
-        """The latent after a step, which must be the last one: a copy."""
-        if step is not self._step:
-            raise StateError("the stream has gone on", lib.UDUMP_ERROR_STATE)
+    def is_at(self, step: Step) -> bool:
+        """Whether the step is the last that was run, and the run goes on."""
+        return self._open and step is self._step
+
+    def read_latent(self) -> Array:
+        """The latent as it is: a copy."""
         return copy(self._latent_view())
 
-    def write_latent(self, values: Array) -> None:
-        """Puts values in the latent's place."""
-        borrow(self._latent_view())[0][...] = values
+    def _write_latent(self) -> None:
+        changed = self._step.changed_latent() if self._step else None
+        if changed is not None:
+            borrow(self._latent_view())[0][...] = changed
 
     def _latent_view(self) -> Any:
         view, error = ffi.new("udump_view *"), new_error()
@@ -288,6 +304,7 @@ class Stream(Iterator[Step]):
         self.close()
 
     def __del__(self) -> None:
-        """Ends the run if it has not ended."""
+        """Ends the run if it has not ended. A session that went first, as in a cycle, has ended it."""
+        self._give_back = None
         if getattr(self, "_open", False):
             self.close()

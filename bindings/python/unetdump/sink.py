@@ -1,4 +1,4 @@
-"""What the library calls while a run goes on: results into a store, blocks' outputs to hooks, and the first exception back to the caller."""
+"""What the library calls while a run goes on: results go into a store, blocks' outputs to hooks, the first exception to the caller."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ._c import ffi, lib
 from .contexts import columns_of
 from .errors import text
 from .pictures import from_picture
+from .places import Canvas, DiffNorms, Place, RunContext, RunInfo, RunPrompt
 from .progress import Listener, Progress
-from .results import Canvas, DiffNorms, Place, RunContext, RunInfo, RunPrompt, Store
+from .results import Store
 from .views import borrow, copy, from_bf16, shape_of, to_bf16
 
 Hook = Callable[[Place, NDArray[Any]], object]
@@ -52,9 +53,8 @@ class Receiver:
 
     def forward(self, name: str, *values: Any) -> int:
         """Hands the values to the folder; what it answers."""
-        if self.folder == ffi.NULL:
-            return int(lib.UDUMP_CONTINUE)
-        return int(getattr(self.folder, name)(self.folder.user, *values))
+        function = ffi.NULL if self.folder == ffi.NULL else getattr(self.folder, name)
+        return int(lib.UDUMP_CONTINUE if function == ffi.NULL else function(self.folder.user, *values))
 
     def raise_failure(self) -> None:
         """Raises what a callback raised, once."""
@@ -101,9 +101,10 @@ def _run_of(run: Any) -> RunInfo:
     ]
     names = ("prompt", "negative_prompt", "sampler", "schedule", "rng", "model", "model_hash", "device", "precision", "infotext")
     numbers = ("seed", "cfg", "width_px", "height_px", "steps", "batch_size", "batch_count", "evaluations", "tensor_bytes", "picture_bytes")
+    told: dict[str, Any] = {name: text(getattr(run, name)) for name in names}
+    told.update((name, getattr(run, name)) for name in numbers)
     return RunInfo(
-        **{name: text(getattr(run, name)) for name in names},
-        **{name: getattr(run, name) for name in numbers},
+        **told,
         contexts=tuple(contexts),
         prompts=tuple(prompts),
         words=tuple(text(word) for word in _list(run.words, run.word_count)),
@@ -112,7 +113,7 @@ def _run_of(run: Any) -> RunInfo:
 
 
 def _list(pointer: Any, count: int) -> list[Any]:
-    return ffi.unpack(pointer, count) if count else []  # type: ignore[no-any-return]
+    return list(ffi.unpack(pointer, count)) if count else []
 
 
 @_callback  # type: ignore[untyped-decorator]
@@ -146,7 +147,7 @@ def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
 
 
 @_callback  # type: ignore[untyped-decorator]
-def sink_part(user: Any, place: Any, whole: Any, axis: int, first: int, part: Any) -> int:
+def sink_part(user: Any, place: Any, whole: Any, axis: int, first: int, part: Any) -> int:  # noqa: PLR0917 (as C calls it)
     """Some rows of an array that the library never holds whole."""
     receiver: Receiver = ffi.from_handle(user)
     where, rows = place_of(place), copy(part)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .notation import tokens
 
 if TYPE_CHECKING:
-    from .results import Column
+    from .places import Column
 
 _EMBEDDING_IDS = 49408  # from here on an id is a vector of an embedding
 
