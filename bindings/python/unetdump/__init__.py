@@ -1,0 +1,105 @@
+"""See inside Stable Diffusion: sample images and look at what happens in the U-Net meanwhile.
+
+    m = unetdump.load("models/demo")
+    r = m.generate("a (~: OUT04-OUT08: blue :~) circle", width=128, height=128, features="OUT00-OUT11", attention="IN04,M00", diff="")
+    r.image                               the picture (Pillow)
+    r.features["OUT11"][20]               [channels, h, w], float32, at step 20
+    r.attention["M00"].word("circle")     [h, w]
+    r.diff["OUT11"].norms[20].l2          how far the layer prompt moved that block
+    unetdump.render(r.features["OUT11"][20], color="red-blue")
+
+The library's calls release the GIL. A model may be shared by threads; sessions, streams and tables belong to one thread at a time.
+"""
+
+from __future__ import annotations
+
+from ._c import ffi, lib
+from .contexts import Context, Table
+from .errors import (
+    ArgumentError,
+    CancelledError,
+    DeviceError,
+    Error,
+    FileError,
+    FormatError,
+    InternalError,
+    NotationError,
+    OutOfMemoryError,
+    StateError,
+    UnsupportedError,
+    WeightsError,
+)
+from .folder import write_report
+from .model import Block, Lora, Model, ModelInfo, Tap, TensorInfo, load
+from .notation import Entry, Part, Prompt, Token, block_names, parse_layers, parse_prompt, parse_steps, tokens
+from .options import Cancel, Options
+from .parameters import Parameters
+from .pictures import read_png, resize, write_png
+from .places import Canvas, Column, DiffNorms, Place, RunContext, RunInfo, RunPrompt
+from .progress import Progress
+from .rendering import Renderer, render, render_average
+from .results import Attention, Blocks, Diff, Result, Steps
+from .session import RunOptions, Session, Step, Stream
+
+__version__: str = ffi.string(lib.udump_version()).decode()
+
+__all__ = [
+    "ArgumentError",
+    "Attention",
+    "Block",
+    "Blocks",
+    "Cancel",
+    "CancelledError",
+    "Canvas",
+    "Column",
+    "Context",
+    "DeviceError",
+    "Diff",
+    "DiffNorms",
+    "Entry",
+    "Error",
+    "FileError",
+    "FormatError",
+    "InternalError",
+    "Lora",
+    "Model",
+    "ModelInfo",
+    "NotationError",
+    "Options",
+    "OutOfMemoryError",
+    "Parameters",
+    "Part",
+    "Place",
+    "Progress",
+    "Prompt",
+    "Renderer",
+    "Result",
+    "RunContext",
+    "RunInfo",
+    "RunOptions",
+    "RunPrompt",
+    "Session",
+    "StateError",
+    "Step",
+    "Steps",
+    "Stream",
+    "Table",
+    "Tap",
+    "TensorInfo",
+    "Token",
+    "UnsupportedError",
+    "WeightsError",
+    "__version__",
+    "block_names",
+    "load",
+    "parse_layers",
+    "parse_prompt",
+    "parse_steps",
+    "read_png",
+    "render",
+    "render_average",
+    "resize",
+    "tokens",
+    "write_png",
+    "write_report",
+]

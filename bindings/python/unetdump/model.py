@@ -1,0 +1,275 @@
+"""Models: loading a checkpoint, what it holds, and the short way to a run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._c import ffi, lib
+from .errors import bad_argument, check, new_error, text
+from .options import Struct, one_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .contexts import Context, Table
+    from .results import Result
+    from .session import RunOptions, Session, Stream
+
+Path = str | os.PathLike[str]
+
+_PRECISIONS = {
+    "auto": lib.UDUMP_PRECISION_AUTO,
+    "fp32": lib.UDUMP_PRECISION_FP32,
+    "bf16": lib.UDUMP_PRECISION_BF16,
+    "fp16": lib.UDUMP_PRECISION_FP16,
+}
+_PREDICTIONS = {"auto": lib.UDUMP_PREDICTION_AUTO, "epsilon": lib.UDUMP_PREDICTION_EPSILON, "v": lib.UDUMP_PREDICTION_V}
+_DEVICES = {
+    "auto": lib.UDUMP_DEVICE_AUTO,
+    "cpu": lib.UDUMP_DEVICE_CPU,
+    "reference": lib.UDUMP_DEVICE_REFERENCE,
+    "cuda": lib.UDUMP_DEVICE_CUDA,
+}
+_DTYPES = {lib.UDUMP_F32: "float32", lib.UDUMP_F16: "float16", lib.UDUMP_BF16: "bfloat16"}
+_TAPS = {lib.UDUMP_TAP_TYPE_BLOCK: "block", lib.UDUMP_TAP_TYPE_SELF: "self", lib.UDUMP_TAP_TYPE_CROSS: "cross"}
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A low-rank difference that is added to the weights while they load."""
+
+    path: Path
+    weight: float = 1
+    blocks: str | None = None  #: "IN04=0.5,OUT00-OUT08=0,TE=0.3"; the others keep the weight
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is."""
+
+    family: str  #: "SD 1", "SD 2", "SDXL"
+    layout: str  #: "diffusers" or "ldm"
+    device: str  #: "cpu", "reference", "cuda"
+    device_note: str  #: which device was chosen, and why
+    precision: str  #: "fp32", "bf16", "fp16"
+    prediction: str  #: "epsilon", "v"
+    block_count: int
+    context_dim: int  #: width of a context's rows
+    context_tokens: int  #: tokens of one chunk, start and end included: 77
+    pooled_dim: int  #: width of SDXL's pooled vector; 0 without one
+    latent_channels: int
+    pixels_per_latent: int
+    threads: int
+    parameter_count: int
+    weight_bytes: int  #: as packed for the device
+
+
+@dataclass(frozen=True)
+class Block:
+    """One of the U-Net's stages."""
+
+    name: str  #: "IN00"
+    path: str  #: the diffusers module(s)
+    channels: int  #: of its output
+    downscale: int  #: the output is ceil(latent / downscale) pixels
+    attention_depth: int  #: transformer layers; 0 without attention
+    heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place where values can be looked at."""
+
+    type: str  #: "block", "self" or "cross"
+    block: str
+    depth: int  #: of the transformer layer, from 0
+    diffusers: str  #: the module in diffusers' U-Net
+    original: str  #: in the original code's
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One of the checkpoint's tensors, as it lies in its files."""
+
+    name: str
+    part: str  #: "unet", "vae", "text_encoder", "text_encoder_2" or ""
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def _fields(kind: type, struct: Any) -> dict[str, Any]:
+    """The struct's members that the dataclass has; texts as str."""
+    found = {name: getattr(struct, name) for name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    return {name: text(value) if isinstance(value, ffi.CData) else value for name, value in found.items()}
+
+
+def load(
+    path: Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    prediction: str = "auto",
+    threads: int = 0,
+    vae: Path | None = None,
+    loras: Sequence[Lora | Path] = (),
+    embeddings: Path | None = None,
+    cuda_module: Path | None = None,
+    cuda_libraries: Path | None = None,
+) -> Model:
+    """Loads a checkpoint: a diffusers folder, or one .safetensors file in the original layout.
+
+    device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "reference". precision: "auto", "fp32", "bf16", "fp16". prediction:
+    "auto", "epsilon", "v". threads: 0 is one for each core. vae: another autoencoder. embeddings: a folder of textual inversion embeddings.
+    cuda_module: the file libunetdump-cuda.so; cuda_libraries: the folder of cuBLAS and cuDNN.
+    Raises FileError, FormatError, WeightsError, UnsupportedError, NotationError (a LoRA's blocks), ArgumentError, DeviceError,
+    OutOfMemoryError.
+    """
+    options = Struct("udump_model_options")
+    o = options.handle
+    name, _, index = device.partition(":")
+    o.device = one_of(_DEVICES, "device", name)
+    if index and (name != "cuda" or not index.isdigit()):
+        raise bad_argument("device", "auto, cpu, cuda, cuda:N or reference", repr(device))
+    o.device_index = int(index or 0)
+    o.precision, o.prediction = one_of(_PRECISIONS, "precision", precision), one_of(_PREDICTIONS, "prediction", prediction)
+    o.threads = threads
+    for field, value in (("vae_path", vae), ("embeddings", embeddings), ("cuda_module", cuda_module), ("cuda_libraries", cuda_libraries)):
+        if value is not None:
+            setattr(o, field, options.keep(ffi.new("char[]", os.fsencode(value))))
+    o.loras, o.lora_count = _loras(options, loras), len(loras)
+    held, error = ffi.new("udump_model **"), new_error()
+    check(lib.udump_model_load(os.fsencode(path), o, held, error), error)
+    return Model(held[0])
+
+
+def _loras(options: Struct, loras: Sequence[Lora | Path]) -> Any:
+    structs = options.keep(ffi.new("udump_lora[]", len(loras)))
+    for struct, given in zip(structs, loras, strict=True):
+        lora = given if isinstance(given, Lora) else Lora(given)
+        struct.path = options.keep(ffi.new("char[]", os.fsencode(lora.path)))
+        struct.weight = options.keep(ffi.new("double *", lora.weight))
+        struct.block_weights = options.text(lora.blocks)
+    return structs
+
+
+class Model:
+    """A loaded checkpoint. Immutable; threads may share it. `load` makes one."""
+
+    def __init__(self, handle: Any) -> None:
+        """Takes the reference that `handle` is."""
+        self.handle = ffi.gc(handle, lib.udump_model_release)
+        self._idle: list[Any] = []  # handles of sessions: a Session would hold this model
+        self._lock = threading.Lock()
+        info = ffi.new("udump_model_info *")
+        lib.udump_model_get_info(self.handle, info)
+        self.info = ModelInfo(**_fields(ModelInfo, info))
+        self.blocks = tuple(self._block(i) for i in range(self.info.block_count))
+
+    def _block(self, index: int) -> Block:
+        info, error = ffi.new("udump_block_info *"), new_error()
+        check(lib.udump_model_get_block(self.handle, index, info, error), error)
+        return Block(**_fields(Block, info))
+
+    def block_index(self, name: str) -> int:
+        """Where a block stands among `blocks`. Raises ArgumentError."""
+        names = [block.name for block in self.blocks]
+        if name not in names:
+            raise bad_argument("block", "one of " + ", ".join(names), repr(name))
+        return names.index(name)
+
+    @property
+    def taps(self) -> list[Tap]:
+        """Where values can be looked at: by blocks, its output first, then each layer's self- and cross-attention."""
+        found: list[Tap] = []
+        info = ffi.new("udump_tap_info *")
+        while lib.udump_model_get_tap(self.handle, len(found), info, ffi.NULL) == lib.UDUMP_OK:
+            found.append(Tap(_TAPS[info.type], text(info.block), info.depth, text(info.diffusers), text(info.original)))
+        return found
+
+    @property
+    def tensors(self) -> Iterator[TensorInfo]:
+        """The checkpoint's tensors."""
+        info, index = ffi.new("udump_tensor_info *"), 0
+        while lib.udump_model_get_tensor(self.handle, index, info, ffi.NULL) == lib.UDUMP_OK:
+            shape = tuple(info.shape[i] for i in range(info.rank))
+            yield TensorInfo(text(info.name), text(info.part), _DTYPES[info.dtype], shape)
+            index += 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """What loading noticed and went on from: tensors with NaN or infinity."""
+        found: list[str] = []
+        while (warning := lib.udump_model_warning(self.handle, len(found))) != ffi.NULL:
+            found.append(text(warning))
+        return found
+
+    def session(self) -> Session:
+        """A session of its own, for one thread at a time. Raises OutOfMemoryError."""
+        from .session import Session
+
+        return Session(self)
+
+    def _take_session(self) -> Session:
+        """A session that an earlier run has left, with its memory and plans, or a new one."""
+        from .session import Session
+
+        with self._lock:
+            handle = self._idle.pop() if self._idle else ffi.NULL
+        return Session(self, handle)
+
+    def _give_session(self, session: Session) -> None:
+        with self._lock:
+            self._idle.append(session.release())
+
+    @contextmanager
+    def _borrowed_session(self) -> Iterator[Session]:
+        session = self._take_session()
+        try:
+            yield session
+        finally:
+            self._give_session(session)
+
+    def trim(self) -> None:
+        """Frees the memory that runs which have ended have left for later ones."""
+        with self._lock:
+            handles, self._idle = self._idle, []
+        for handle in handles:
+            lib.udump_session_destroy(handle)
+
+    def __del__(self) -> None:
+        """Frees what it holds; runs that go on hold the model themselves."""
+        self.trim()
+
+    def generate(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Result:
+        """Samples images and gives everything that was asked for; see `Options` and `RunOptions` for what that may be.
+
+        Several threads may generate at once: each gets a session of its own. Ctrl-C ends the run between two steps.
+        Raises ArgumentError, NotationError (specs, colours, prompts, with line and column), UnsupportedError, OutOfMemoryError,
+        CancelledError (`cancel`), DeviceError, and whatever a callback raised.
+        """
+        with self._borrowed_session() as session:
+            return session.generate(prompt, **options)
+
+    def stream(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Stream:
+        """The same run a sampler step at a time: `for step in model.stream(...)`. Raises as `generate`."""
+        return self._take_session().stream(prompt, self._give_session, **options)
+
+    def encode(self, prompt: str) -> Context:
+        """A prompt as a context. Raises NotationError, UnsupportedError (AND, layer prompts), ArgumentError, OutOfMemoryError."""
+        with self._borrowed_session() as session:
+            return session.encode(prompt)
+
+    def table(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Table:
+        """The table that a run's prompts make, to be changed and given as `table=`. Raises as `encode`."""
+        with self._borrowed_session() as session:
+            return session.table(prompt, **options)
+
+    def __repr__(self) -> str:
+        """What it is."""
+        return f"<{self.info.family} model, {self.info.block_count} blocks, {self.info.device} {self.info.precision}>"

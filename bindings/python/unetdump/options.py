@@ -1,0 +1,189 @@
+"""What a run is asked for: the keyword arguments of `Model.generate`, `Model.stream` and `Session.table`, and the C struct they become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ._c import ffi, lib
+from .errors import bad_argument
+from .pictures import to_picture
+from .views import to_view
+
+if TYPE_CHECKING:
+    from .parameters import Parameters
+
+
+class Cancel:
+    """A flag that ends a run within one step, from any thread: `generate(..., cancel=cancel)` then raises CancelledError."""
+
+    def __init__(self) -> None:
+        """Not raised."""
+        self.handle = ffi.new("udump_cancel *")
+
+    def set(self) -> None:
+        """Raises the flag; it stays raised."""
+        lib.udump_cancel_raise(self.handle)
+
+
+class Options(TypedDict, total=False):
+    """What may be given by keyword; what is not given has the command's defaults.
+
+    Layer specs: None is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: None is all, else "1,5,10-20(+5)".
+    """
+
+    negative_prompt: str
+    width: int  #: pixels, a multiple of 8; 512
+    height: int  #: pixels, a multiple of 8; 512
+    steps: int  #: 1 to 1000; 20
+    sampler: str  #: "Euler a", "DPM++ 2M Karras", ...
+    schedule: str  #: "Automatic", "Karras", ...
+    eta: float
+    s_noise: float
+    ensd: int
+    cfg: float  #: 7; 1 runs without the negative prompt
+    seed: int  #: of the first image; image i has seed + i
+    batch_size: int
+    batch_count: int  #: batches one after the other; not with `stream`
+    rng: str  #: "nv" or "cpu": whose torch.randn
+    clip_skip: int
+    noise: NDArray[Any]  #: [batch, 4, height / 8, width / 8] of unit variance, instead of the rng's
+    variation_seed: int
+    variation_strength: float  #: 0 to 1
+    init: Image.Image | NDArray[np.uint8]  #: a picture of width x height pixels to begin from
+    strength: float  #: how far to go from it, 0 to 1; 0.75
+    vae_tile: int  #: pixels; 0 decodes pictures whole
+    features: str | None  #: whose outputs to keep
+    feature_steps: str | None
+    attention: str | None  #: whose attention to keep
+    attention_steps: str | None
+    attention_kinds: str | Sequence[str]  #: of k, qk, vqk, self, self-map; ("qk",)
+    words: str | Sequence[str]  #: of the prompt: their maps ("words") and their heat over the picture
+    self_queries: Sequence[tuple[int, int]]  #: x, y in the image, in pixels: where these look
+    diff: str | None  #: whose outputs to compare: with layer prompts minus without, or minus those of `other`
+    diff_steps: str | None
+    side: str  #: "cond", "uncond" or "both": whose rows are kept; "cond"
+    color: str  #: of canvases, as for `render`
+    transform: str
+    average: str  #: "none", "sum", "1-norm", "2-norm": also draw the average
+    canvases: bool  #: also keep everything as pictures; False
+    tensors: bool  #: keep values; True
+    cancel: Cancel
+    parameters: Parameters  #: a picture's own parameters, where nothing else is given
+
+
+_NAMES = {"width": "width_px", "height": "height_px", "vae_tile": "vae_tile_px"}
+_TEXTS = ("negative_prompt", "sampler", "schedule", "features", "feature_steps", "attention", "attention_steps", "diff", "diff_steps")
+# 0 means "default" to the library; here it is a mistake.
+_COUNTS = ("width", "height", "steps", "cfg", "batch_size", "batch_count", "clip_skip")
+_NUMBERS = (*_COUNTS, "ensd", "seed", "variation_seed", "variation_strength", "vae_tile")
+_DOUBLES = ("eta", "s_noise", "strength")
+_RNGS = {"nv": lib.UDUMP_RNG_NV, "cpu": lib.UDUMP_RNG_CPU}
+_SIDES = {"cond": lib.UDUMP_SIDE_COND, "uncond": lib.UDUMP_SIDE_UNCOND, "both": lib.UDUMP_SIDE_BOTH}
+_AVERAGES = {"none": lib.UDUMP_AVERAGE_NONE, "sum": lib.UDUMP_AVERAGE_SUM, "1-norm": lib.UDUMP_AVERAGE_L1, "2-norm": lib.UDUMP_AVERAGE_L2}
+_KINDS = {
+    "k": lib.UDUMP_ATTEND_K,
+    "qk": lib.UDUMP_ATTEND_QK,
+    "vqk": lib.UDUMP_ATTEND_VQK,
+    "self": lib.UDUMP_ATTEND_SELF,
+    "self-map": lib.UDUMP_ATTEND_SELF_MAP,
+}
+
+
+def one_of(names: dict[str, int], where: str, name: str) -> int:
+    """The number of a name. Raises ArgumentError."""
+    if name not in names:
+        raise bad_argument(where, "one of " + ", ".join(names), repr(name))
+    return names[name]
+
+
+def words_of(words: str | Sequence[str]) -> list[str]:
+    """A list of words from one, or from a text with white space between them."""
+    return words.split() if isinstance(words, str) else list(words)
+
+
+class Struct:
+    """A C struct of options and all that it points to."""
+
+    def __init__(self, kind: str) -> None:
+        """`kind`: "udump_style", filled with its defaults."""
+        self.handle = ffi.new(f"{kind} *")
+        getattr(lib, f"{kind}_init")(self.handle)
+        self._kept: list[Any] = []
+
+    def keep(self, value: Any) -> Any:
+        """Gives the value back, and holds it as long as the struct."""
+        self._kept.append(value)
+        return value
+
+    def text(self, text: str | None) -> Any:
+        """A C string for the struct to point to."""
+        return ffi.NULL if text is None else self.keep(ffi.new("char[]", text.encode()))
+
+
+def style(struct: Struct, handle: Any, color: str | None, transform: str | None, average: str | None) -> None:
+    """Fills a udump_style that belongs to the struct."""
+    handle.color, handle.transform = struct.text(color), struct.text(transform)
+    handle.average = one_of(_AVERAGES, "average", average or "none")
+
+
+class _Filler(Struct):
+    """udump_generate_options from keyword arguments, option by option."""
+
+    def __init__(self, prompt: str | None, given: dict[str, Any]) -> None:
+        super().__init__("udump_generate_options")
+        self.given = given
+        if parameters := given.get("parameters"):
+            self.keep(parameters).apply(self.handle)
+        if prompt is not None:
+            self.handle.prompt = self.text(prompt)
+        self._plain()
+        self._looks()
+        self._data()
+        style(self, self.handle.style, given.get("color"), given.get("transform"), given.get("average"))
+
+    def _plain(self) -> None:
+        for name, value in self.given.items():
+            if name in _COUNTS and value == 0:
+                raise bad_argument(name, "a number other than 0", 0)
+            field = _NAMES.get(name, name)
+            if name in _TEXTS:
+                setattr(self.handle, field, self.text(value))
+            elif name in _NUMBERS:
+                setattr(self.handle, field, value)
+            elif name in _DOUBLES:
+                setattr(self.handle, field, self.keep(ffi.new("double *", value)))
+
+    def _looks(self) -> None:
+        o, given = self.handle, self.given
+        if "rng" in given:
+            o.rng = one_of(_RNGS, "rng", given["rng"])
+        o.side = one_of(_SIDES, "side", given.get("side", "cond"))
+        for kind in words_of(given.get("attention_kinds", ())):
+            o.attention_kinds |= one_of(_KINDS, "attention_kinds", kind)
+        if words := words_of(given.get("words", ())):
+            o.attention_words = self.text(" ".join(words))
+        if queries := given.get("self_queries"):
+            o.self_queries_px = self.keep(ffi.new("int32_t[]", [value for query in queries for value in query]))
+            o.self_query_count = len(queries)
+        o.no_canvas, o.want_tensors = not given.get("canvases", False), given.get("tensors", True)
+
+    def _data(self) -> None:
+        o, given = self.handle, self.given
+        if (noise := given.get("noise")) is not None:
+            o.noise = self.keep(to_view(np.asarray(noise)))[0]
+        if (init := given.get("init")) is not None:
+            o.init = self.keep(to_picture(init, 3))[0]
+        if cancel := given.get("cancel"):
+            o.cancel = self.keep(cancel).handle
+
+
+def fill(prompt: str | None, given: dict[str, Any]) -> Struct:
+    """udump_generate_options. Raises TypeError for an argument that there is not, ArgumentError for a name that there is not."""
+    if unknown := set(given) - set(Options.__annotations__):
+        raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
+    return _Filler(prompt, given)

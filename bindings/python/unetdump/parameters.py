@@ -1,0 +1,60 @@
+"""What a picture says of its making: the webui's infotext, or ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ._c import ffi, lib
+from .errors import check, new_error, text
+
+_USES = {
+    lib.UDUMP_PARAMETER_USED: "used",
+    lib.UDUMP_PARAMETER_SILENT: "silent",
+    lib.UDUMP_PARAMETER_LACKING: "lacking",
+    lib.UDUMP_PARAMETER_UNKNOWN: "unknown",
+}
+
+
+class Parameters(Mapping[str, str]):
+    """Keys and values: "Prompt", "Negative prompt", then "Steps", "Sampler", ... `generate(parameters=...)` takes them as its defaults.
+
+    `uses` says of each key whether it is "used", is "silent" (says nothing that could be done), is "lacking" (changes the picture, and is
+    not there: "Hires upscale") or "unknown".
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, infotext: str | None = None) -> None:
+        """From a PNG, or from the text itself.
+
+        Raises FileError, FormatError, UnsupportedError (a PNG without that text), OutOfMemoryError.
+        """
+        held, error = ffi.new("udump_parameters **"), new_error()
+        if (path is None) == (infotext is None):
+            raise TypeError("Parameters takes a path or an infotext")
+        if path is not None:
+            check(lib.udump_parameters_read(os.fsencode(path), held, error), error)
+        else:
+            check(lib.udump_parameters_parse((infotext or "").encode(), held, error), error)
+        self._handle = ffi.gc(held[0], lib.udump_parameters_free)
+        count = ffi.new("int32_t *")
+        listed = ffi.unpack(lib.udump_parameters_list(self._handle, count), count[0])
+        self._values = {text(item.key): text(item.value) for item in listed}
+        self.uses = {text(item.key): _USES[item.use] for item in listed}
+
+    def apply(self, options: Any) -> None:
+        """Sets what is used in a udump_generate_options, which must not outlive this object. Raises ArgumentError (a bad value)."""
+        error = new_error()
+        check(lib.udump_parameters_apply(self._handle, options, error), error)
+
+    def __getitem__(self, key: str) -> str:
+        """A key's value; the last one's if it comes twice."""
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """The keys in the text's order."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """How many keys."""
+        return len(self._values)

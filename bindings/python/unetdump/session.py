@@ -1,0 +1,310 @@
+"""Sessions: runs, whole or step by step."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._c import ffi, lib
+from .contexts import Context, Table
+from .errors import StateError, check, new_error
+from .folder import Folder
+from .notation import parse_layers
+from .options import Options, Struct, fill
+from .progress import Bar, Listener
+from .results import Result
+from .sink import Hook, Receiver
+from .views import Array, borrow, copy
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .model import Model
+
+
+class RunOptions(Options, total=False):
+    """`Options`, and what a run does besides."""
+
+    progress: bool | Listener  #: True: tqdm's bar where it is installed; or a function of a Progress
+    hooks: Mapping[str, Hook]  #: by layer spec: called with a Place and the output, [rows, h, w, channels], which it may change in place
+    edit_context: Callable[[str, NDArray[np.float32]], object]  #: called with each context's text and values, which it may change in place
+    table: Table  #: other contexts than the prompts'
+    other: Model  #: `diff` compares with this model instead of with no layer prompts
+    output: str | os.PathLike[str]  #: also write everything to this folder, as the command does
+    dump: str  #: what `output` gets of the values: "npy", "bin" or "safetensors"
+    force: bool  #: begin even where the disk may be too small
+
+
+GiveBack = Callable[["Session"], None]
+_OURS = ("progress", "hooks", "edit_context", "table", "other", "output", "dump", "force")
+
+
+class Session:
+    """Runs one generation at a time, in one thread at a time; keeps its memory and plans for later runs of the same size."""
+
+    def __init__(self, model: Model, handle: Any = ffi.NULL) -> None:
+        """On a model, which it holds; handle: a session that is there already. Raises OutOfMemoryError."""
+        self.model, self.handle = model, handle
+        if handle == ffi.NULL:
+            held, error = ffi.new("udump_session **"), new_error()
+            check(lib.udump_session_create(model.handle, held, error), error)
+            self.handle = held[0]
+
+    def release(self) -> Any:
+        """Gives the handle away: nothing can be run here any more."""
+        handle, self.handle = self.handle, ffi.NULL
+        return handle
+
+    def __del__(self) -> None:
+        """Frees its memory, ending a run that is going on."""
+        lib.udump_session_destroy(self.release())
+
+    @property
+    def bad_values(self) -> int:
+        """How many values of the last run's decoded pictures were NaN or infinite."""
+        return int(lib.udump_session_bad_values(self.handle))
+
+    def generate(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Result:
+        """As `Model.generate`."""
+        if "table" in options or "edit_context" in options:  # what only a stepped run takes
+            stream = self.stream(prompt, **options)
+            for _ in stream:
+                pass
+            return stream.result
+        run, error, whole = _Run(self, prompt, dict(options)), new_error(), False
+        try:
+            run.enter()
+            run.check(lib.udump_generate(self.handle, run.options.handle, run.receiver.sink, error), error)
+            whole = True
+        finally:
+            run.leave(keep=whole)
+        return Result(run.receiver.store)
+
+    def stream(self, prompt: str | None = None, give_back: GiveBack | None = None, **options: Unpack[RunOptions]) -> Stream:
+        """As `Model.stream`. give_back is called with the session when the run has ended."""
+        return Stream(self, prompt, dict(options), give_back)
+
+    def encode(self, prompt: str) -> Context:
+        """As `Model.encode`."""
+        held, error = ffi.new("udump_context **"), new_error()
+        check(lib.udump_context_encode(self.handle, prompt.encode(), held, error), error)
+        return Context(self.model, held[0])
+
+    def table(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Table:
+        """As `Model.table`."""
+        given = {name: value for name, value in options.items() if name not in _OURS}
+        return self._table(fill(prompt, given))
+
+    def _table(self, options: Struct) -> Table:
+        held, error = ffi.new("udump_table **"), new_error()
+        check(lib.udump_table_encode(self.handle, options.handle, held, error), error)
+        return Table(self.model, handle=held[0])
+
+
+class _Run:
+    """What a run needs besides the session: set up by `enter`, taken down by `leave`, however it ended."""
+
+    def __init__(self, session: Session, prompt: str | None, given: dict[str, Any]) -> None:
+        ours = {name: given.pop(name) for name in _OURS if name in given}
+        if "dump" in ours and "output" not in ours:
+            raise TypeError("dump needs output")
+        if "output" in ours:
+            given.setdefault("canvases", True)
+        self.session, self.options = session, fill(prompt, given)
+        self.other: Model | None = ours.get("other")
+        self.table: Table | None = ours.get("table")
+        if edit := ours.get("edit_context"):
+            self.table = _edited(session, self.table or session._table(self.options), edit)
+        progress = ours.get("progress", False)
+        self.bar = Bar() if progress is True else None
+        listeners = [self.bar or progress] if progress else []
+        hooks = [(block, hook) for spec, hook in ours.get("hooks", {}).items() for block in parse_layers(spec, session.model)]
+        self.folder = Folder(ours["output"], ours.get("dump"), force=ours.get("force", False)) if "output" in ours else None
+        self.receiver = Receiver(listeners, hooks, self.folder.sink if self.folder else ffi.NULL)
+
+    def enter(self) -> None:
+        """Hands the session the other model and the hooks."""
+        error, handle = new_error(), self.session.handle
+        if self.other is not None:
+            check(lib.udump_session_set_other(handle, self.other.handle, error), error)
+        for block in {block for block, _ in self.receiver.hooks}:
+            index = self.session.model.block_index(block)
+            check(lib.udump_session_set_hook(handle, index, lib.block_hook, self.receiver.handle, error), error)
+
+    def check(self, status: int, error: Any) -> None:
+        """Raises what a callback raised, else what a writer of the folder ran into, else what the library says."""
+        if status != lib.UDUMP_OK:
+            self.receiver.raise_failure()
+            if self.folder and status == lib.UDUMP_ERROR_CANCELLED:
+                self.folder.close(keep=False)
+            check(status, error)
+
+    def leave(self, *, keep: bool) -> None:
+        """Takes all of it back; `keep`: the run is whole, and the folder gets its manifest."""
+        if self.bar:
+            self.bar.close()
+        if self.session.handle != ffi.NULL:
+            lib.udump_session_set_hook(self.session.handle, -1, ffi.NULL, ffi.NULL, ffi.NULL)
+        if self.other is not None and self.session.handle != ffi.NULL:
+            lib.udump_session_set_other(self.session.handle, ffi.NULL, ffi.NULL)
+        if self.folder:
+            self.folder.close(keep=keep)
+
+
+def _edited(session: Session, table: Table, edit: Callable[[str, NDArray[np.float32]], object]) -> Table:
+    """The table with each distinct context's values as `edit` leaves them."""
+    made: dict[int, Context] = {}
+    edited = Table(session.model, table.rows)
+    for block in session.model.blocks:
+        for row in range(table.rows):
+            context = table.get(block.name, row)
+            if context is None:
+                continue
+            address = int(ffi.cast("intptr_t", context.handle))
+            if address not in made:
+                values = context.values
+                edit(context.text, values)
+                made[address] = Context.from_array(session.model, values, context.pooled)
+            edited.set(made[address], block.name, row)
+    return edited
+
+
+class Step:
+    """One sampler step that a stream has run."""
+
+    def __init__(self, stream: Stream, index: int, remaining: int) -> None:
+        """Made by streams."""
+        self._stream = weakref.ref(stream)  # the loop's variable shall not keep a run going that the loop has left
+        self._latent: Array | None = None
+        self.result = stream.result  #: what was kept so far; on CUDA this step's may come with the next
+        self.index = index  #: from 1
+        self.remaining = remaining  #: steps left after it
+
+    @property
+    def latent(self) -> Array:
+        """The latent, [batch, h / 8, w / 8, 4] (with a diff the twins follow): an array of its own. What is written to it goes on.
+
+        Raises StateError if it is first asked for after the stream went on.
+        """
+        if self._latent is None:
+            stream = self._stream()
+            if stream is None or not stream.is_at(self):
+                raise StateError("the stream has gone on", lib.UDUMP_ERROR_STATE)
+            self._latent = stream.read_latent()
+        return self._latent
+
+    @latent.setter
+    def latent(self, values: NDArray[Any]) -> None:
+        self.latent[...] = values
+
+    def changed_latent(self) -> Array | None:
+        """The latent, if anybody asked for it."""
+        return self._latent
+
+
+class Stream(Iterator[Step]):
+    """A run, a sampler step at a time. Leaving the loop early ends the run: nothing more is computed.
+
+    `finish()` decodes the latent as it is, after the last step or before it, and gives the result; a loop that ends by itself has done so.
+    """
+
+    def __init__(self, session: Session, prompt: str | None, given: dict[str, Any], give_back: GiveBack | None = None) -> None:
+        """Begins the run. give_back is called with the session when the run has ended."""
+        self._open, self._give_back, self._session = False, give_back, session
+        self._step: Step | None = None
+        self._run = _Run(session, prompt, given)
+        try:
+            self._run.enter()
+            error, table = new_error(), self._run.table.handle if self._run.table else ffi.NULL
+            self._run.check(lib.udump_begin(session.handle, self._run.options.handle, table, self._run.receiver.sink, error), error)
+        except BaseException:
+            self._leave(keep=False)
+            raise
+        self._open = True
+
+    @property
+    def result(self) -> Result:
+        """What was kept so far."""
+        return Result(self._run.receiver.store)
+
+    def __next__(self) -> Step:
+        """Runs the next step. Raises as `Model.generate`; the run has then ended."""
+        if not self._open:
+            raise StopIteration
+        if self._step and self._step.remaining == 0:
+            self.finish()
+            raise StopIteration
+        remaining, error = ffi.new("int32_t *"), new_error()
+        try:
+            self._write_latent()
+            self._run.check(lib.udump_step(self._session.handle, remaining, error), error)
+        except BaseException:
+            self.close()
+            raise
+        self._step = Step(self, self._step.index + 1 if self._step else 1, remaining[0])
+        return self._step
+
+    def finish(self) -> Result:
+        """Decodes the latent as it is and ends the run; later calls give the same result. Raises DeviceError, CancelledError."""
+        if self._open:
+            error, whole = new_error(), False
+            try:
+                self._write_latent()
+                self._open = False
+                self._run.check(lib.udump_end(self._session.handle, 1, error), error)
+                whole = True
+            finally:
+                self._leave(keep=whole)
+        return self.result
+
+    def close(self) -> None:
+        """Ends the run without decoding. A folder gets no manifest. Does nothing after the end."""
+        if self._open:
+            self._open = False
+            if self._session.handle != ffi.NULL:
+                lib.udump_end(self._session.handle, 0, ffi.NULL)
+            self._leave(keep=False)
+
+    def _leave(self, *, keep: bool) -> None:
+        try:
+            self._run.leave(keep=keep)
+        finally:
+            if self._give_back:
+                self._give_back(self._session)
+
+    def is_at(self, step: Step) -> bool:
+        """Whether the step is the last that was run, and the run goes on."""
+        return self._open and step is self._step
+
+    def read_latent(self) -> Array:
+        """The latent as it is: a copy."""
+        return copy(self._latent_view())
+
+    def _write_latent(self) -> None:
+        changed = self._step.changed_latent() if self._step else None
+        if changed is not None:
+            borrow(self._latent_view())[0][...] = changed
+
+    def _latent_view(self) -> Any:
+        view, error = ffi.new("udump_view *"), new_error()
+        check(lib.udump_latent_view(self._session.handle, view, error), error)
+        return view
+
+    def __enter__(self) -> Stream:
+        """For `with`: the run ends with it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the run if it has not ended."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Ends the run if it has not ended. A session that went first, as in a cycle, has ended it."""
+        self._give_back = None
+        if getattr(self, "_open", False):
+            self.close()

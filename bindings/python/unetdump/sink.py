@@ -1,0 +1,207 @@
+"""What the library calls while a run goes on: results go into a store, blocks' outputs to hooks, the first exception to the caller."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._c import ffi, lib
+from .contexts import columns_of
+from .errors import text
+from .pictures import from_picture
+from .places import Canvas, DiffNorms, Place, RunContext, RunInfo, RunPrompt
+from .progress import Listener, Progress
+from .results import Store
+from .views import borrow, copy, from_bf16, shape_of, to_bf16
+
+Hook = Callable[[Place, NDArray[Any]], object]
+
+_KINDS = {
+    lib.UDUMP_KIND_FEATURES: "features",
+    lib.UDUMP_KIND_DIFF: "diff",
+    lib.UDUMP_KIND_K: "k",
+    lib.UDUMP_KIND_QK: "qk",
+    lib.UDUMP_KIND_VQK: "vqk",
+    lib.UDUMP_KIND_WORDS: "words",
+    lib.UDUMP_KIND_SELF_QUERIES: "self-queries",
+    lib.UDUMP_KIND_SELF_RECEIVED: "self-received",
+    lib.UDUMP_KIND_SELF_ENTROPY: "self-entropy",
+    lib.UDUMP_KIND_SELF_PCA: "self-pca",
+    lib.UDUMP_KIND_SELF_MAP: "self-map",
+    lib.UDUMP_KIND_HEAT: "heat",
+    lib.UDUMP_KIND_OVERLAY: "overlay",
+}
+_VARIANTS = {lib.UDUMP_VARIANT_ENABLED: "enabled", lib.UDUMP_VARIANT_ERASED: "erased", lib.UDUMP_VARIANT_OTHER: "other"}
+_SIDES = {lib.UDUMP_SIDE_COND: "cond", lib.UDUMP_SIDE_UNCOND: "uncond", lib.UDUMP_SIDE_BOTH: "both"}
+
+
+class Receiver:
+    """Takes a run's results, hands them on to a folder's sink (which may be NULL), and keeps the exception that ended it."""
+
+    def __init__(self, listeners: Sequence[Listener] = (), hooks: Sequence[tuple[str, Hook]] = (), folder: Any = ffi.NULL) -> None:
+        """hooks: block and function, called in this order."""
+        self.store, self.listeners, self.hooks, self.folder = Store(), listeners, hooks, folder
+        self.failure: BaseException | None = None
+        self.handle = ffi.new_handle(self)
+        self.sink = ffi.new("udump_sink *", {"struct_bytes": ffi.sizeof("udump_sink"), "user": self.handle})
+        for name in ("begin", "canvas", "tensor", "part", "diff", "image", "progress"):
+            setattr(self.sink, name, getattr(lib, f"sink_{name}"))
+
+    def forward(self, name: str, *values: Any) -> int:
+        """Hands the values to the folder; what it answers."""
+        function = ffi.NULL if self.folder == ffi.NULL else getattr(self.folder, name)
+        return int(lib.UDUMP_CONTINUE if function == ffi.NULL else function(self.folder.user, *values))
+
+    def raise_failure(self) -> None:
+        """Raises what a callback raised, once."""
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+
+def _keep_failure(_kind: Any, failure: BaseException, trace: Any) -> None:
+    """The exception of a callback: kept for the run's caller. The outermost frame is the callback's, whose first argument is `user`."""
+    receiver: Receiver = ffi.from_handle(trace.tb_frame.f_locals["user"])
+    receiver.failure = receiver.failure or failure
+
+
+_callback = ffi.def_extern(onerror=_keep_failure, error=lib.UDUMP_STOP)
+
+
+def place_of(place: Any) -> Place:
+    """A udump_place."""
+    return Place(
+        _KINDS[place.kind],
+        place.image,
+        _VARIANTS[place.variant],
+        text(place.block),
+        place.depth,
+        place.step,
+        place.sampler_step,
+        place.sigma,
+        place.timestep,
+        _SIDES[place.side],
+        place.context,
+        text(place.word),
+        place.part,
+    )
+
+
+def _run_of(run: Any) -> RunInfo:
+    contexts = [
+        RunContext(text(c.text), c.tokens, columns_of(c.columns, c.tokens)) for c in ffi.unpack(run.contexts, run.context_count)
+    ]
+    prompts = [
+        RunPrompt(text(p.block), _SIDES[p.side], _VARIANTS[p.variant], p.context, p.until, p.part, p.weight)
+        for p in ffi.unpack(run.prompts, run.prompt_count)
+    ]
+    names = ("prompt", "negative_prompt", "sampler", "schedule", "rng", "model", "model_hash", "device", "precision", "infotext")
+    numbers = ("seed", "cfg", "width_px", "height_px", "steps", "batch_size", "batch_count", "evaluations", "tensor_bytes", "picture_bytes")
+    told: dict[str, Any] = {name: text(getattr(run, name)) for name in names}
+    told.update((name, getattr(run, name)) for name in numbers)
+    return RunInfo(
+        **told,
+        contexts=tuple(contexts),
+        prompts=tuple(prompts),
+        words=tuple(text(word) for word in _list(run.words, run.word_count)),
+        skipped=tuple(text(block) for block in _list(run.skipped, run.skipped_count)),
+    )
+
+
+def _list(pointer: Any, count: int) -> list[Any]:
+    return list(ffi.unpack(pointer, count)) if count else []
+
+
+@_callback  # type: ignore[untyped-decorator]
+def sink_begin(user: Any, run: Any) -> int:
+    """The run, before its first step."""
+    receiver: Receiver = ffi.from_handle(user)
+    receiver.store.run = _run_of(run)
+    return receiver.forward("begin", run)
+
+
+@_callback  # type: ignore[untyped-decorator]
+def sink_canvas(user: Any, canvas: Any) -> int:
+    """One picture of tiles."""
+    receiver: Receiver = ffi.from_handle(user)
+    c, place = canvas, place_of(ffi.addressof(canvas, "place"))
+    words = text(c.infotext)
+    picture = from_picture(c.picture, words)
+    receiver.store.canvases.append(Canvas(picture, place, bool(c.average), c.columns, c.rows, c.tile_width_px, c.tile_height_px))
+    return receiver.forward("canvas", canvas)
+
+
+@_callback  # type: ignore[untyped-decorator]
+def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
+    """One array of values: copied once, since the library's memory is used again."""
+    receiver: Receiver = ffi.from_handle(user)
+    where = place_of(place)
+    receiver.store.tensors.setdefault(where.key(), {})[where.step] = copy(tensor)
+    if where.context >= 0:
+        receiver.store.contexts.setdefault(where.key(), {})[where.step] = where.context
+    return receiver.forward("tensor", place, tensor)
+
+
+@_callback  # type: ignore[untyped-decorator]
+def sink_part(user: Any, place: Any, whole: Any, axis: int, first: int, part: Any) -> int:  # noqa: PLR0917 (as C calls it)
+    """Some rows of an array that the library never holds whole."""
+    receiver: Receiver = ffi.from_handle(user)
+    where, rows = place_of(place), copy(part)
+    steps = receiver.store.tensors.setdefault(where.key(), {})
+    if where.step not in steps:
+        steps[where.step] = np.empty(shape_of(whole), np.float32)
+    steps[where.step][(slice(None),) * axis + (slice(first, first + rows.shape[axis]),)] = rows
+    return receiver.forward("part", place, whole, axis, first, part)
+
+
+@_callback  # type: ignore[untyped-decorator]
+def sink_diff(user: Any, place: Any, norms: Any) -> int:
+    """How far a block's output moved."""
+    receiver: Receiver = ffi.from_handle(user)
+    where = place_of(place)
+    moved = DiffNorms(norms.l2, norms.relative_l2, norms.max, norms.cosine)
+    receiver.store.norms.setdefault(where.key(), {})[where.step] = moved
+    return receiver.forward("diff", place, norms)
+
+
+@_callback  # type: ignore[untyped-decorator]
+def sink_image(user: Any, image: int, variant: int, picture: Any, infotext: Any) -> int:
+    """A finished picture."""
+    receiver: Receiver = ffi.from_handle(user)
+    receiver.store.images[image, _VARIANTS[variant]] = from_picture(picture, text(infotext))
+    return receiver.forward("image", image, variant, picture, infotext)
+
+
+@_callback  # type: ignore[untyped-decorator]
+def sink_progress(user: Any, progress: Any) -> int:
+    """One more step: here a Ctrl-C that came meanwhile is raised, too."""
+    receiver: Receiver = ffi.from_handle(user)
+    for listener in receiver.listeners:
+        listener(Progress(progress.step, progress.steps, progress.seconds, progress.seconds_per_step))
+    return receiver.forward("progress", progress)
+
+
+@_callback  # type: ignore[untyped-decorator]
+def block_hook(user: Any, place: Any, view: Any) -> int:
+    """A block's output, which hooks may change in place."""
+    receiver: Receiver = ffi.from_handle(user)
+    where = place_of(place)
+    for block, hook in receiver.hooks:
+        if block == where.block:
+            _call_hook(hook, where, view)
+    return int(lib.UDUMP_CONTINUE)
+
+
+def _call_hook(hook: Hook, where: Place, view: Any) -> None:
+    memory, holder = borrow(view)
+    seen = from_bf16(memory) if view.dtype == lib.UDUMP_BF16 else memory.view()
+    hook(where, seen)
+    if view.dtype == lib.UDUMP_BF16:
+        memory[...] = to_bf16(seen)
+    del seen, memory
+    if sys.getrefcount(holder) > 2:  # this variable, and the call's argument
+        raise RuntimeError(f"a hook of {where.block} kept its array, whose memory the run uses again: keep array.copy()")
