@@ -169,6 +169,7 @@ typedef struct udump_model_options {
     /* A folder of textual inversion embeddings, read with the folders in it: safetensors files, each for the word that its name is. In
      * prompts that word then stands for the file's vectors. Files that are for other models are left out with a warning. NULL: none */
     const char *embeddings;
+    int32_t cuda_eager; /* 1: begins operations one by one, not as one CUDA graph a step: the same results, to measure what graphs save */
 } udump_model_options;
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 

@@ -45,6 +45,7 @@ udump_status udump_exec_end_dry(udump_exec *x, udump_error *error) {
     if (need_bytes <= x->arena_bytes) return UDUMP_OK;
     if (x->arena) x->backend->memory_free(x->device, x->arena);
     x->arena_bytes = 0;
+    x->generation++;
     x->arena = x->backend->memory_alloc(x->device, need_bytes);
     if (!x->arena) return udump_fail_memory(error, "activations", need_bytes);
     x->arena_bytes = need_bytes;
@@ -78,7 +79,7 @@ size_t udump_tensor_count(udump_tensor tensor) {
 size_t udump_tensor_bytes(udump_tensor tensor) { return udump_tensor_count(tensor) * udump_dtype_bytes(tensor.dtype); }
 
 udump_tensor udump_tensor_rows(udump_tensor tensor, int32_t first, int32_t count) {
-    tensor.offset_bytes += udump_tensor_bytes(tensor) / (size_t)tensor.n * (size_t)first;
+    tensor.offset_bytes += udump_row_bytes(tensor) * (size_t)first;
     tensor.n = count;
     return tensor;
 }

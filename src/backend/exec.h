@@ -41,6 +41,9 @@ struct udump_exec {
     udump_status status;        /* the first failure; later operations do nothing */
     udump_error error;
 
+    bool replaying;     /* what operations would begin is begun already: they do nothing. graph.h */
+    int64_t generation; /* counts how often addresses that operations use have moved: the arena's, the backend's own */
+
     udump_tap_fn tap; /* NULL: none */
     void *tap_user;
 };
@@ -74,6 +77,7 @@ void udump_arena_release(udump_exec *x, size_t mark);
 size_t udump_tensor_count(udump_tensor tensor); /* elements */
 size_t udump_tensor_bytes(udump_tensor tensor);
 static inline void *udump_tensor_data(const udump_exec *x, udump_tensor tensor) { return x->arena + tensor.offset_bytes; }
+static inline size_t udump_row_bytes(udump_tensor tensor) { return udump_tensor_bytes(tensor) / (size_t)tensor.n; }
 /* Rows [first, first + count) of a tensor: the same memory. */
 udump_tensor udump_tensor_rows(udump_tensor tensor, int32_t first, int32_t count);
 

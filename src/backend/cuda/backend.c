@@ -45,6 +45,7 @@ static udump_status device_open(const udump_device_request *request, void **open
     if (!device) return udump_fail_memory(error, "device", sizeof *device);
     device->ordinal = request->ordinal;
     device->compute = request->compute;
+    device->eager = request->eager;
     udump_status status = udump_cuda_status(cudaSetDevice(request->ordinal), "device", error);
     if (!status && request->library_path && !(device->library_path = strdup(request->library_path)))
         status = udump_fail_memory(error, "device", strlen(request->library_path));
@@ -127,6 +128,7 @@ void *udump_cuda_scratch(udump_exec *x, size_t bytes) {
     cudaFree(state->scratch);
     state->scratch = NULL;
     state->scratch_bytes = 0;
+    x->generation++; /* graphs have the old one's address */
     cudaError_t result = cudaMalloc(&state->scratch, bytes);
     if (result == cudaSuccess) state->scratch_bytes = bytes;
     else cudaGetLastError();
@@ -251,6 +253,7 @@ static const udump_backend table = {
     .upsample_nearest = udump_cuda_upsample_nearest,
     .concat_channels = udump_cuda_concat_channels,
     .activation = udump_cuda_activation,
+    .gather_rows = udump_cuda_gather_rows,
     .embed_tokens = udump_cuda_embed_tokens,
     .timestep_embedding = udump_cuda_timestep_embedding,
     .linear_combination = udump_cuda_linear_combination,
@@ -264,6 +267,10 @@ static const udump_backend table = {
     .fetch = fetch,
     .mark = mark,
     .await = await,
+    .graph_begin = udump_cuda_graph_begin,
+    .graph_end = udump_cuda_graph_end,
+    .graph_launch = udump_cuda_graph_launch,
+    .graph_free = udump_cuda_graph_free,
     .follow = follow,
     .attention_maps = udump_cuda_attention_maps,
     .attention_rows = udump_cuda_attention_rows,

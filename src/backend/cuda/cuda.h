@@ -12,6 +12,7 @@
 typedef struct udump_cuda_device {
     int32_t ordinal;
     udump_dtype compute;
+    bool eager;                              /* no graphs */
     char *library_path;                      /* or NULL */
     udump_gemm_library *gemms;               /* NULL until a weight is packed: who only renders needs no vendor's library */
     udump_convolution_library *convolutions; /* NULL too where cuDNN is not there, and our own kernel does them */
@@ -90,6 +91,7 @@ void udump_cuda_attention_cross(udump_exec *x, udump_tensor out, udump_tensor q,
 void udump_cuda_upsample_nearest(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_cuda_concat_channels(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b);
 void udump_cuda_activation(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation);
+void udump_cuda_gather_rows(udump_exec *x, int32_t count, const udump_tensor *out, const udump_tensor *in, int32_t first, const int32_t *const *which);
 void udump_cuda_embed_tokens(udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions, const int32_t *ids);
 void udump_cuda_timestep_embedding(udump_exec *x, udump_tensor out, const float *timesteps);
 void udump_cuda_linear_combination(udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients);
@@ -97,6 +99,12 @@ void udump_cuda_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_u
 void udump_cuda_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_cuda_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_cuda_download(udump_exec *x, float *host, udump_tensor in);
+
+/* graph.c */
+bool udump_cuda_graph_begin(udump_exec *x);
+void *udump_cuda_graph_end(udump_exec *x);
+void udump_cuda_graph_launch(udump_exec *x, void *graph);
+void udump_cuda_graph_free(udump_exec *x, void *graph);
 
 /* looking.c */
 void udump_cuda_attention_maps(udump_exec *x, const udump_attended *a, float *maps);
