@@ -100,6 +100,8 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     options.device_index = (int32_t)index;
     options.cuda_module = arguments->cuda_module;
     options.cuda_libraries = arguments->cuda_libraries;
+    options.plan_cache = arguments->plan_cache;
+    options.cuda_eager = arguments->cuda_eager;
     options.precision = (udump_precision)precision;
     options.prediction = (udump_prediction)prediction;
     options.threads = arguments->threads;

@@ -96,6 +96,7 @@ typedef struct udump_device_request {
     int32_t ordinal;           /* which of several devices */
     const char *library_path;  /* folder of the device's libraries, or NULL: wherever the system finds them */
     bool eager;                /* no graphs: operations one by one */
+    const char *plan_cache;    /* as in udump_model_options */
 } udump_device_request;
 
 /* A moment in a session's work: what was asked for before it. */
@@ -112,6 +113,8 @@ typedef struct udump_backend {
     void (*device_close)(void *device);
     void *(*memory_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*memory_free)(void *device, void *memory);
+    /* What is left of the device's memory, and all of it. NULL where memory is the host's, whose system knows no such limit. */
+    bool (*memory_left)(void *device, size_t *free_bytes, size_t *total_bytes);
     /* Host memory, of the kind that crosses to the device fastest. */
     void *(*host_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*host_free)(void *device, void *memory);

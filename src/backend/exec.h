@@ -35,6 +35,7 @@ struct udump_exec {
     size_t arena_bytes;
     size_t low_bytes, high_bytes; /* in use */
     size_t peak_bytes;            /* most of low + high so far */
+    size_t beside_bytes;          /* device memory that the run will take besides; known before the dry pass ends */
     bool dry;                     /* measuring: no memory, no data */
 
     const udump_cancel *cancel; /* NULL: none */
@@ -55,8 +56,11 @@ void udump_exec_close(udump_exec *x);
 
 /* Starts a measuring pass: the arena is empty and endless. */
 void udump_exec_begin_dry(udump_exec *x);
-/* Ends it: makes the arena at least as large as the peak, and empty. */
+/* Ends it: makes the arena at least as large as the peak, and empty. What the device has no room for is not begun, and the arena stays as it was.
+ * Errors: MEMORY, with both figures; what stuck in the pass. */
 udump_status udump_exec_end_dry(udump_exec *x, udump_error *error);
+/* Errors: MEMORY, with both figures, where the device has less than so much room. what: "activations and canvases" */
+udump_status udump_device_has_room(const udump_backend *backend, void *device, size_t need_bytes, const char *what, udump_error *error);
 /* Empties the arena and forgets an earlier failure. */
 void udump_exec_reset(udump_exec *x);
 

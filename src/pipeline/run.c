@@ -198,6 +198,7 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     udump_status status = udump_sampling_step(&run->sampling, 0, &denoiser, error);
     udump_decode_latent(session, 0);
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
+    x->beside_bytes = udump_outbox_device_bytes(&run->look.outbox, x);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
     if (!status) status = udump_outbox_create(&run->look.outbox, x, error);

@@ -32,10 +32,11 @@ struct CUstream_st {
 struct CUevent_st {
     CUstream_st *stream;
     long position; /* of the stream's work: all before it */
+    std::shared_ptr<float> time; /* when that was done; events without timing have none */
 };
+static float clock_milliseconds;
 
 static std::map<char *, size_t> pinned;
-static size_t used_bytes;
 static std::map<void *, size_t> sizes;
 static cudaError_t last;
 static CUstream_st *capturing; /* of the thread: there is one */
@@ -118,7 +119,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
 }
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     *total_bytes = limit_bytes();
-    *free_bytes = used_bytes < *total_bytes ? *total_bytes - used_bytes : 0;
+    *free_bytes = counts.used_bytes < *total_bytes ? *total_bytes - counts.used_bytes : 0;
     return cudaSuccess;
 }
 cudaError_t cudaGetLastError(void) {
@@ -136,18 +137,18 @@ const char *cudaGetErrorString(cudaError_t error) {
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
     *memory = NULL;
     if (is_forbidden()) return last;
-    if (allocation_fails() || used_bytes + bytes > limit_bytes()) return fail(cudaErrorMemoryAllocation);
+    if (allocation_fails() || counts.used_bytes + bytes > limit_bytes()) return fail(cudaErrorMemoryAllocation);
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
     memset(*memory, 0xFF, bytes); /* NaN, in every format */
     sizes[*memory] = bytes;
-    used_bytes += bytes;
+    counts.used_bytes += bytes;
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *memory) {
     if (!memory) return cudaSuccess;
     if (is_forbidden()) return last;
-    used_bytes -= sizes[memory];
+    counts.used_bytes -= sizes[memory];
     sizes.erase(memory);
     free(memory);
     return cudaSuccess;
@@ -176,12 +177,18 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     delete stream;
     return cudaSuccess;
 }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) { return *event = new CUevent_st(), cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
+    *event = new CUevent_st();
+    if (!(flags & cudaEventDisableTiming)) (*event)->time = std::make_shared<float>(0.0f);
+    return cudaSuccess;
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     static CUstream_st default_stream; /* with nothing in it */
     if (is_forbidden()) return last;
     if (!stream) stream = &default_stream;
+    std::shared_ptr<float> time = event->time;
+    if (time) append(stream, [time]() { *time = clock_milliseconds; });
     event->stream = stream;
     event->position = stream->queued;
     return cudaSuccess;
@@ -189,6 +196,16 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (is_forbidden()) return last;
     if (event->stream) wait_for(event->stream, event->position);
+    return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+    if (!begin->time || !end->time) return fail(cudaErrorInvalidValue);
+    counts.timings++;
+    *milliseconds = *end->time - *begin->time;
+    return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
+    append(stream, [=]() { memset(memory, value, bytes); });
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -237,15 +254,15 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, cudaGraph_t gra
     size_t bytes = 1024 * graph->work.size(); /* about what a kernel's node takes on a device */
     *exec = NULL;
     if (is_forbidden()) return last;
-    if (allocation_fails() || used_bytes + bytes > limit_bytes() || says("UDUMP_EMULATED_GRAPHS", "instantiate")) return fail(cudaErrorMemoryAllocation);
-    used_bytes += bytes;
+    if (allocation_fails() || counts.used_bytes + bytes > limit_bytes() || says("UDUMP_EMULATED_GRAPHS", "instantiate")) return fail(cudaErrorMemoryAllocation);
+    counts.used_bytes += bytes;
     *exec = new CUgraphExec_st{ std::make_shared<udump_work>(graph->work), bytes };
     return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
     if (is_forbidden()) return last;
-    used_bytes -= exec->bytes;
+    counts.used_bytes -= exec->bytes;
     delete exec;
     return cudaSuccess;
 }
@@ -262,6 +279,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
 const udump_emulated_counts *udump_emulation_counts(void) { return &counts; }
 
 } /* extern "C" */
+
+void udump_emulation_spend(cudaStream_t stream, float milliseconds) {
+    append(stream, [milliseconds]() { clock_milliseconds += milliseconds; });
+}
 
 void udump_emulation_append(cudaStream_t stream, std::function<void()> work) {
     counts.launches += !stream->capturing;

@@ -14,6 +14,8 @@ typedef struct udump_cuda_device {
     udump_dtype compute;
     bool eager;                              /* no graphs */
     char *library_path;                      /* or NULL */
+    char *plan_cache;                        /* or NULL */
+    udump_plans *plans;                      /* NULL until the libraries are loaded, and where nothing is measured */
     udump_gemm_library *gemms;               /* NULL until a weight is packed: who only renders needs no vendor's library */
     udump_convolution_library *convolutions; /* NULL too where cuDNN is not there, and our own kernel does them */
 } udump_cuda_device;
@@ -31,6 +33,18 @@ struct udump_packed {
 
 enum { UDUMP_CUDA_EVENTS = 1024, UDUMP_CUDA_SCRATCH_BYTES = 1 << 20 };
 
+/* pinned.c */
+typedef struct udump_cuda_pinned {
+    char *memory;            /* two halves */
+    cudaEvent_t crossed[2];  /* what was last in each */
+    int half;                /* that is being filled */
+    size_t used_bytes;       /* of it */
+} udump_cuda_pinned;
+cudaError_t udump_cuda_pinned_open(udump_cuda_pinned *pinned);
+void udump_cuda_pinned_close(udump_cuda_pinned *pinned);
+/* A copy that lasts until all that the stream holds now has been done; NULL for what is too large, and after a failure. */
+const void *udump_cuda_pinned_copy(udump_cuda_pinned *pinned, const void *host, size_t bytes, cudaStream_t stream);
+
 typedef struct udump_cuda_state {
     udump_cuda_device *device;
     cudaStream_t stream, copies; /* what crosses to the host crosses in the second */
@@ -39,6 +53,7 @@ typedef struct udump_cuda_state {
     cudaEvent_t made;            /* what a fetch waits for */
     void *scratch;               /* an operation's own; the next overwrites it */
     size_t scratch_bytes;
+    udump_cuda_pinned pinned;    /* host memory on its way to the device */
     float *staging;              /* host */
     size_t staging_bytes;
     udump_gemm *gemm;               /* NULL without libraries, as the next */

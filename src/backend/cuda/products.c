@@ -86,7 +86,7 @@ static void convolve(udump_exec *x, udump_tensor out, udump_tensor in, const udu
         .dtype = x->compute };
     if (residual && !call.residual) call.residual = call.weight; /* dry: that there is one is part of the plan */
     if (x->status) return;
-    stick(x, udump_convolution_plan(convolution, &call, &workspace_bytes, &error), &error);
+    stick(x, udump_convolution_plan(convolution, &call, &workspace_bytes, udump_cuda_stream(x), &error), &error);
     udump_tensor workspace = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, (int32_t)((workspace_bytes + 3) / 4));
     if (x->dry || x->status) return;
     stick(x, udump_convolution_run(convolution, &call, udump_tensor_data(x, workspace), udump_cuda_stream(x), &error), &error);
