@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* FNV-1a, eight bytes at a time. */
+/* FNV-1a, over the bytes of value. */
 uint64_t udump_graph_key(uint64_t key, uint64_t value) {
     key = key ? key : 0xCBF29CE484222325u;
     for (int shift = 0; shift < 64; shift += 8) key = (key ^ (value >> shift & 0xFF)) * 0x100000001B3u;

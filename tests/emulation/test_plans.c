@@ -17,22 +17,34 @@ static udump_flow stop(void *user, const udump_run_info *run) {
     return UDUMP_STOP;
 }
 
-/* Loads a model and prepares a run; how many engines were timed. */
-static long prepare(const char *plan_cache) {
-    static const udump_emulated_counts *counts; /* there once the module is */
+static const udump_emulated_counts *counts; /* there once a model is */
+
+static udump_model *load(const char *plan_cache) {
     udump_model_options options = emulated_options();
-    udump_generate_options o = emulated_run(1);
-    udump_sink sink = { .struct_bytes = sizeof sink, .begin = stop };
     options.plan_cache = plan_cache;
-    long before = counts ? counts->timings : 0;
     udump_model *model = emulated_load("sd2", &options);
     counts = emulated_counts();
+    return model;
+}
+
+/* Prepares a run; how many engines were timed. */
+static long prepare_size(udump_model *model, int32_t width_px) {
+    udump_generate_options o = emulated_run(1);
+    udump_sink sink = { .struct_bytes = sizeof sink, .begin = stop };
+    long before = counts->timings;
     udump_session *session = recording_session(model);
-    o.width_px = o.height_px = 8;
+    o.width_px = width_px;
+    o.height_px = 8;
     assert_int_equal(udump_generate(session, &o, &sink, NULL), UDUMP_ERROR_CANCELLED);
     udump_session_destroy(session);
-    udump_model_release(model);
     return counts->timings - before;
+}
+
+static long prepare(const char *plan_cache) {
+    udump_model *model = load(plan_cache);
+    long timings = prepare_size(model, 8);
+    udump_model_release(model);
+    return timings;
 }
 
 /* The one file in the folder, as text of at most FILE_MOST bytes. */
@@ -93,6 +105,17 @@ static void test_kept(void **state) {
     assert_true(check_choices(second) > 20);
 }
 
+/* Two that read the file before the other wrote: neither's choices are lost. */
+static void test_shared(void **state) {
+    (void)state;
+    udump_model *models[2] = { load(below("shared")), load(below("shared")) };
+    for (int i = 0; i < 2; i++) assert_true(prepare_size(models[i], 8 + 8 * i) > 0);
+    for (int i = 0; i < 2; i++) udump_model_release(models[i]);
+    models[0] = load(below("shared"));
+    for (int i = 0; i < 2; i++) assert_int_equal(prepare_size(models[0], 8 + 8 * i), 0);
+    udump_model_release(models[0]);
+}
+
 /* What may befall a file. All lead to the same file again. */
 static void test_broken(void **state) {
     (void)state;
@@ -139,6 +162,6 @@ static void test_places(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_kept), cmocka_unit_test(test_broken), cmocka_unit_test(test_places) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_kept), cmocka_unit_test(test_shared), cmocka_unit_test(test_broken), cmocka_unit_test(test_places) };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }

@@ -10,7 +10,7 @@
 
 /* The file: a line that says what it is, with the stamp; a line "KEY: RANK ENGINE" for each choice; "end COUNT". */
 static const char HEAD[] = "unetdump plans 1: ";
-enum { LINE_MOST = UDUMP_PLANS_KEY_MOST + 32, CHOICES_MOST = 10000, PATH_MOST = 4096 };
+enum { CHOICES_MOST = 10000, PATH_MOST = 4096 };
 
 typedef struct kept {
     char key[UDUMP_PLANS_KEY_MOST];
@@ -66,7 +66,7 @@ static bool read_choice(udump_plans *plans, char *line) {
     return true;
 }
 
-static bool read_all(udump_plans *plans, FILE *file) {
+static bool read_lines(udump_plans *plans, FILE *file) {
     char line[sizeof plans->head + 2], more;
     int count, end = 0;
     if (!read_line(file, line, sizeof line) || strcmp(line, plans->head) != 0) return false;
@@ -75,6 +75,19 @@ static bool read_all(udump_plans *plans, FILE *file) {
         if (plans->count == CHOICES_MOST || !read_choice(plans, line)) return false;
     }
     return false;
+}
+
+/* What the file has, if all of it is understood, besides what is there already: others write it too. */
+static void read_file(udump_plans *plans) {
+    udump_plans *there = calloc(1, sizeof *there);
+    FILE *file = there && *plans->path ? fopen(plans->path, "re") : NULL;
+    if (there) memcpy(there->head, plans->head, sizeof there->head);
+    bool understood = file && read_lines(there, file);
+    for (int32_t i = 0; understood && i < there->count; i++)
+        if (!find(plans, there->choices[i].key)) set(plans, there->choices[i].key, there->choices[i].choice);
+    if (file) fclose(file);
+    if (there) free(there->choices);
+    free(there);
 }
 
 static bool make_folder(const char *folder) { return mkdir(folder, 0700) == 0 || errno == EEXIST; }
@@ -104,9 +117,7 @@ udump_plans *udump_plans_open(const char *folder, const char *stamp) {
     snprintf(plans->head, sizeof plans->head, "%s%s", HEAD, stamp);
     choose_folder(plans, folder);
     if (*plans->folder) snprintf(plans->path, sizeof plans->path, "%s/plans-%016llx.txt", plans->folder, hash(plans->head));
-    FILE *file = *plans->path ? fopen(plans->path, "re") : NULL;
-    if (file && !read_all(plans, file)) plans->count = 0;
-    if (file) fclose(file);
+    read_file(plans);
     return plans;
 }
 
@@ -151,6 +162,7 @@ void udump_plans_keep(udump_plans *plans, const char *key, udump_plan_choice cho
     if (!plans) return;
     pthread_mutex_lock(&plans->lock);
     set(plans, key, choice);
+    read_file(plans);
     save(plans);
     pthread_mutex_unlock(&plans->lock);
 }
