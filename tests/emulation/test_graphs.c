@@ -56,10 +56,10 @@ static void compare(const udump_generate_options *o, long launches) {
 /* Another prompt at every step, in some blocks alone, and noise in between. */
 static void test_prompts(void **state) {
     (void)state;
-    udump_generate_options o = emulated_run(4);
+    udump_generate_options o = emulated_run(3);
     o.sampler = "Euler a";
-    o.prompt = "a [red|blue] [circle:square:3] (~: OUT03-OUT05: [green|white] cat :~)";
-    compare(&o, 3);
+    o.prompt = "a [red|blue] [circle:square:2] (~: OUT03-OUT05: [green|white] cat :~)";
+    compare(&o, 2);
 }
 
 /* Two evaluations a step, at levels of their own; prompts joined, one of them for one step. */
@@ -76,23 +76,23 @@ static void test_sdxl(void **state) {
     (void)state;
     udump_model *models[2] = { load("sdxl", 1), load("sdxl", 0) };
     udump_session *other = recording_session(models[0]), *session = recording_session(models[1]);
-    udump_generate_options o = emulated_run(3);
+    udump_generate_options o = emulated_run(2);
     o.prompt = "a [red|blue] circle (~: OUT03-OUT05: cat :~)";
-    assert_same_runs(session, other, &o, 2);
+    assert_same_runs(session, other, &o, 1);
     udump_session_destroy(session);
     udump_session_destroy(other);
     for (int i = 0; i < 2; i++) udump_model_release(models[i]);
 }
 
-/* Looking cuts. At steps 1, 2 and 4 the same taps act (first as they stand, then as graphs), at 3 none. */
+/* Looking cuts. At steps 1 and 3 the same taps act (first as they stand, then as graphs), at 2 none. */
 static void test_taps(void **state) {
     (void)state;
-    udump_generate_options o = emulated_run(4);
+    udump_generate_options o = emulated_run(3);
     o.prompt = "a [red|blue] circle (~: OUT03-OUT05: square :~)";
     o.features = "IN00,IN05,OUT11";
     o.diff = "M00";
     o.attention = "IN04,OUT05";
-    o.feature_steps = o.diff_steps = o.attention_steps = "1,2,4";
+    o.feature_steps = o.diff_steps = o.attention_steps = "1,3";
     o.attention_kinds = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_VQK | UDUMP_ATTEND_SELF_MAP;
     o.attention_words = "circle";
     o.side = UDUMP_SIDE_BOTH;
@@ -107,7 +107,7 @@ static void test_taps(void **state) {
         if (strcmp(block.name, "IN04") == 0 || strcmp(block.name, "OUT05") == 0) layers += 2 * block.attention_depth;
     }
     assert_true(layers >= 4);
-    compare(&o, 2 * (blocks + layers + 1));
+    compare(&o, blocks + layers + 1);
 }
 
 static udump_flow halve(void *user, const udump_place *place, const udump_view *view) {
@@ -127,13 +127,13 @@ static void test_hooks(void **state) {
     size_t bytes = 0;
     for (int i = 0; i < 2; i++) {
         udump_session *session = recording_session(models[i]);
-        udump_generate_options o = emulated_run(6);
+        udump_generate_options o = emulated_run(5);
         udump_view view;
         assert_int_equal(udump_session_set_hook(session, 4, halve, &calls[i], NULL), UDUMP_OK);
         assert_int_equal(udump_begin(session, &o, NULL, NULL, NULL), UDUMP_OK);
-        for (int step = 0; step < 6; step++) {
-            if (step == 3) assert_int_equal(udump_session_set_hook(session, 4, NULL, NULL, NULL), UDUMP_OK);
-            if (step == 5) assert_int_equal(udump_session_set_hook(session, 4, halve, &calls[i], NULL), UDUMP_OK);
+        for (int step = 0; step < 5; step++) {
+            if (step == 2) assert_int_equal(udump_session_set_hook(session, 4, NULL, NULL, NULL), UDUMP_OK);
+            if (step == 4) assert_int_equal(udump_session_set_hook(session, 4, halve, &calls[i], NULL), UDUMP_OK);
             assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
         }
         assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
@@ -142,7 +142,7 @@ static void test_hooks(void **state) {
         memcpy(latents[i], view.data, bytes);
         assert_int_equal(udump_end(session, 0, NULL), UDUMP_OK);
         udump_session_destroy(session);
-        assert_int_equal(calls[i], 4);
+        assert_int_equal(calls[i], 3);
     }
     assert_memory_equal(latents[0], latents[1], bytes);
     for (int i = 0; i < 2; i++) free(latents[i]);
