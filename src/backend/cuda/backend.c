@@ -133,6 +133,15 @@ static cudaError_t streams_open(udump_cuda_state *state) {
     return result == cudaSuccess ? cudaMalloc(&state->scratch, state->scratch_bytes) : result;
 }
 
+udump_status udump_cuda_products_open(udump_exec *x, udump_error *error) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    udump_cuda_device *device = state->device;
+    udump_status status = UDUMP_OK;
+    if (device->gemms && !state->gemm) status = udump_gemm_open(device->gemms, device->plans, &state->gemm, error);
+    if (!status && device->convolutions && !state->convolution) status = udump_convolution_open(device->convolutions, device->plans, &state->convolution, error);
+    return status;
+}
+
 static udump_status exec_open(udump_exec *x, udump_error *error) {
     udump_cuda_state *state = x->state = calloc(1, sizeof *state);
     if (!state) return udump_fail_memory(error, "session", sizeof *state);
@@ -140,8 +149,7 @@ static udump_status exec_open(udump_exec *x, udump_error *error) {
     udump_status status = udump_cuda_status(cudaSetDevice(state->device->ordinal), "session", error);
     if (!status) status = udump_cuda_status(cudaDeviceSynchronize(), "session", error); /* the last weights may still be on their way */
     if (!status) status = udump_cuda_status(streams_open(state), "session", error);
-    if (!status && state->device->gemms) status = udump_gemm_open(state->device->gemms, state->device->plans, &state->gemm, error);
-    if (!status && state->device->convolutions) status = udump_convolution_open(state->device->convolutions, state->device->plans, &state->convolution, error);
+    if (!status) status = udump_cuda_products_open(x, error);
     if (status) exec_close(x);
     return status;
 }

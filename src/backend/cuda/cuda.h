@@ -83,6 +83,9 @@ void udump_cuda_read(udump_exec *x, void *host, const void *arena, size_t bytes)
 /* Loads the vendors' libraries, once; packing is done by one thread. Errors: DEVICE, MEMORY. */
 udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error);
 
+/* The session's own of them, where it began before the first weight was packed. Errors: DEVICE, MEMORY. */
+udump_status udump_cuda_products_open(udump_exec *x, udump_error *error);
+
 /* packing.c */
 udump_packed *udump_cuda_pack_conv(void *device, const udump_conv_shape *shape, const float *weight, const float *bias, udump_error *error);
 udump_packed *udump_cuda_pack_linear(

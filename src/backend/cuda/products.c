@@ -26,6 +26,8 @@ static void product(udump_exec *x, udump_tensor out, udump_tensor in, const udum
     udump_error error;
     udump_gemm_call call = { .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
         .residual = residual ? data_of(x, *residual) : NULL, .rows = pixels_of(in), .n = w->out, .k = w->in, .dtype = x->compute };
+    stick(x, udump_cuda_products_open(x, &error), &error);
+    if (x->status) return;
     stick(x, udump_gemm_run(udump_cuda_state_of(x)->gemm, &call, x->dry, udump_cuda_stream(x), &error), &error);
 }
 
@@ -80,6 +82,7 @@ static void convolve_directly(udump_exec *x, udump_tensor out, udump_tensor in, 
 static void convolve(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual) {
     udump_error error;
     size_t workspace_bytes = 0;
+    stick(x, udump_cuda_products_open(x, &error), &error);
     udump_convolution *convolution = udump_cuda_state_of(x)->convolution;
     udump_convolution_call call = { .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
         .residual = residual ? data_of(x, *residual) : NULL, .shape = &w->conv, .n = in.n, .in_h = in.h, .in_w = in.w, .out_h = out.h, .out_w = out.w,
