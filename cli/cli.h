@@ -61,8 +61,9 @@ int finish_output(int status);
 
 /* -m, --vae, --device, --precision, --prediction, --threads and where CUDA is, as the commands that load a model have them. */
 typedef struct model_arguments {
-    const char *path, *vae, *device, *precision, *prediction, *cuda_module, *cuda_libraries;
+    const char *path, *vae, *device, *precision, *prediction, *cuda_module, *cuda_libraries, *plan_cache;
     int32_t threads;
+    bool cuda_eager;
     const char *embeddings;
     option_list loras; /* "FILE:0.8:IN04=0.5,OUT00-OUT08=0" */
 } model_arguments;

@@ -99,6 +99,8 @@ bool resolve_model(const model_arguments *arguments, udump_model_options *option
     options->device_index = (int32_t)index;
     options->cuda_module = arguments->cuda_module;
     options->cuda_libraries = arguments->cuda_libraries;
+    options->plan_cache = arguments->plan_cache;
+    options->cuda_eager = arguments->cuda_eager;
     options->precision = (udump_precision)precision;
     options->prediction = (udump_prediction)prediction;
     options->threads = arguments->threads;

@@ -1,6 +1,7 @@
 #include "progress.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* What the run will write, before it does. */
@@ -9,7 +10,9 @@ static void print_budget(const progress_bar *bar, const udump_run_info *run) {
     if (bar->dump == UDUMP_DUMP_NPY) files += run->tensor_count;
     if (bar->dump == UDUMP_DUMP_BIN) files += run->tensor_tile_count;
     if (bar->dump == UDUMP_DUMP_SAFETENSORS) files += images;
-    printf("%lld files, up to %.1f MB\n", (long long)files, (double)(run->picture_bytes + run->tensor_bytes) * 1e-6);
+    printf("%lld files, up to %.1f MB", (long long)files, (double)(run->picture_bytes + run->tensor_bytes) * 1e-6);
+    if (strcmp(run->device, "cuda") == 0) printf("; %.1f MB of the device's memory to work in", (double)run->work_bytes * 1e-6);
+    printf("\n");
     fflush(stdout);
 }
 

@@ -32,6 +32,8 @@ size_t sampling_list(sampling_arguments *s, cli_option *list) {
         { "--device", NULL, OPTION_TEXT, &s->model.device, "auto, cpu, cuda, cuda:N or reference (auto: cuda where there is one)" },
         { "--cuda-module", NULL, OPTION_TEXT, &s->model.cuda_module, "the file libunetdump-cuda.so, if it is not beside unetdump" },
         { "--cuda-libraries", NULL, OPTION_TEXT, &s->model.cuda_libraries, "the folder of cuBLAS and cuDNN, if the system does not find them" },
+        { "--plan-cache", NULL, OPTION_TEXT, &s->model.plan_cache, "CUDA: the folder that keeps which engines were fastest (~/.cache/unetdump); \"\": measure none" },
+        { "--cuda-eager", NULL, OPTION_FLAG, &s->model.cuda_eager, "CUDA: begin operations one by one, not as one graph a step" },
         { "--precision", NULL, OPTION_TEXT, &s->model.precision, "auto, fp32, bf16 or fp16 (auto: fp16 on CUDA, bf16 where the CPU has AMX)" },
         { "--prediction", NULL, OPTION_TEXT, &s->model.prediction, "auto, epsilon or v (auto: the model's config)" },
         { "--lora", NULL, OPTION_LIST, &s->model.loras, "FILE[:WEIGHT][:IN04=0.5,OUT00-OUT08=0,TE=1]; may be given several times" },

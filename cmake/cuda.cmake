@@ -56,10 +56,10 @@ install(TARGETS unetdump_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 # Whether cuDNN has a plan for every convolution of every family, on a card that is only described: needs the library, and no device.
 if(UDUMP_BUILD_TESTS)
   add_executable(check_plans ${PROJECT_SOURCE_DIR}/tests/device/plans/check_plans.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/convolution.c
-      ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c)
+      ${PROJECT_SOURCE_DIR}/src/backend/cuda/fastest.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/plans.c)
   target_include_directories(check_plans PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_include_directories(check_plans SYSTEM PRIVATE ${CUDA_INCLUDE} ${CUDNN_INCLUDE})
-  target_link_libraries(check_plans PRIVATE udump_flags unetdump_static dl)
+  target_link_libraries(check_plans PRIVATE udump_flags unetdump_static ${CUDART_STATIC} Threads::Threads dl rt)
   find_library(CUDNN_LIBRARY cudnn HINTS ${CUDA_ROOT}/lib64 ${CUDA_ROOT}/lib)
   if(CUDNN_LIBRARY)
     get_filename_component(CUDNN_FOLDER ${CUDNN_LIBRARY} DIRECTORY)

@@ -170,6 +170,10 @@ typedef struct udump_model_options {
     /* A folder of textual inversion embeddings, read with the folders in it: safetensors files, each for the word that its name is. In
      * prompts that word then stands for the file's vectors. Files that are for other models are left out with a warning. NULL: none */
     const char *embeddings;
+    /* CUDA: the folder that keeps which of the vendors' engines was fastest here for each shape, by device and versions: found by measuring once, and results
+     * repeat to the bit while it is there. NULL: unetdump in $XDG_CACHE_HOME or ~/.cache; "": measures nothing and takes the vendors' first choice. */
+    const char *plan_cache;
+    int32_t cuda_eager; /* 1: begins operations one by one, not as one CUDA graph a step: the same results, to measure what graphs save */
 } udump_model_options;
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 
@@ -486,6 +490,8 @@ typedef struct udump_run_info {
     int64_t picture_count, picture_bytes;
     int64_t tensor_count, tensor_bytes; /* as fp32; 0 unless want_tensors */
     int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
+    /* Memory that the run works in: activations, and canvases on their way from a device. The model's weight_bytes are there already. */
+    int64_t work_bytes;
 } udump_run_info;
 
 /* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing

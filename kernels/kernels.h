@@ -19,7 +19,7 @@ enum udump_kernel_dtype { UDUMP_KERNEL_F32, UDUMP_KERNEL_F16, UDUMP_KERNEL_BF16 
 enum udump_kernel_activation { UDUMP_KERNEL_NONE, UDUMP_KERNEL_SILU, UDUMP_KERNEL_GELU, UDUMP_KERNEL_QUICK_GELU };
 enum {
     UDUMP_KERNEL_TERMS_MOST = 16, /* of a linear combination */
-    UDUMP_KERNEL_ROWS_MOST = 64,  /* of a batch, in one launch of attention with a table */
+    UDUMP_KERNEL_PIECES_MOST = 128, /* copied by one launch */
     UDUMP_KERNEL_HEAD_MOST = 512, /* channels of a head */
     UDUMP_KERNEL_LOOK_HEAD_MOST = 160, /* ..., to look at */
     UDUMP_KERNEL_LOOK_COLUMNS_MOST = 16 /* of the covariance's v */
@@ -45,6 +45,14 @@ void udump_kernel_cfg_combine(void *out, int out_dtype, const void *in, int in_d
 /* ---- moving. bytes: of a pixel, all channels; 2 at least */
 void udump_kernel_upsample_nearest(void *out, const void *in, int n, int in_h, int in_w, int out_h, int out_w, int bytes, udump_stream stream);
 void udump_kernel_concat_channels(void *out, const void *a, int a_bytes, const void *b, int b_bytes, int64_t pixels, udump_stream stream);
+/* Pieces of memory, each of whole `bytes`, 2 at least, that no other one overlaps. */
+typedef struct udump_kernel_pieces {
+    void *to[UDUMP_KERNEL_PIECES_MOST];
+    const void *from[UDUMP_KERNEL_PIECES_MOST];
+    int bytes[UDUMP_KERNEL_PIECES_MOST];
+    int count;
+} udump_kernel_pieces;
+void udump_kernel_copy_pieces(const udump_kernel_pieces *pieces /* host */, udump_stream stream);
 
 /* ---- text and time */
 void udump_kernel_embed_tokens(void *out, int dtype, const float *tokens, const float *positions, const int32_t *ids, int64_t count, int length,
@@ -72,7 +80,7 @@ typedef struct udump_kernel_attention_shape {
     int64_t q_row, kv_row, out_row;
     int causal;
     int keys;                             /* of every row, from token row * keys of k on; 0: first and count say which */
-    int first[UDUMP_KERNEL_ROWS_MOST], count[UDUMP_KERNEL_ROWS_MOST];
+    const int *first, *count;             /* [n], device */
 } udump_kernel_attention_shape;
 /* d up to UDUMP_KERNEL_HEAD_MOST */
 void udump_kernel_attention(void *out, const void *q, const void *k, const void *v, int dtype, const udump_kernel_attention_shape *shape /* host */,

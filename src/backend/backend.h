@@ -48,7 +48,7 @@ typedef enum udump_activation {
 /* K and V of one attention layer for all contexts, and which tokens of them each row of the batch attends to. */
 typedef struct udump_kv {
     udump_tensor kv;      /* [1, all contexts' tokens, 1, 2 * c]: K's channels, then V's */
-    const int32_t *first; /* [rows] */
+    const int32_t *first; /* [rows]; the arena's, as count: what is there may change while this stays. Not looked at in a dry pass */
     const int32_t *count; /* [rows] */
 } udump_kv;
 
@@ -95,6 +95,8 @@ typedef struct udump_device_request {
     udump_dtype compute;
     int32_t ordinal;           /* which of several devices */
     const char *library_path;  /* folder of the device's libraries, or NULL: wherever the system finds them */
+    bool eager;                /* no graphs: operations one by one */
+    const char *plan_cache;    /* as in udump_model_options */
 } udump_device_request;
 
 /* A moment in a session's work: what was asked for before it. */
@@ -111,6 +113,8 @@ typedef struct udump_backend {
     void (*device_close)(void *device);
     void *(*memory_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*memory_free)(void *device, void *memory);
+    /* What is left of the device's memory, and all of it. NULL where memory is the host's, whose system knows no such limit. */
+    bool (*memory_left)(void *device, size_t *free_bytes, size_t *total_bytes);
     /* Host memory, of the kind that crosses to the device fastest. */
     void *(*host_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*host_free)(void *device, void *memory);
@@ -146,6 +150,9 @@ typedef struct udump_backend {
     void (*upsample_nearest)(udump_exec *x, udump_tensor out, udump_tensor in); /* to out's h, w: source = floor(i * in / out) */
     void (*concat_channels)(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b);
     void (*activation)(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation);
+    /* Row r of out[i] becomes row first + which[i][r] of in[i]; with which NULL row first. */
+    void (*gather_rows)(udump_exec *x, int32_t count, const udump_tensor *out, const udump_tensor *in, int32_t first,
+        const int32_t *const *which /* host, [count] of [rows] */);
 
     /* Text and time. */
     void (*embed_tokens)(udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions,
@@ -171,6 +178,12 @@ typedef struct udump_backend {
     udump_ticket (*fetch)(udump_exec *x, void *host, const void *arena, size_t bytes);
     udump_ticket (*mark)(udump_exec *x);
     void (*await)(udump_exec *x, udump_ticket ticket);
+    /* Graphs: between begin and end operations run not, but are written down; launched, a graph runs them again as one, with what is then in memory. NULL
+     * where that would save nothing. Operations that move bytes between host and device, or wait, have no place in one. */
+    bool (*graph_begin)(udump_exec *x);                /* false where it cannot be */
+    void *(*graph_end)(udump_exec *x);                 /* NULL where something could not be written down; whatever that was has not run either */
+    void (*graph_launch)(udump_exec *x, void *graph);
+    void (*graph_free)(udump_exec *x, void *graph);
     /* What comes from now on comes after what is in somebody else's stream of the same device. NULL where the backend works at once. */
     void (*follow)(udump_exec *x, void *stream);
 

@@ -37,14 +37,36 @@ void udump_exec_begin_dry(udump_exec *x) {
     x->dry = true;
 }
 
+static void format_bytes(char *text, size_t size_bytes, size_t bytes) {
+    if (bytes < (size_t)1 << 30) snprintf(text, size_bytes, "%.1f MiB", (double)bytes / (1 << 20));
+    else snprintf(text, size_bytes, "%.2f GiB", (double)bytes / (1 << 30));
+}
+
+udump_status udump_device_has_room(const udump_backend *backend, void *device, size_t need_bytes, const char *what, udump_error *error) {
+    size_t free_bytes, total_bytes;
+    char need[32], left[32], total[32], expected[128], found[128];
+    if (!need_bytes || !backend->memory_left || !backend->memory_left(device, &free_bytes, &total_bytes) || need_bytes <= free_bytes) return UDUMP_OK;
+    format_bytes(need, sizeof need, need_bytes);
+    format_bytes(left, sizeof left, free_bytes);
+    format_bytes(total, sizeof total, total_bytes);
+    snprintf(expected, sizeof expected, "%s more for %s", need, what);
+    snprintf(found, sizeof found, "%s free of %s", left, total);
+    return udump_fail_values(error, UDUMP_ERROR_MEMORY, "device memory", "not enough", expected, found);
+}
+
 udump_status udump_exec_end_dry(udump_exec *x, udump_error *error) {
     size_t need_bytes = x->peak_bytes;
     x->dry = false;
     if (x->status) return udump_exec_status(x, error);
     udump_exec_reset(x);
-    if (need_bytes <= x->arena_bytes) return UDUMP_OK;
+    bool grows = need_bytes > x->arena_bytes;
+    size_t more_bytes = x->beside_bytes + (grows ? need_bytes - x->arena_bytes : 0); /* the arena that is there is given back first */
+    x->beside_bytes = 0;
+    udump_status status = udump_device_has_room(x->backend, x->device, more_bytes, "activations and canvases", error);
+    if (status || !grows) return status;
     if (x->arena) x->backend->memory_free(x->device, x->arena);
     x->arena_bytes = 0;
+    x->generation++;
     x->arena = x->backend->memory_alloc(x->device, need_bytes);
     if (!x->arena) return udump_fail_memory(error, "activations", need_bytes);
     x->arena_bytes = need_bytes;
@@ -78,7 +100,7 @@ size_t udump_tensor_count(udump_tensor tensor) {
 size_t udump_tensor_bytes(udump_tensor tensor) { return udump_tensor_count(tensor) * udump_dtype_bytes(tensor.dtype); }
 
 udump_tensor udump_tensor_rows(udump_tensor tensor, int32_t first, int32_t count) {
-    tensor.offset_bytes += udump_tensor_bytes(tensor) / (size_t)tensor.n * (size_t)first;
+    tensor.offset_bytes += udump_row_bytes(tensor) * (size_t)first;
     tensor.n = count;
     return tensor;
 }

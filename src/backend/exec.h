@@ -35,11 +35,15 @@ struct udump_exec {
     size_t arena_bytes;
     size_t low_bytes, high_bytes; /* in use */
     size_t peak_bytes;            /* most of low + high so far */
+    size_t beside_bytes;          /* device memory that the run will take besides; known before the dry pass ends */
     bool dry;                     /* measuring: no memory, no data */
 
     const udump_cancel *cancel; /* NULL: none */
     udump_status status;        /* the first failure; later operations do nothing */
     udump_error error;
+
+    bool replaying;     /* what operations would begin is begun already: they do nothing. graph.h */
+    int64_t generation; /* counts how often addresses that operations use have moved: the arena's, the backend's own */
 
     udump_tap_fn tap; /* NULL: none */
     void *tap_user;
@@ -52,8 +56,11 @@ void udump_exec_close(udump_exec *x);
 
 /* Starts a measuring pass: the arena is empty and endless. */
 void udump_exec_begin_dry(udump_exec *x);
-/* Ends it: makes the arena at least as large as the peak, and empty. */
+/* Ends it: makes the arena at least as large as the peak, and empty. What the device has no room for is not begun, and the arena stays as it was.
+ * Errors: MEMORY, with both figures; what stuck in the pass. */
 udump_status udump_exec_end_dry(udump_exec *x, udump_error *error);
+/* Errors: MEMORY, with both figures, where the device has less than so much room. what: "activations and canvases" */
+udump_status udump_device_has_room(const udump_backend *backend, void *device, size_t need_bytes, const char *what, udump_error *error);
 /* Empties the arena and forgets an earlier failure. */
 void udump_exec_reset(udump_exec *x);
 
@@ -74,6 +81,7 @@ void udump_arena_release(udump_exec *x, size_t mark);
 size_t udump_tensor_count(udump_tensor tensor); /* elements */
 size_t udump_tensor_bytes(udump_tensor tensor);
 static inline void *udump_tensor_data(const udump_exec *x, udump_tensor tensor) { return x->arena + tensor.offset_bytes; }
+static inline size_t udump_row_bytes(udump_tensor tensor) { return udump_tensor_bytes(tensor) / (size_t)tensor.n; }
 /* Rows [first, first + count) of a tensor: the same memory. */
 udump_tensor udump_tensor_rows(udump_tensor tensor, int32_t first, int32_t count);
 

@@ -33,6 +33,8 @@ udump_tensor udump_attention(udump_exec *x, udump_tensor qkv, int32_t heads, boo
 udump_tensor udump_attention_cross(udump_exec *x, udump_tensor q, const udump_kv *kv, int32_t heads);
 udump_tensor udump_upsample_nearest(udump_exec *x, udump_tensor in, int32_t h, int32_t w);
 udump_tensor udump_concat_channels(udump_exec *x, udump_tensor a, udump_tensor b);
+/* out[count]: of as many rows each, like those of in[count] */
+void udump_gather_rows(udump_exec *x, int32_t count, const udump_tensor *out, const udump_tensor *in, int32_t first, const int32_t *const *which /* [count] of [rows], or NULL */);
 udump_tensor udump_activate(udump_exec *x, udump_tensor in, udump_activation activation);
 udump_tensor udump_embed_tokens(
     udump_exec *x, int32_t n, int32_t tokens, int32_t c, const udump_packed *table, const udump_packed *positions, const int32_t *ids);

@@ -64,6 +64,25 @@ void udump_conditioning_free(udump_conditioning *c) {
     *c = (udump_conditioning){ 0 };
 }
 
+/* The tables' indices to the arena, and K and V with the places where those that hold will stand. */
+static void place_tables(udump_conditioning *c, udump_exec *x, const udump_unet *unet) {
+    int32_t own = c->blocks * c->rows;
+    c->firsts = udump_tensor_new(x, UDUMP_F32, c->table_count, 1, 1, own); /* of as many bytes as int32 */
+    c->counts = udump_tensor_new(x, UDUMP_F32, c->table_count, 1, 1, own);
+    c->first_now = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, own);
+    c->count_now = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, own);
+    c->selected = -1;
+    for (int32_t a = 0; a < unet->attention_count; a++) c->kvs[a] = (udump_kv){ .kv = c->tensors[a] };
+    if (x->dry || udump_exec_stopped(x)) return;
+    x->backend->write(x, udump_tensor_data(x, c->firsts), c->first, udump_tensor_bytes(c->firsts));
+    x->backend->write(x, udump_tensor_data(x, c->counts), c->count, udump_tensor_bytes(c->counts));
+    for (int32_t a = 0; a < unet->attention_count; a++) {
+        int32_t at = udump_conditioning_entry(c, 0, unet->attention_blocks[a], 0);
+        c->kvs[a].first = (const int32_t *)udump_tensor_data(x, c->first_now) + at;
+        c->kvs[a].count = (const int32_t *)udump_tensor_data(x, c->count_now) + at;
+    }
+}
+
 void udump_conditioning_project(udump_conditioning *c, udump_exec *x, const udump_unet *unet) {
     udump_tensor contexts = udump_tensor_new(x, x->compute, 1, c->tokens, 1, c->dim);
     for (int32_t i = 0; i < c->context_count; i++) {
@@ -73,7 +92,8 @@ void udump_conditioning_project(udump_conditioning *c, udump_exec *x, const udum
         udump_upload(x, own, c->contexts[i]->values);
     }
     udump_unet_project_contexts(x, unet, contexts, c->tensors);
-    udump_conditioning_select(c, unet, 1);
+    place_tables(c, x, unet);
+    udump_conditioning_select(c, x, 1);
 }
 
 udump_tensor udump_conditioning_upload_pooled(const udump_conditioning *c, udump_exec *x, int32_t dim) {
@@ -92,10 +112,11 @@ int32_t udump_conditioning_entry(const udump_conditioning *c, int32_t table, int
     return (table * c->blocks + block) * c->rows + row;
 }
 
-void udump_conditioning_select(udump_conditioning *c, const udump_unet *unet, int32_t step) {
+void udump_conditioning_select(udump_conditioning *c, udump_exec *x, int32_t step) {
     int32_t table = udump_conditioning_table(c, step);
-    for (int32_t a = 0; a < unet->attention_count; a++) {
-        int32_t at = udump_conditioning_entry(c, table, unet->attention_blocks[a], 0);
-        c->kvs[a] = (udump_kv){ c->tensors[a], c->first + at, c->count + at };
-    }
+    if (x->dry || udump_exec_stopped(x) || table == c->selected) return;
+    size_t bytes = udump_tensor_bytes(c->first_now);
+    x->backend->copy(x, udump_tensor_data(x, c->first_now), udump_tensor_data(x, udump_tensor_rows(c->firsts, table, 1)), bytes);
+    x->backend->copy(x, udump_tensor_data(x, c->count_now), udump_tensor_data(x, udump_tensor_rows(c->counts, table, 1)), bytes);
+    c->selected = table;
 }

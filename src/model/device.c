@@ -76,7 +76,8 @@ udump_status udump_model_choose_device(udump_model *model, const udump_model_opt
     model->backend = choice.backend;
     model->compute = options->precision == UDUMP_PRECISION_AUTO ? choice.best : dtypes[options->precision];
     memcpy(model->device_note, choice.note, sizeof model->device_note);
-    udump_device_request request = { model->threads, model->compute, options->device_index, options->cuda_libraries };
+    udump_device_request request = { .threads = model->threads, .compute = model->compute, .ordinal = options->device_index,
+        .library_path = options->cuda_libraries, .eager = options->cuda_eager != 0, .plan_cache = options->plan_cache };
     status = model->backend->device_open(&request, &model->device, error);
     request.compute = UDUMP_F32;
     if (!status && model->compute == UDUMP_F16) status = model->backend->device_open(&request, &model->wide_device, error);

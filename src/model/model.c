@@ -117,6 +117,18 @@ static void load_wide_vae(udump_model *model, udump_loader *l) {
     l->parameter_count = parameters;
 }
 
+/* Before any weight goes there: at least so much is needed, as some stay fp32. */
+static udump_status check_room(const udump_model *model, const udump_weights *weights, udump_error *error) {
+    size_t bytes = 0;
+    for (int64_t i = 0; i < udump_weights_count(weights); i++) {
+        const udump_weight *weight = udump_weights_at(weights, i);
+        size_t values = weight->part[0] ? 1 : 0;
+        for (int32_t k = 0; k < weight->rank; k++) values *= (size_t)weight->shape[k];
+        bytes += values * (udump_dtype_bytes(model->compute) + (model->wide_device && strcmp(weight->part, "vae") == 0 ? sizeof(float) : 0));
+    }
+    return udump_device_has_room(model->backend, model->device, bytes, "weights", error);
+}
+
 static udump_status load_parts(
     udump_model *model, udump_weights *weights, const udump_loras *loras, const char *embeddings, udump_error *error) {
     udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device, .threads = model->threads };
@@ -163,6 +175,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (!status) status = udump_scheduler_read(model, weights, options, error);
     if (!status) status = udump_model_choose_device(model, options, error);
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
+    if (!status) status = check_room(model, weights, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
     if (!status) status = check_unused(model, weights, error);

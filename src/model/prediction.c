@@ -18,18 +18,20 @@ struct pass {
 };
 
 static void forward(struct pass *pass) {
-    static const int32_t first = 0, count = TOKENS;
+    static const int32_t span[] = { 0, TOKENS }; /* first, count */
     udump_exec *x = &pass->x;
     const udump_unet *unet = pass->unet;
     udump_tensor latent = udump_tensor_new(x, x->compute, 1, SIDE, SIDE, CHANNELS),
                  out = udump_tensor_new(x, x->compute, 1, SIDE, SIDE, CHANNELS),
-                 context = udump_tensor_new(x, x->compute, 1, TOKENS, 1, unet->context_dim);
+                 context = udump_tensor_new(x, x->compute, 1, TOKENS, 1, unet->context_dim), spans = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, 2);
     udump_upload(x, latent, pass->input);
     udump_upload(x, context, pass->input);
     udump_unet_embed_times(x, unet, 1, &TIMESTEP, NULL, 1, pass->times);
     udump_unet_project_contexts(x, unet, context, pass->keys);
-    for (int32_t i = 0; i < unet->attention_count; i++) pass->kvs[i] = (udump_kv){ pass->keys[i], &first, &count };
-    udump_unet_forward(x, unet, out, latent, &(udump_unet_inputs){ .kvs = pass->kvs, .times = pass->times, .vectors = 1 });
+    const int32_t *placed = x->dry || x->status ? NULL : udump_tensor_data(x, spans);
+    if (placed) x->backend->write(x, udump_tensor_data(x, spans), span, sizeof span);
+    for (int32_t i = 0; i < unet->attention_count; i++) pass->kvs[i] = (udump_kv){ pass->keys[i], placed, placed ? placed + 1 : NULL };
+    udump_unet_forward(x, unet, out, latent, &(udump_unet_inputs){ .kvs = pass->kvs, .times = pass->times });
     udump_download(x, pass->output, out);
 }
 

@@ -14,22 +14,8 @@ struct walk {
     int32_t skip_count;
 };
 
-/* Each row's time vector, one after the other. */
-static udump_tensor gather_times(const struct walk *walk, udump_tensor times, int32_t rows) {
-    const int32_t *which = walk->inputs->which + walk->block * rows;
-    udump_tensor gathered = udump_tensor_new(walk->x, times.dtype, rows, 1, 1, times.c);
-    for (int32_t row = 0; row < rows; row++)
-        udump_into_convert(walk->x, udump_tensor_rows(gathered, row, 1), udump_tensor_rows(times, which[row], 1));
-    return gathered;
-}
-
 static void resnet(struct walk *walk, const udump_resnet *resnet, udump_tensor out, udump_tensor in) {
-    const udump_unet_inputs *inputs = walk->inputs;
-    size_t mark = udump_arena_mark(walk->x);
-    udump_tensor times = udump_tensor_rows(walk->inputs->times[walk->resnet++], inputs->evaluation * inputs->vectors, inputs->vectors),
-                 time = inputs->which ? gather_times(walk, times, in.n) : times;
-    udump_resnet_forward(walk->x, resnet, out, in, &time, walk->up); /* down, inputs are skips; up, copies */
-    udump_arena_release(walk->x, mark);
+    udump_resnet_forward(walk->x, resnet, out, in, &walk->inputs->times[walk->resnet++], walk->up); /* down, inputs are skips; up, copies */
 }
 
 static void tap_block(struct walk *walk, udump_tensor out) {
@@ -123,16 +109,28 @@ void udump_unet_forward(udump_exec *x, const udump_unet *unet, udump_tensor out,
     udump_skip_pop(x, h);
 }
 
-/* All residual blocks in the order in which they run. */
-static int32_t list_resnets(const udump_unet *unet, const udump_resnet *resnets[UDUMP_RESNETS_MOST]) {
-    int32_t found = 0;
+/* All residual blocks in the order in which they run, and which of the U-Net's blocks each is in. */
+struct listed {
+    const udump_resnet *resnets[UDUMP_RESNETS_MOST];
+    int32_t blocks[UDUMP_RESNETS_MOST];
+    int32_t count;
+};
+
+static void list(struct listed *listed, const udump_resnet *resnet, int32_t block) {
+    listed->resnets[listed->count] = resnet;
+    listed->blocks[listed->count++] = block;
+}
+
+static struct listed list_resnets(const udump_unet *unet) {
+    struct listed listed = { .count = 0 };
+    int32_t block = 1; /* after the input convolution */
+    for (int32_t l = 0; l < unet->level_count; block += unet->down[l++].has_sampler)
+        for (int32_t i = 0; i < unet->down[l].layers; i++) list(&listed, &unet->down[l].resnets[i], block++);
+    list(&listed, &unet->mid_first, block);
+    list(&listed, &unet->mid_last, block++);
     for (int32_t l = 0; l < unet->level_count; l++)
-        for (int32_t i = 0; i < unet->down[l].layers; i++) resnets[found++] = &unet->down[l].resnets[i];
-    resnets[found++] = &unet->mid_first;
-    resnets[found++] = &unet->mid_last;
-    for (int32_t l = 0; l < unet->level_count; l++)
-        for (int32_t i = 0; i < unet->up[l].layers; i++) resnets[found++] = &unet->up[l].resnets[i];
-    return found;
+        for (int32_t i = 0; i < unet->up[l].layers; i++) list(&listed, &unet->up[l].resnets[i], block++);
+    return listed;
 }
 
 /* [vectors, 1, 1, time's width]: the pooled vector and the waves of the size numbers, through two layers. */
@@ -188,13 +186,21 @@ static udump_tensor embed(
 
 void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added,
     float guidance, udump_tensor *times) {
-    const udump_resnet *resnets[UDUMP_RESNETS_MOST];
-    int32_t found = list_resnets(unet, resnets), rows = count * (added ? added->pooled.n : 1);
-    for (int32_t r = 0; r < found; r++) times[r] = udump_tensor_new(x, x->compute, rows, 1, 1, resnets[r]->out);
+    const struct listed listed = list_resnets(unet);
+    int32_t rows = count * (added ? added->pooled.n : 1);
+    for (int32_t r = 0; r < listed.count; r++) times[r] = udump_tensor_new(x, x->compute, rows, 1, 1, listed.resnets[r]->out);
     size_t mark = udump_arena_mark(x);
     udump_tensor embedding = embed(x, unet, count, timesteps, added, guidance); /* [rows, 1, 1, time's width] */
-    for (int32_t r = 0; r < found; r++) udump_into_linear(x, times[r], embedding, &resnets[r]->time, NULL);
+    for (int32_t r = 0; r < listed.count; r++) udump_into_linear(x, times[r], embedding, &listed.resnets[r]->time, NULL);
     udump_arena_release(x, mark);
+}
+
+void udump_unet_select_times(udump_exec *x, const udump_unet *unet, const udump_tensor *times, int32_t evaluation, int32_t vectors,
+    const int32_t *which, const udump_tensor *now) {
+    const struct listed listed = list_resnets(unet);
+    const int32_t *chosen[UDUMP_RESNETS_MOST];
+    for (int32_t r = 0; which && r < listed.count; r++) chosen[r] = which + listed.blocks[r] * now->n;
+    udump_gather_rows(x, listed.count, now, times, evaluation * vectors, which ? chosen : NULL);
 }
 
 static void project(udump_exec *x, const udump_transformer *transformer, udump_tensor contexts, udump_tensor *kvs) {

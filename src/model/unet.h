@@ -45,10 +45,7 @@ typedef struct udump_unet {
 /* What was computed before the loop. */
 typedef struct udump_unet_inputs {
     const udump_kv *kvs;       /* [attention_count] */
-    const udump_tensor *times; /* [resnet_count], each [evaluations * vectors, 1, 1, channels] */
-    int32_t evaluation;        /* which run of rows of times */
-    int32_t vectors;           /* rows of times for each evaluation: 1, or one for each pooled vector */
-    const int32_t *which;      /* [blocks, rows]: each row's vector in each block; NULL where there is one for all */
+    const udump_tensor *times; /* [resnet_count], each [1 or rows, 1, 1, channels]: this evaluation's */
 } udump_unet_inputs;
 
 void udump_unet_load(udump_loader *l, udump_unet *unet, const udump_family *family);
@@ -67,6 +64,10 @@ typedef struct udump_unet_added {
  * is told it (Meng et al. 2023, on distillation of guided diffusion models; Luo et al. 2023, LCM). */
 void udump_unet_embed_times(udump_exec *x, const udump_unet *unet, int32_t count, const float *timesteps, const udump_unet_added *added,
     float guidance, udump_tensor *times);
+/* One evaluation's of them, in one operation: now[resnet_count], each [1 or rows, 1, 1, channels], become rows of times. vectors: as many as each timestep
+ * has. which: [blocks, rows], each row's vector in each block; NULL where there is one for all. */
+void udump_unet_select_times(udump_exec *x, const udump_unet *unet, const udump_tensor *times, int32_t evaluation, int32_t vectors,
+    const int32_t *which, const udump_tensor *now);
 /* contexts: [1, tokens, 1, context_dim]. kvs[attention_count]: K and V of every cross-attention. */
 void udump_unet_project_contexts(udump_exec *x, const udump_unet *unet, udump_tensor contexts, udump_tensor *kvs);
 

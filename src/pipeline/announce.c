@@ -59,6 +59,10 @@ static void list_skipped(const udump_session *session, struct lists *lists, udum
     info->skipped = lists->skipped;
 }
 
+static int64_t work_bytes(const udump_session *session) {
+    return (int64_t)(session->x.arena_bytes + udump_outbox_device_bytes(&session->run.look.outbox, &session->x));
+}
+
 static void describe(udump_session *session, udump_run_info *info) {
     udump_run *run = &session->run;
     const udump_look_totals *totals = &run->look.totals;
@@ -91,7 +95,8 @@ static void describe(udump_session *session, udump_run_info *info) {
         .picture_bytes = batches * (totals->picture_bytes + images * run->sizes.width_px * run->sizes.height_px * 3),
         .tensor_count = batches * totals->tensors,
         .tensor_bytes = batches * totals->tensor_bytes,
-        .tensor_tile_count = batches * totals->tensor_tiles };
+        .tensor_tile_count = batches * totals->tensor_tiles,
+        .work_bytes = work_bytes(session) };
 }
 
 /* What the other model's run adds. */
@@ -104,6 +109,7 @@ static void add_other(udump_session *other, struct lists *lists, udump_run_info 
     info->tensor_count += totals->tensors;
     info->tensor_bytes += totals->tensor_bytes;
     info->tensor_tile_count += totals->tensor_tiles;
+    info->work_bytes += work_bytes(other);
     list_contexts(&other->run, lists, info);
     list_prompts(other, lists, info);
 }

@@ -98,6 +98,14 @@ udump_status udump_look_find_words(udump_look *look, udump_error *error) {
     return UDUMP_OK;
 }
 
+static bool looks_at_cross(const udump_look *look) { return look->kinds & ~(uint32_t)OF_SELF || look->words.count; }
+
+bool udump_look_acts(const udump_look *look, udump_tap_kind kind, int32_t block, const udump_evaluation *now) {
+    int32_t step = now->index + 1;
+    if (kind == UDUMP_TAP_BLOCK) return udump_selection_has(&look->features, block, step) || udump_selection_has(&look->diff, block, step);
+    return (kind == UDUMP_TAP_CROSS ? looks_at_cross(look) : (look->kinds & OF_SELF) != 0) && udump_selection_has(&look->attention, block, step);
+}
+
 static int32_t block_of(const udump_look *look, const udump_tapped *tapped) {
     return tapped->kind == UDUMP_TAP_BLOCK ? tapped->index : look->unet->attention_blocks[tapped->index];
 }
@@ -117,6 +125,6 @@ void udump_look_at(udump_look *look, udump_exec *x, const udump_tapped *tapped, 
     udump_place tap = { .block = look->unet->blocks[block].name, .block_index = block, .depth = depth_of(look, tapped),
         .step = now->index + 1, .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .context = -1 };
     if (tapped->kind == UDUMP_TAP_BLOCK) udump_look_at_block(look, x, tapped, &tap);
-    if (tapped->kind == UDUMP_TAP_CROSS && (look->kinds & ~(uint32_t)OF_SELF || look->words.count)) udump_look_at_cross(look, x, tapped, &tap);
+    if (tapped->kind == UDUMP_TAP_CROSS && looks_at_cross(look)) udump_look_at_cross(look, x, tapped, &tap);
     if (tapped->kind == UDUMP_TAP_SELF && look->kinds & OF_SELF) udump_look_at_self(look, x, tapped, &tap);
 }

@@ -69,6 +69,8 @@ udump_status udump_look_find_words(udump_look *look, udump_error *error);
 /* Whether any tap is wanted. */
 bool udump_look_wants(const udump_look *look);
 
+/* Whether it will look at all at a tap of this kind in this block, at this evaluation. */
+bool udump_look_acts(const udump_look *look, udump_tap_kind kind, int32_t block, const udump_evaluation *now);
 /* Looks at what is tapped now. Failures, and a sink that says stop, stick in x. */
 void udump_look_at(udump_look *look, udump_exec *x, const udump_tapped *tapped, const udump_evaluation *now);
 /* After the last step, with the decoded picture of the latent [variants, images]: the words' heat and its overlays. In the dry pass

@@ -202,11 +202,13 @@ static udump_status prepare_picture(const udump_model *model, const udump_genera
 
 static udump_status allocate(const udump_model *model, udump_run *run, udump_error *error) {
     size_t values = (size_t)run->sizes.width_px * (size_t)run->sizes.height_px * 3;
-    run->times = calloc((size_t)model->unet.resnet_count, sizeof *run->times);
+    run->times = calloc(2 * (size_t)model->unet.resnet_count, sizeof *run->times);
     run->step_seconds = calloc((size_t)run->sampling.steps, sizeof *run->step_seconds);
     run->decoded = malloc(values * sizeof *run->decoded);
     run->pixels = malloc(values);
-    if (run->times && run->step_seconds && run->decoded && run->pixels && allocate_tile(model, run)) return UDUMP_OK;
+    bool there = run->times && run->step_seconds && run->decoded && run->pixels && allocate_tile(model, run);
+    run->times_now = there ? run->times + model->unet.resnet_count : NULL;
+    if (there) return UDUMP_OK;
     return udump_fail_memory(error, "picture", values * (sizeof *run->decoded + 1));
 }
 

@@ -10,14 +10,18 @@ enum { ALIGNMENT_BYTES = 256 };
 
 static size_t padded(size_t bytes) { return (bytes + ALIGNMENT_BYTES - 1) / ALIGNMENT_BYTES * ALIGNMENT_BYTES; }
 
+static size_t ring_bytes(const udump_outbox *outbox, const udump_exec *x) {
+    size_t bytes = padded(outbox->largest_bytes);
+    if (x->backend->host_memory || !bytes) return bytes;
+    return 2 * bytes < RING_BYTES ? RING_BYTES : 2 * bytes; /* two of the largest, so that one can be made while another crosses */
+}
+
+size_t udump_outbox_device_bytes(const udump_outbox *outbox, const udump_exec *x) { return x->backend->host_memory ? 0 : ring_bytes(outbox, x); }
+
 udump_status udump_outbox_create(udump_outbox *outbox, udump_exec *x, udump_error *error) {
     const udump_backend *backend = x->backend;
     if (!outbox->largest_bytes) return UDUMP_OK;
-    outbox->ring_bytes = padded(outbox->largest_bytes);
-    if (!backend->host_memory) { /* two of the largest, so that one can be made while another crosses */
-        outbox->ring_bytes *= 2;
-        if (outbox->ring_bytes < RING_BYTES) outbox->ring_bytes = RING_BYTES;
-    }
+    outbox->ring_bytes = ring_bytes(outbox, x);
     outbox->host = backend->host_alloc(x->device, outbox->ring_bytes);
     outbox->device = backend->host_memory ? outbox->host : backend->memory_alloc(x->device, outbox->ring_bytes);
     if (outbox->host && outbox->device) return UDUMP_OK;

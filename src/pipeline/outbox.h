@@ -37,6 +37,8 @@ typedef struct udump_outbox {
     int64_t evaluation; /* how many have been swept */
 } udump_outbox;
 
+/* After the dry pass: of how much device memory the ring will be; 0 without one. */
+size_t udump_outbox_device_bytes(const udump_outbox *outbox, const udump_exec *x);
 /* After the dry pass. Errors: MEMORY. */
 udump_status udump_outbox_create(udump_outbox *outbox, udump_exec *x, udump_error *error);
 void udump_outbox_free(udump_outbox *outbox, udump_exec *x);

@@ -47,13 +47,21 @@ static void reserve_hooked(udump_session *session, udump_tensor out) {
     run->hooked_bytes = bytes;
 }
 
+/* Whether anything comes of a tap at this evaluation; index as in udump_tapped. */
+static bool acts(const udump_session *session, udump_tap_kind kind, int32_t index) {
+    int32_t block = kind == UDUMP_TAP_BLOCK ? index : session->model->unet.attention_blocks[index];
+    return (kind == UDUMP_TAP_BLOCK && session->hooks[index].call) || udump_look_acts(&session->run.look, kind, block, session->run.now);
+}
+
 /* First whoever may change the tensor, then whoever looks at it. */
 static void on_tap(void *user, udump_exec *x, const udump_tapped *tapped) {
     udump_session *session = user;
     bool hooked = tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call;
+    if (!x->dry && (!acts(session, tapped->kind, tapped->index) || !udump_graphs_cut(&session->graphs, x))) return;
     if (hooked && x->dry) reserve_hooked(session, tapped->out);
     else if (hooked) call_hook(session, tapped);
     if (!udump_exec_stopped(x)) udump_look_at(&session->run.look, x, tapped, session->run.now);
+    udump_graphs_resume(&session->graphs, x);
 }
 
 /* v (Salimans and Ho 2022) to eps, with the scaled latent the U-Net saw: eps = (v + sigma * scaled) / sqrt(sigma^2 + 1). */
@@ -101,17 +109,39 @@ static const int32_t *pooled_now(const udump_session *session) {
     return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->prompt_step), 0, 0);
 }
 
+/* The U-Net's inputs and outputs, what stays, and where it will be cut. */
+static uint64_t key_of_evaluation(const udump_session *session) {
+    const udump_run *run = &session->run;
+    const udump_unet *unet = &session->model->unet;
+    uint64_t key = udump_graph_key_tensor(udump_graph_key_tensor(udump_graph_key_tensor(0, run->scaled), run->unet_in), run->unet_out);
+    for (int32_t i = 0; i < unet->resnet_count; i++) key = udump_graph_key_tensor(key, run->times_now[i]);
+    for (int32_t i = 0; i < unet->attention_count; i++) key = udump_graph_key_tensor(key, run->conditioning.tensors[i]);
+    key = udump_graph_key_tensor(udump_graph_key_tensor(key, run->conditioning.first_now), run->conditioning.count_now);
+    for (int32_t b = 0; session->x.tap && b < unet->block_count; b++) key = udump_graph_key(key, acts(session, UDUMP_TAP_BLOCK, b));
+    for (int32_t i = 0; session->x.tap && i < unet->attention_count; i++)
+        key = udump_graph_key(key, acts(session, UDUMP_TAP_CROSS, i) | acts(session, UDUMP_TAP_SELF, i) << 1);
+    return key;
+}
+
+/* What is the same at every evaluation. */
+static void evaluate(void *user) {
+    udump_session *session = user;
+    udump_run *run = &session->run;
+    for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
+        udump_into_convert(&session->x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
+    udump_unet_forward(&session->x, &session->model->unet, run->unet_out, run->unet_in,
+        &(udump_unet_inputs){ .kvs = run->conditioning.kvs, .times = run->times_now });
+}
+
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {
     udump_session *session = user;
     udump_run *run = &session->run;
     udump_exec *x = &session->x;
     run->now = evaluation;
-    udump_conditioning_select(&run->conditioning, &session->model->unet, evaluation->prompt_step);
+    udump_conditioning_select(&run->conditioning, x, evaluation->prompt_step);
+    udump_unet_select_times(x, &session->model->unet, run->times, evaluation->index, run->vectors, pooled_now(session), run->times_now);
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
-    for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
-        udump_into_convert(x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
-    udump_unet_forward(x, &session->model->unet, run->unet_out, run->unet_in, &(udump_unet_inputs){ .kvs = run->conditioning.kvs,
-        .times = run->times, .evaluation = evaluation->index, .vectors = run->vectors, .which = pooled_now(session) });
+    udump_graphs_run(&session->graphs, x, key_of_evaluation(session), evaluate, session);
     guide(session);
     convert_prediction(session, evaluation);
     if (!x->dry) udump_outbox_sweep(&run->look, x);
@@ -138,6 +168,8 @@ static void embed_times(udump_session *session) {
         udump_unet_embed_times(&session->x, &session->model->unet, count, timesteps, NULL, run->sizes.cfg, run->times);
     }
     free(timesteps);
+    for (int32_t r = 0; r < session->model->unet.resnet_count; r++)
+        run->times_now[r] = udump_tensor_new(&session->x, session->x.compute, session->model->pooled_dim ? run->sizes.rows : 1, 1, 1, run->times[r].c);
 }
 
 /* Everything that is computed once, and that stays in the arena for the whole run. */
@@ -166,6 +198,7 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     udump_status status = udump_sampling_step(&run->sampling, 0, &denoiser, error);
     udump_decode_latent(session, 0);
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
+    x->beside_bytes = udump_outbox_device_bytes(&run->look.outbox, x);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
     if (!status) status = udump_outbox_create(&run->look.outbox, x, error);

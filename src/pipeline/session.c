@@ -26,6 +26,7 @@ void udump_session_destroy(udump_session *session) {
     udump_run_free(session);
     udump_context_cache_free(&session->contexts);
     udump_noise_levels_free(&session->levels);
+    udump_graphs_free(&session->graphs, &session->x);
     udump_exec_close(&session->x);
     udump_exec_close(&session->wide);
     udump_model_release(session->model);

@@ -2,6 +2,7 @@
 #ifndef UDUMP_PIPELINE_SESSION_H
 #define UDUMP_PIPELINE_SESSION_H
 
+#include "backend/graph.h"
 #include "capture/conditioning.h"
 #include "pipeline/look.h"
 #include "sample/sampler.h"
@@ -53,6 +54,7 @@ typedef struct udump_run {
     udump_conditioning conditioning;
     udump_look look;
     udump_tensor *times;            /* [resnet_count], each [evaluations * vectors, 1, 1, channels] */
+    udump_tensor *times_now;        /* [resnet_count], each [1 or rows, 1, 1, channels]: the evaluation's that is running */
     int32_t vectors;                /* 1, or as many as there are pooled vectors */
     const udump_evaluation *now;    /* the evaluation that is running */
     udump_tensor unet_in, unet_out; /* [rows, h, w, 4] */
@@ -83,6 +85,7 @@ typedef struct udump_context_cache {
 struct udump_session {
     udump_model *model;
     udump_exec x;
+    udump_graphs graphs; /* of x: the U-Net's evaluations */
     udump_exec wide; /* the autoencoder's in fp32; opened when it is first needed */
     udump_noise_levels levels;
     udump_hook hooks[UDUMP_BLOCKS_MOST];

@@ -70,13 +70,16 @@ static udump_tensor attention(udump_exec *x, const trial *t) {
 
 /* Rows attend to stretches of unequal lengths. */
 static udump_tensor attention_cross(udump_exec *x, const trial *t) {
-    int32_t first[128], count[128];
-    udump_tensor q = trial_input(x, t, t->dtype, t->n, t->h, t->w, t->in), kv = trial_input(x, t, t->dtype, 1, t->keys, 1, 2 * t->in);
+    int32_t spans[2][128]; /* first, count */
+    udump_tensor q = trial_input(x, t, t->dtype, t->n, t->h, t->w, t->in), kv = trial_input(x, t, t->dtype, 1, t->keys, 1, 2 * t->in),
+                 table = udump_tensor_new(x, UDUMP_F32, 2, 1, 1, 128);
     for (int32_t row = 0; row < t->n; row++) {
-        first[row] = row * 5 % (t->keys / 2 + 1);
-        count[row] = row % 3 == 1 ? 1 : t->keys - first[row];
+        spans[0][row] = row * 5 % (t->keys / 2 + 1);
+        spans[1][row] = row % 3 == 1 ? 1 : t->keys - spans[0][row];
     }
-    return udump_attention_cross(x, q, &(udump_kv){ kv, first, count }, t->heads);
+    const int32_t *first = x->dry ? NULL : udump_tensor_data(x, table);
+    if (first) x->backend->write(x, udump_tensor_data(x, table), spans, sizeof spans);
+    return udump_attention_cross(x, q, &(udump_kv){ kv, first, first ? first + 128 : NULL }, t->heads);
 }
 
 static udump_tensor upsample(udump_exec *x, const trial *t) {
@@ -113,6 +116,21 @@ static udump_tensor cfg(udump_exec *x, const trial *t) {
     udump_tensor both = trial_input(x, t, t->dtype, 2 * t->n, t->h, t->w, t->in), out = udump_tensor_new(x, UDUMP_F32, t->n, t->h, t->w, t->in);
     udump_into_cfg_combine(x, out, both, 7.5f);
     return out;
+}
+
+/* Three tensors' rows at once, one of them of bytes that are no multiple of 4. */
+static udump_tensor gather(udump_exec *x, const trial *t) {
+    static const int32_t widths[] = { 8, 3, 40 };
+    udump_tensor in[3], out[3], all = udump_tensor_new(x, t->dtype, t->n, 1, 1, 51);
+    int32_t rows[70];
+    const int32_t *const which[] = { rows, rows + 1, rows };
+    for (int32_t i = 0, at = 0; i < 3; at += t->n * widths[i++]) {
+        in[i] = trial_input(x, t, t->dtype, 5, 1, 1, widths[i]);
+        out[i] = (udump_tensor){ all.offset_bytes + (size_t)at * udump_dtype_bytes(t->dtype), t->n, 1, 1, widths[i], t->dtype };
+    }
+    for (int32_t i = 0; i < 70; i++) rows[i] = i * 7 % 4;
+    udump_gather_rows(x, 3, out, in, 1, which);
+    return all;
 }
 
 static udump_packed *make_tokens(udump_exec *x, const trial *t, udump_error *error) {
@@ -197,6 +215,8 @@ static void small_others(udump_dtype d, trial_each_fn each, void *user) {
     for (int32_t kind = 0; kind < 3; kind++)
         each(user, &(trial){ .name = "convert", .run = convert, .dtype = d, .n = 1, .h = 9, .w = 31, .in = 5, .kind = kind, .gain = 1e-6f, .strange = 70000, .tolerance = 1e-9 });
     each(user, &(trial){ .name = "cfg_combine", .run = cfg, .dtype = d, .n = 2, .h = 3, .w = 5, .in = 4, .tolerance = 1e-6 });
+    each(user, &(trial){ .name = "gather_rows", .run = gather, .dtype = d, .n = 2, .tolerance = 1e-9 });
+    each(user, &(trial){ .name = "gather_rows", .run = gather, .dtype = d, .n = 60, .tolerance = 1e-9 }); /* in more than one launch */
     each(user, &(trial){ .name = "embed_tokens", .run = embed, .dtype = d, .n = 3, .h = 7, .in = 24 });
     each(user, &(trial){ .name = "timestep_embedding", .run = times, .dtype = d, .in = 32, .tolerance = d == UDUMP_F32 ? SINE_TOLERANCE : 0 });
     for (int32_t count = 1; count <= 6 && d == UDUMP_F32; count++) /* to the bit: all devices step alike */

@@ -92,6 +92,8 @@ template <typename V> inline V __shfl_sync(unsigned, V v, int lane) { return udu
 void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread);
 /* Any other work of the stream. */
 void udump_emulation_append(cudaStream_t stream, std::function<void()> work);
+/* What the stream's work takes on the device's clock, which nothing else moves. */
+void udump_emulation_spend(cudaStream_t stream, float milliseconds);
 /* The block's memory of the launch's size: not a byte more, and NaN at first. */
 unsigned char *udump_emulation_shared(void);
 

@@ -26,13 +26,18 @@ static const char *demo_path(void) {
     return path ? path : TEST_ROOT "/models/demo";
 }
 
-static udump_status load(udump_device device, udump_precision precision, udump_model **model, udump_error *error) {
+static udump_status load_as(udump_device device, udump_precision precision, int32_t eager, udump_model **model, udump_error *error) {
     udump_model_options options;
     udump_model_options_init(&options);
     options.device = device;
     options.precision = precision;
     options.cuda_module = module_path();
+    options.cuda_eager = eager;
     return udump_model_load(demo_path(), &options, model, error);
+}
+
+static udump_status load(udump_device device, udump_precision precision, udump_model **model, udump_error *error) {
+    return load_as(device, precision, 0, model, error);
 }
 
 static int setup(void **state) {
@@ -175,6 +180,28 @@ static void test_looking_changes_nothing(void **state) {
     assert_int_equal(looking.canvases, 2 * 4);
     assert_memory_equal(plain.pixels, looking.pixels, sizeof plain.pixels);
     udump_session_destroy(session);
+}
+
+/* As graphs, and with what looks cutting them, to the bit what operations one by one give: fp16 on a device, fp32 where matrix units are emulated. */
+static void test_graphs(void **state) {
+    (void)state;
+    udump_precision precision = getenv("UDUMP_TEST_MODULE") ? UDUMP_PRECISION_FP16 : UDUMP_PRECISION_FP32;
+    recording runs[2] = { { .pause_us = 0 }, { .pause_us = 0 } };
+    udump_generate_options o = small();
+    o.steps = 4;
+    o.sampler = "Euler a";
+    o.features = "IN05,OUT11";
+    o.feature_steps = "2,3,4";
+    for (int i = 0; i < 2; i++) {
+        udump_model *model = NULL;
+        assert_int_equal(load_as(UDUMP_DEVICE_CUDA, precision, i == 0, &model, NULL), UDUMP_OK);
+        udump_session *session = recording_session(model);
+        record(session, &o, &runs[i]);
+        udump_session_destroy(session);
+        udump_model_release(model);
+    }
+    assert_same_recording(&runs[0], &runs[1]);
+    for (int i = 0; i < 2; i++) recording_free(&runs[i]);
 }
 
 /* fp16 beside fp32, by block: cosine of the first evaluation's features. */
@@ -338,7 +365,7 @@ static void test_no_memory(void **state) {
     o.steps = 1;
     setenv("UDUMP_EMULATED_MEMORY_BYTES", "1", 1);
     assert_int_equal(udump_generate(session, &o, NULL, &error), UDUMP_ERROR_MEMORY);
-    assert_string_equal(error.where, "activations");
+    assert_string_equal(error.where, "device memory");
     unsetenv("UDUMP_EMULATED_MEMORY_BYTES");
     struct last last = { .canvases = 0 };
     generate(session, &o, &last);
@@ -346,7 +373,7 @@ static void test_no_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_looking_changes_nothing), cmocka_unit_test(test_halves),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_looking_changes_nothing), cmocka_unit_test(test_graphs), cmocka_unit_test(test_halves),
         cmocka_unit_test(test_hook), cmocka_unit_test(test_latent), cmocka_unit_test(test_overflow), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,4 +1,6 @@
-/* The vendors' libraries in plain C: gemm.h and convolution.h of src/backend/cuda. They keep to the stream, as the real ones do. */
+/* The vendors' libraries in plain C: gemm.h and convolution.h of src/backend/cuda. They keep to the stream, as the real ones do. Of every shape there are three
+ * engines and one that fails; they compute the same and differ in what they take on the device's clock. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "emulation.h"
@@ -6,6 +8,7 @@
 extern "C" {
 #include "backend/cuda/convolution.h"
 #include "backend/cuda/gemm.h"
+#include "backend/cuda/plans.h"
 #include "base/status.h"
 }
 
@@ -21,9 +24,9 @@ static void set(void *data, udump_dtype dtype, int64_t at, float value) {
 }
 
 struct udump_gemm_library { int loaded; };
-struct udump_gemm { int open; };
+struct udump_gemm { udump_plans *plans; };
 struct udump_convolution_library { int loaded; };
-struct udump_convolution { int open; };
+struct udump_convolution { udump_plans *plans; };
 
 static void multiply(udump_gemm_call c) {
     for (int64_t row = 0; row < c.rows; row++)
@@ -50,14 +53,41 @@ static void convolve(udump_convolution_call c, udump_conv_shape s) {
     }
 }
 
+/* The fastest is number `fastest`; of the others the later are the slower. */
+enum { ENGINES = 3, CANDIDATES = ENGINES + 1, FIRST_ENGINE = 40 };
+struct contest {
+    cudaStream_t stream;
+    int fastest;
+};
+
+static bool begin_engine(void *user, int32_t engine) {
+    const contest *c = (const contest *)user;
+    if (engine < ENGINES) udump_emulation_spend(c->stream, engine == c->fastest ? 0.5f : 1.0f + (float)engine);
+    return engine < ENGINES;
+}
+
+/* As gemm.c and convolution.c do. */
+static void choose(udump_plans *plans, const char *key, int fastest, cudaStream_t stream) {
+    udump_plan_choice kept;
+    contest all = { stream, fastest };
+    if (!plans || (udump_plans_find(plans, key, &kept) && kept.rank < ENGINES && kept.engine == FIRST_ENGINE + kept.rank)) return;
+    int32_t chosen = udump_fastest(stream, CANDIDATES, begin_engine, &all);
+    if (chosen >= 0) udump_plans_keep(plans, key, udump_plan_choice{ chosen, FIRST_ENGINE + chosen });
+}
+
 extern "C" {
 
+size_t udump_gemm_library_version(const udump_gemm_library *) { return 130100; }
+size_t udump_convolution_library_version(const udump_convolution_library *) { return 91900; }
 udump_status udump_gemm_library_open(const char *, udump_gemm_library **library, udump_error *) { return *library = new udump_gemm_library(), UDUMP_OK; }
 void udump_gemm_library_close(udump_gemm_library *library) { delete library; }
-udump_status udump_gemm_open(udump_gemm_library *, udump_gemm **gemm, udump_error *) { return *gemm = new udump_gemm(), UDUMP_OK; }
+udump_status udump_gemm_open(udump_gemm_library *, udump_plans *plans, udump_gemm **gemm, udump_error *) { return *gemm = new udump_gemm{ plans }, UDUMP_OK; }
 void udump_gemm_close(udump_gemm *gemm) { delete gemm; }
-udump_status udump_gemm_run(udump_gemm *, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *) {
+udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *) {
     udump_gemm_call copy = *call;
+    char key[UDUMP_PLANS_KEY_MOST];
+    snprintf(key, sizeof key, "linear %d [%lld, %d] to %d", (int)call->dtype, (long long)call->rows, (int)call->k, (int)call->n);
+    if (dry) choose(gemm->plans, key, call->n % ENGINES, stream);
     if (!dry) udump_emulation_append(stream, [copy]() { multiply(copy); });
     return UDUMP_OK;
 }
@@ -70,11 +100,16 @@ udump_status udump_convolution_library_open(const char *, udump_convolution_libr
 }
 void udump_convolution_library_close(udump_convolution_library *library) { delete library; }
 bool udump_convolution_library_fits(const udump_convolution_library *, const udump_conv_shape *shape) { return shape->in % 8 == 0 && shape->out % 8 == 0; }
-udump_status udump_convolution_open(udump_convolution_library *, udump_convolution **convolution, udump_error *) {
-    return *convolution = new udump_convolution(), UDUMP_OK;
+udump_status udump_convolution_open(udump_convolution_library *, udump_plans *plans, udump_convolution **convolution, udump_error *) {
+    return *convolution = new udump_convolution{ plans }, UDUMP_OK;
 }
 void udump_convolution_close(udump_convolution *convolution) { delete convolution; }
-udump_status udump_convolution_plan(udump_convolution *, const udump_convolution_call *call, size_t *workspace_bytes, udump_error *) {
+udump_status udump_convolution_plan(
+    udump_convolution *convolution, const udump_convolution_call *call, size_t *workspace_bytes, cudaStream_t stream, udump_error *) {
+    char key[UDUMP_PLANS_KEY_MOST];
+    snprintf(key, sizeof key, "conv2d %d [%d, %d, %d, %d] to %d, stride %d%s", (int)call->dtype, (int)call->n, (int)call->in_h, (int)call->in_w,
+        (int)call->shape->in, (int)call->shape->out, (int)call->shape->stride, call->residual ? ", residual" : "");
+    choose(convolution->plans, key, call->shape->out % ENGINES, stream);
     *workspace_bytes = (size_t)call->shape->kernel * 100; /* so that there is one, and its end is seen */
     return UDUMP_OK;
 }

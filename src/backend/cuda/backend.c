@@ -29,14 +29,28 @@ static void device_close(void *opened) {
     if (!device) return;
     udump_gemm_library_close(device->gemms);
     udump_convolution_library_close(device->convolutions);
+    udump_plans_close(device->plans);
     free(device->library_path);
+    free(device->plan_cache);
     free(device);
+}
+
+/* Measured engines are of one kind of device and one version of each library. */
+static void open_plans(udump_cuda_device *device) {
+    struct cudaDeviceProp p;
+    char stamp[400];
+    if (device->plan_cache && !*device->plan_cache) return;
+    if (cudaGetDeviceProperties(&p, device->ordinal) != cudaSuccess) return;
+    snprintf(stamp, sizeof stamp, "%s, %d.%d, %d multiprocessors; cuDNN %zu; cuBLASLt %zu", p.name, p.major, p.minor, p.multiProcessorCount,
+        device->convolutions ? udump_convolution_library_version(device->convolutions) : 0, udump_gemm_library_version(device->gemms));
+    device->plans = udump_plans_open(device->plan_cache, stamp);
 }
 
 udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error) {
     if (device->gemms) return UDUMP_OK;
     udump_status status = udump_gemm_library_open(device->library_path, &device->gemms, error);
     if (!status) udump_convolution_library_open(device->library_path, &device->convolutions, NULL); /* without cuDNN our own kernel convolves */
+    if (!status) open_plans(device);
     return status;
 }
 
@@ -45,9 +59,12 @@ static udump_status device_open(const udump_device_request *request, void **open
     if (!device) return udump_fail_memory(error, "device", sizeof *device);
     device->ordinal = request->ordinal;
     device->compute = request->compute;
+    device->eager = request->eager;
     udump_status status = udump_cuda_status(cudaSetDevice(request->ordinal), "device", error);
     if (!status && request->library_path && !(device->library_path = strdup(request->library_path)))
         status = udump_fail_memory(error, "device", strlen(request->library_path));
+    if (!status && request->plan_cache && !(device->plan_cache = strdup(request->plan_cache)))
+        status = udump_fail_memory(error, "device", strlen(request->plan_cache));
     if (status) device_close(device);
     else *opened = device;
     return status;
@@ -64,6 +81,13 @@ static void *memory_alloc(void *opened, size_t bytes) {
 static void memory_free(void *opened, void *memory) {
     (void)opened;
     cudaFree(memory);
+}
+
+static bool memory_left(void *opened, size_t *free_bytes, size_t *total_bytes) {
+    const udump_cuda_device *device = opened;
+    if (cudaSetDevice(device->ordinal) == cudaSuccess && cudaMemGetInfo(free_bytes, total_bytes) == cudaSuccess) return true;
+    cudaGetLastError();
+    return false;
 }
 
 static void *host_alloc(void *opened, size_t bytes) {
@@ -93,6 +117,7 @@ static void exec_close(udump_exec *x) {
     if (state->stream) cudaStreamDestroy(state->stream);
     if (state->copies) cudaStreamDestroy(state->copies);
     cudaFree(state->scratch);
+    udump_cuda_pinned_close(&state->pinned);
     free(state->staging);
     free(state);
     x->state = NULL;
@@ -103,8 +128,18 @@ static cudaError_t streams_open(udump_cuda_state *state) {
     if (result == cudaSuccess) result = cudaStreamCreateWithFlags(&state->copies, cudaStreamNonBlocking);
     if (result == cudaSuccess) result = cudaEventCreateWithFlags(&state->made, cudaEventDisableTiming);
     for (int i = 0; i < UDUMP_CUDA_EVENTS && result == cudaSuccess; i++) result = cudaEventCreateWithFlags(&state->events[i], cudaEventDisableTiming);
+    if (result == cudaSuccess) result = udump_cuda_pinned_open(&state->pinned);
     state->scratch_bytes = UDUMP_CUDA_SCRATCH_BYTES;
     return result == cudaSuccess ? cudaMalloc(&state->scratch, state->scratch_bytes) : result;
+}
+
+udump_status udump_cuda_products_open(udump_exec *x, udump_error *error) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    udump_cuda_device *device = state->device;
+    udump_status status = UDUMP_OK;
+    if (device->gemms && !state->gemm) status = udump_gemm_open(device->gemms, device->plans, &state->gemm, error);
+    if (!status && device->convolutions && !state->convolution) status = udump_convolution_open(device->convolutions, device->plans, &state->convolution, error);
+    return status;
 }
 
 static udump_status exec_open(udump_exec *x, udump_error *error) {
@@ -114,8 +149,7 @@ static udump_status exec_open(udump_exec *x, udump_error *error) {
     udump_status status = udump_cuda_status(cudaSetDevice(state->device->ordinal), "session", error);
     if (!status) status = udump_cuda_status(cudaDeviceSynchronize(), "session", error); /* the last weights may still be on their way */
     if (!status) status = udump_cuda_status(streams_open(state), "session", error);
-    if (!status && state->device->gemms) status = udump_gemm_open(state->device->gemms, &state->gemm, error);
-    if (!status && state->device->convolutions) status = udump_convolution_open(state->device->convolutions, &state->convolution, error);
+    if (!status) status = udump_cuda_products_open(x, error);
     if (status) exec_close(x);
     return status;
 }
@@ -127,6 +161,7 @@ void *udump_cuda_scratch(udump_exec *x, size_t bytes) {
     cudaFree(state->scratch);
     state->scratch = NULL;
     state->scratch_bytes = 0;
+    x->generation++; /* graphs have the old one's address */
     cudaError_t result = cudaMalloc(&state->scratch, bytes);
     if (result == cudaSuccess) state->scratch_bytes = bytes;
     else cudaGetLastError();
@@ -150,7 +185,8 @@ float *udump_cuda_staging(udump_exec *x, size_t bytes) {
 /* ---- crossing */
 
 void udump_cuda_write(udump_exec *x, void *arena, const void *host, size_t bytes) {
-    fail_with(x, "write", cudaMemcpyAsync(arena, host, bytes, cudaMemcpyHostToDevice, udump_cuda_stream(x)));
+    const void *pinned = udump_cuda_pinned_copy(&udump_cuda_state_of(x)->pinned, host, bytes, udump_cuda_stream(x));
+    fail_with(x, "write", cudaMemcpyAsync(arena, pinned ? pinned : host, bytes, cudaMemcpyHostToDevice, udump_cuda_stream(x)));
 }
 
 void udump_cuda_read(udump_exec *x, void *host, const void *arena, size_t bytes) {
@@ -231,6 +267,7 @@ static const udump_backend table = {
     .device_close = device_close,
     .memory_alloc = memory_alloc,
     .memory_free = memory_free,
+    .memory_left = memory_left,
     .host_alloc = host_alloc,
     .host_free = host_free,
     .pack_conv = udump_cuda_pack_conv,
@@ -251,6 +288,7 @@ static const udump_backend table = {
     .upsample_nearest = udump_cuda_upsample_nearest,
     .concat_channels = udump_cuda_concat_channels,
     .activation = udump_cuda_activation,
+    .gather_rows = udump_cuda_gather_rows,
     .embed_tokens = udump_cuda_embed_tokens,
     .timestep_embedding = udump_cuda_timestep_embedding,
     .linear_combination = udump_cuda_linear_combination,
@@ -264,6 +302,10 @@ static const udump_backend table = {
     .fetch = fetch,
     .mark = mark,
     .await = await,
+    .graph_begin = udump_cuda_graph_begin,
+    .graph_end = udump_cuda_graph_end,
+    .graph_launch = udump_cuda_graph_launch,
+    .graph_free = udump_cuda_graph_free,
     .follow = follow,
     .attention_maps = udump_cuda_attention_maps,
     .attention_rows = udump_cuda_attention_rows,

@@ -3,13 +3,14 @@
 #include "backend/cuda/convolution.h"
 
 #include <cudnn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cuda/library.h"
 #include "base/status.h"
 
-enum { CONFIGS_MOST = 16, WORKSPACE_BYTES_MOST = 512 << 20 };
+enum { CONFIGS_MOST = 16, CANDIDATES_MOST = 8, WORKSPACE_BYTES_MOST = 512 << 20 };
 enum { IN = 1, WEIGHT, BIAS, RESIDUAL, OUT, CONVOLVED, SUM }; /* tensors' identities in a graph */
 
 struct udump_convolution_library {
@@ -24,6 +25,7 @@ struct udump_convolution_library {
     __typeof__(&cudnnBackendFinalize) finalize;
     __typeof__(&cudnnBackendExecute) execute;
     __typeof__(&cudnnGetErrorString) text;
+    __typeof__(&cudnnGetVersion) version;
 };
 
 typedef struct plan {
@@ -38,7 +40,9 @@ typedef struct plan {
 struct udump_convolution {
     udump_convolution_library *library;
     cudnnHandle_t handle; /* the session's: it keeps its stream; NULL: planning only */
+    cudaStream_t stream;  /* the handle's */
     cudnnBackendDescriptor_t described; /* the device, where there is none */
+    udump_plans *kept; /* or NULL */
     plan *plans;
     int32_t count, room;
 };
@@ -51,13 +55,16 @@ udump_status udump_convolution_library_open(const char *folder, udump_convolutio
         { "cudnnSetStream", (void **)&l->set_stream }, { "cudnnBackendCreateDescriptor", (void **)&l->make },
         { "cudnnBackendDestroyDescriptor", (void **)&l->destroy_descriptor }, { "cudnnBackendSetAttribute", (void **)&l->set },
         { "cudnnBackendGetAttribute", (void **)&l->get }, { "cudnnBackendFinalize", (void **)&l->finalize },
-        { "cudnnBackendExecute", (void **)&l->execute }, { "cudnnGetErrorString", (void **)&l->text } };
+        { "cudnnBackendExecute", (void **)&l->execute }, { "cudnnGetErrorString", (void **)&l->text },
+        { "cudnnGetVersion", (void **)&l->version } };
     udump_status status = udump_library_load(folder, names, 1, symbols, sizeof symbols / sizeof *symbols, error);
     if (!status) return UDUMP_OK;
     free(l);
     *library = NULL;
     return status;
 }
+
+size_t udump_convolution_library_version(const udump_convolution_library *library) { return library->version(); }
 
 void udump_convolution_library_close(udump_convolution_library *library) { free(library); }
 
@@ -67,10 +74,11 @@ bool udump_convolution_library_fits(const udump_convolution_library *library, co
     return shape->in % 8 == 0 && shape->out % 8 == 0 && shape->pad_begin == shape->pad_end;
 }
 
-udump_status udump_convolution_open(udump_convolution_library *library, udump_convolution **result, udump_error *error) {
+udump_status udump_convolution_open(udump_convolution_library *library, udump_plans *plans, udump_convolution **result, udump_error *error) {
     udump_convolution *c = *result = calloc(1, sizeof *c);
     if (!c) return udump_fail_memory(error, "convolutions", sizeof *c);
     c->library = library;
+    c->kept = plans;
     cudnnStatus_t made = library->create(&c->handle);
     if (!made) return UDUMP_OK;
     c->handle = NULL;
@@ -211,15 +219,16 @@ static cudnnBackendDescriptor_t build_graph(struct build *b, cudnnHandle_t handl
 
 /* ---- choosing an engine */
 
-static bool is_wanted(struct build *b, cudnnBackendDescriptor_t config) {
+/* The config's engine, by the library's number; -1 where it does not repeat or keeps less of fp32. */
+static int32_t wanted_engine(struct build *b, cudnnBackendDescriptor_t config) {
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-    int64_t count = 0, engines = 0;
+    int64_t count = 0, engines = 0, index = -1;
     cudnnBackendDescriptor_t engine = make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-    if (b->status || b->l->get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engines, &engine)) return false;
-    if (b->l->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes)) return false;
+    if (b->status || b->l->get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engines, &engine)) return -1;
+    if (b->l->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes)) return -1;
     for (int64_t i = 0; i < count; i++) /* fp32 is fp32: not TF32 or less inside */
-        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || (b->type == CUDNN_DATA_FLOAT && notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return false;
-    return true;
+        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || (b->type == CUDNN_DATA_FLOAT && notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return -1;
+    return b->l->get(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count, &index) ? -1 : (int32_t)index;
 }
 
 /* An execution plan of the config, or NULL where it does not come to one. Only described, a device has no driver to compile for: there it is enough that
@@ -242,37 +251,150 @@ static cudnnBackendDescriptor_t plan_of(const udump_convolution *c, cudnnBackend
     return NULL;
 }
 
-/* The first config of the library's own order that works, repeats and keeps the precision. */
-static cudnnBackendDescriptor_t choose(struct build *b, const udump_convolution *c, cudnnBackendDescriptor_t graph, cudnnBackendHeurMode_t mode, size_t *workspace_bytes) {
-    cudnnBackendDescriptor_t configs[CONFIGS_MOST], chosen = NULL, heuristics = make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+/* A config that works, repeats and keeps the precision. */
+typedef struct candidate {
+    cudnnBackendDescriptor_t execution;
+    size_t workspace_bytes;
+    udump_plan_choice choice; /* rank: of all modes' configs, CONFIGS_MOST each */
+} candidate;
+
+/* Those of one of the library's modes, in its own order, CANDIDATES_MOST at most; with only not -1 that of this rank. */
+static int32_t list_mode(struct build *b, const udump_convolution *c, cudnnBackendDescriptor_t graph, int32_t mode_index, int32_t only, candidate *candidates) {
+    static const cudnnBackendHeurMode_t modes[] = { CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK };
+    cudnnBackendDescriptor_t configs[CONFIGS_MOST], heuristics = make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     int64_t found = 0;
+    int32_t count = 0;
     set_descriptor(b, heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-    set(b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    set(b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &modes[mode_index]);
     if (c->described) set_descriptor(b, heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, c->described);
     finalize(b, heuristics);
     for (int i = 0; i < CONFIGS_MOST; i++) configs[i] = make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-    if (b->status || b->l->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS_MOST, &found, configs)) return NULL;
-    for (int64_t i = 0; i < found && !chosen; i++)
-        if (is_wanted(b, configs[i])) chosen = plan_of(c, configs[i], workspace_bytes);
-    return chosen;
+    if (b->status || b->l->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS_MOST, &found, configs)) return 0;
+    for (int32_t i = 0; i < found && count < CANDIDATES_MOST; i++) {
+        candidate *next = &candidates[count];
+        int32_t rank = mode_index * CONFIGS_MOST + i, engine = only < 0 || only == rank ? wanted_engine(b, configs[i]) : -1;
+        if (engine < 0 || !(next->execution = plan_of(c, configs[i], &next->workspace_bytes))) continue;
+        next->choice = (udump_plan_choice){ rank, engine };
+        count++;
+    }
+    return count;
 }
 
-static udump_status make_plan(udump_convolution *c, const udump_convolution_call *call, plan *p, udump_error *error) {
+/* The first mode's, or where it has none the second's. */
+static int32_t list_candidates(const udump_convolution *c, const udump_convolution_call *call, int32_t only, candidate *candidates, cudnnStatus_t *status) {
     static const cudnnDataType_t types[] = { [UDUMP_F32] = CUDNN_DATA_FLOAT, [UDUMP_F16] = CUDNN_DATA_HALF, [UDUMP_BF16] = CUDNN_DATA_BFLOAT16 };
-    static const cudnnBackendHeurMode_t modes[] = { CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK };
-    const udump_conv_shape *s = call->shape;
-    cudnnStatus_t status = CUDNN_STATUS_NOT_SUPPORTED;
-    *p = (plan){ .shape = *s, .n = call->n, .in_h = call->in_h, .in_w = call->in_w, .dtype = call->dtype, .added = call->residual != NULL };
-    for (int i = 0; i < 2 && !p->execution; i++) {
+    int32_t count = 0;
+    for (int32_t mode = 0; mode < 2 && !count; mode++) {
         struct build b = { .l = c->library, .type = types[call->dtype] };
         cudnnBackendDescriptor_t graph = build_graph(&b, c->handle, call);
-        if (!b.status) p->execution = choose(&b, c, graph, modes[i], &p->workspace_bytes);
-        if (b.status) status = b.status;
+        if (!b.status) count = list_mode(&b, c, graph, mode, only, candidates);
+        if (b.status) *status = b.status;
         while (b.count) b.l->destroy_descriptor(b.made[--b.count]);
     }
-    if (p->execution) return UDUMP_OK;
-    return udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s, for %d to %d channels, kernel %d, stride %d, [%d, %d, %d]", c->library->text(status),
-        (int)s->in, (int)s->out, (int)s->kernel, (int)s->stride, (int)call->n, (int)call->in_h, (int)call->in_w);
+    return count;
+}
+
+static cudnnStatus_t use_stream(udump_convolution *c, cudaStream_t stream) {
+    cudnnStatus_t status = stream == c->stream ? CUDNN_STATUS_SUCCESS : c->library->set_stream(c->handle, stream);
+    if (!status) c->stream = stream;
+    return status;
+}
+
+static void destroy_candidates(const udump_convolution *c, const candidate *candidates, int32_t count, int32_t but) {
+    for (int32_t i = 0; i < count; i++)
+        if (i != but) c->library->destroy_descriptor(candidates[i].execution);
+}
+
+static cudnnStatus_t execute(const udump_convolution *c, cudnnBackendDescriptor_t execution, const udump_convolution_call *call, void *workspace) {
+    const udump_convolution_library *l = c->library;
+    int64_t ids[] = { IN, WEIGHT, BIAS, OUT, RESIDUAL }, count = call->residual ? 5 : 4;
+    const void *pointers[] = { call->in, call->weight, call->bias, call->out, call->residual };
+    cudnnBackendDescriptor_t pack = NULL;
+    cudnnStatus_t status = l->make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
+    if (!status) status = l->set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids);
+    if (!status) status = l->set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers);
+    if (!status) status = l->set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
+    if (!status) status = l->finalize(pack);
+    if (!status) status = l->execute(c->handle, execution, pack);
+    if (pack) l->destroy_descriptor(pack);
+    return status;
+}
+
+/* ---- measuring */
+
+struct contest {
+    const udump_convolution *c;
+    const candidate *candidates;
+    udump_convolution_call call;
+    void *workspace;
+};
+
+static bool begin_candidate(void *user, int32_t i) {
+    const struct contest *contest = user;
+    return execute(contest->c, contest->candidates[i].execution, &contest->call, contest->workspace) == CUDNN_STATUS_SUCCESS;
+}
+
+static size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+/* On tensors of zeros. -1 where it cannot be measured: then the library's first choice is taken, and not kept. */
+static int32_t measure(udump_convolution *c, const udump_convolution_call *call, const candidate *candidates, int32_t count, cudaStream_t stream) {
+    struct contest contest = { c, candidates, *call, NULL };
+    size_t value_bytes = udump_dtype_bytes(call->dtype), workspace_bytes = 0,
+           in_bytes = aligned((size_t)call->n * (size_t)call->in_h * (size_t)call->in_w * (size_t)call->shape->in * value_bytes),
+           out_bytes = aligned((size_t)call->n * (size_t)call->out_h * (size_t)call->out_w * (size_t)call->shape->out * value_bytes);
+    for (int32_t i = 0; i < count; i++)
+        if (candidates[i].workspace_bytes > workspace_bytes) workspace_bytes = candidates[i].workspace_bytes;
+    size_t bytes = in_bytes + 2 * out_bytes + workspace_bytes;
+    char *memory = NULL;
+    if (use_stream(c, stream)) return -1;
+    if (cudaMalloc((void **)&memory, bytes) != cudaSuccess || cudaMemsetAsync(memory, 0, bytes, stream) != cudaSuccess) return cudaGetLastError(), cudaFree(memory), -1;
+    contest.call.in = memory;
+    contest.call.out = memory + in_bytes;
+    if (call->residual) contest.call.residual = memory + in_bytes + out_bytes;
+    contest.workspace = memory + in_bytes + 2 * out_bytes;
+    int32_t fastest = udump_fastest(stream, count, begin_candidate, &contest);
+    cudaFree(memory);
+    return fastest;
+}
+
+/* All that engines are chosen by. */
+static void write_key(char *key, const udump_convolution_call *call) {
+    const udump_conv_shape *s = call->shape;
+    snprintf(key, UDUMP_PLANS_KEY_MOST, "conv2d %s [%d, %d, %d, %d] to %d, kernel %d, stride %d, padding %d%s", udump_dtype_name(call->dtype), (int)call->n,
+        (int)call->in_h, (int)call->in_w, (int)s->in, (int)s->out, (int)s->kernel, (int)s->stride, (int)s->pad_begin, call->residual ? ", residual" : "");
+}
+
+static udump_status make_plan(udump_convolution *c, const udump_convolution_call *call, plan *p, cudaStream_t stream, udump_error *error) {
+    const udump_conv_shape *s = call->shape;
+    candidate candidates[CANDIDATES_MOST];
+    cudnnStatus_t status = CUDNN_STATUS_NOT_SUPPORTED;
+    udump_plan_choice kept;
+    char key[UDUMP_PLANS_KEY_MOST];
+    write_key(key, call);
+    int32_t count = 0, chosen = 0;
+    bool known = udump_plans_find(c->kept, key, &kept);
+    if (known) count = list_candidates(c, call, kept.rank, candidates, &status);
+    if (count && candidates[0].choice.engine != kept.engine) destroy_candidates(c, candidates, count, -1), count = 0;
+    known = count > 0;
+    if (!known) count = list_candidates(c, call, -1, candidates, &status);
+    if (!count)
+        return udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s, for %d to %d channels, kernel %d, stride %d, [%d, %d, %d]", c->library->text(status),
+            (int)s->in, (int)s->out, (int)s->kernel, (int)s->stride, (int)call->n, (int)call->in_h, (int)call->in_w);
+    if (!known && c->kept) chosen = measure(c, call, candidates, count, stream);
+    if (!known && chosen >= 0) udump_plans_keep(c->kept, key, candidates[chosen].choice);
+    if (chosen < 0) chosen = 0;
+    *p = (plan){ .shape = *s, .n = call->n, .in_h = call->in_h, .in_w = call->in_w, .dtype = call->dtype, .added = call->residual != NULL,
+        .execution = candidates[chosen].execution, .workspace_bytes = candidates[chosen].workspace_bytes };
+    destroy_candidates(c, candidates, count, chosen);
+    return UDUMP_OK;
+}
+
+int32_t udump_convolution_candidates(udump_convolution *c, const udump_convolution_call *call) {
+    candidate candidates[CANDIDATES_MOST];
+    cudnnStatus_t status;
+    int32_t count = list_candidates(c, call, -1, candidates, &status);
+    destroy_candidates(c, candidates, count, -1);
+    return count;
 }
 
 static plan *find(const udump_convolution *c, const udump_convolution_call *call) {
@@ -287,7 +409,7 @@ static plan *find(const udump_convolution *c, const udump_convolution_call *call
 }
 
 udump_status udump_convolution_plan(
-    udump_convolution *c, const udump_convolution_call *call, size_t *workspace_bytes, udump_error *error) {
+    udump_convolution *c, const udump_convolution_call *call, size_t *workspace_bytes, cudaStream_t stream, udump_error *error) {
     plan *p = find(c, call);
     if (!p && c->count == c->room) {
         int32_t room = 2 * c->room + 32;
@@ -298,7 +420,7 @@ udump_status udump_convolution_plan(
     }
     if (!p) {
         p = &c->plans[c->count];
-        udump_status status = make_plan(c, call, p, error);
+        udump_status status = make_plan(c, call, p, stream, error);
         if (status) return status;
         c->count++;
     }
@@ -308,18 +430,8 @@ udump_status udump_convolution_plan(
 
 udump_status udump_convolution_run(
     udump_convolution *c, const udump_convolution_call *call, void *workspace, cudaStream_t stream, udump_error *error) {
-    const udump_convolution_library *l = c->library;
     const plan *p = find(c, call);
-    int64_t ids[] = { IN, WEIGHT, BIAS, OUT, RESIDUAL }, count = p->added ? 5 : 4;
-    const void *pointers[] = { call->in, call->weight, call->bias, call->out, call->residual };
-    cudnnBackendDescriptor_t pack = NULL;
-    cudnnStatus_t status = l->set_stream(c->handle, stream);
-    if (!status) status = l->make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
-    if (!status) status = l->set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids);
-    if (!status) status = l->set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers);
-    if (!status) status = l->set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
-    if (!status) status = l->finalize(pack);
-    if (!status) status = l->execute(c->handle, p->execution, pack);
-    if (pack) l->destroy_descriptor(pack);
-    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s", l->text(status)) : UDUMP_OK;
+    cudnnStatus_t status = use_stream(c, stream);
+    if (!status) status = execute(c, p->execution, call, workspace);
+    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s", c->library->text(status)) : UDUMP_OK;
 }

@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/backend.h"
+#include "backend/cuda/plans.h"
 
 typedef struct udump_convolution_library udump_convolution_library; /* a device's: loaded once */
 typedef struct udump_convolution udump_convolution;                 /* a session's: plans */
@@ -20,17 +21,22 @@ typedef struct udump_convolution_call {
 
 /* folder: where the library is, or NULL. Errors: DEVICE, MEMORY. */
 udump_status udump_convolution_library_open(const char *folder, udump_convolution_library **library, udump_error *error);
+size_t udump_convolution_library_version(const udump_convolution_library *library);
 void udump_convolution_library_close(udump_convolution_library *library);
 /* Whether it can do channels like these at all. */
 bool udump_convolution_library_fits(const udump_convolution_library *library, const udump_conv_shape *shape);
-udump_status udump_convolution_open(udump_convolution_library *library, udump_convolution **convolution, udump_error *error);
+/* plans: where the fastest engines are kept; NULL: the library's first choice is taken. They outlive the session. */
+udump_status udump_convolution_open(udump_convolution_library *library, udump_plans *plans, udump_convolution **convolution, udump_error *error);
 /* For planning only, without a device: what cuDNN would do on the one that json describes (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION). */
 udump_status udump_convolution_open_described(udump_convolution_library *library, const char *json, udump_convolution **convolution, udump_error *error);
 void udump_convolution_close(udump_convolution *convolution);
 
-/* Finds the plan for a call of that shape, and how much workspace it needs. Pointers of the call are not looked at. */
+/* Finds the plan for a call of that shape, and how much workspace it needs. In and out of the call are not looked at; weight and bias are, where engines are
+ * measured: that waits, in the stream, and for its time takes as much memory as the call's tensors. */
 udump_status udump_convolution_plan(
-    udump_convolution *convolution, const udump_convolution_call *call, size_t *workspace_bytes, udump_error *error);
+    udump_convolution *convolution, const udump_convolution_call *call, size_t *workspace_bytes, cudaStream_t stream, udump_error *error);
+/* How many engines a shape has to choose from, at most some; 0 where there is none. */
+int32_t udump_convolution_candidates(udump_convolution *convolution, const udump_convolution_call *call);
 /* Begins it. */
 udump_status udump_convolution_run(
     udump_convolution *convolution, const udump_convolution_call *call, void *workspace, cudaStream_t stream, udump_error *error);

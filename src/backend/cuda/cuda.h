@@ -12,7 +12,10 @@
 typedef struct udump_cuda_device {
     int32_t ordinal;
     udump_dtype compute;
+    bool eager;                              /* no graphs */
     char *library_path;                      /* or NULL */
+    char *plan_cache;                        /* or NULL */
+    udump_plans *plans;                      /* NULL until the libraries are loaded, and where nothing is measured */
     udump_gemm_library *gemms;               /* NULL until a weight is packed: who only renders needs no vendor's library */
     udump_convolution_library *convolutions; /* NULL too where cuDNN is not there, and our own kernel does them */
 } udump_cuda_device;
@@ -30,6 +33,18 @@ struct udump_packed {
 
 enum { UDUMP_CUDA_EVENTS = 1024, UDUMP_CUDA_SCRATCH_BYTES = 1 << 20 };
 
+/* pinned.c */
+typedef struct udump_cuda_pinned {
+    char *memory;            /* two halves */
+    cudaEvent_t crossed[2];  /* what was last in each */
+    int half;                /* that is being filled */
+    size_t used_bytes;       /* of it */
+} udump_cuda_pinned;
+cudaError_t udump_cuda_pinned_open(udump_cuda_pinned *pinned);
+void udump_cuda_pinned_close(udump_cuda_pinned *pinned);
+/* A copy that lasts until all that the stream holds now has been done; NULL for what is too large, and after a failure. */
+const void *udump_cuda_pinned_copy(udump_cuda_pinned *pinned, const void *host, size_t bytes, cudaStream_t stream);
+
 typedef struct udump_cuda_state {
     udump_cuda_device *device;
     cudaStream_t stream, copies; /* what crosses to the host crosses in the second */
@@ -38,6 +53,7 @@ typedef struct udump_cuda_state {
     cudaEvent_t made;            /* what a fetch waits for */
     void *scratch;               /* an operation's own; the next overwrites it */
     size_t scratch_bytes;
+    udump_cuda_pinned pinned;    /* host memory on its way to the device */
     float *staging;              /* host */
     size_t staging_bytes;
     udump_gemm *gemm;               /* NULL without libraries, as the next */
@@ -67,6 +83,9 @@ void udump_cuda_read(udump_exec *x, void *host, const void *arena, size_t bytes)
 /* Loads the vendors' libraries, once; packing is done by one thread. Errors: DEVICE, MEMORY. */
 udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error);
 
+/* The session's own of them, where it began before the first weight was packed. Errors: DEVICE, MEMORY. */
+udump_status udump_cuda_products_open(udump_exec *x, udump_error *error);
+
 /* packing.c */
 udump_packed *udump_cuda_pack_conv(void *device, const udump_conv_shape *shape, const float *weight, const float *bias, udump_error *error);
 udump_packed *udump_cuda_pack_linear(
@@ -90,6 +109,7 @@ void udump_cuda_attention_cross(udump_exec *x, udump_tensor out, udump_tensor q,
 void udump_cuda_upsample_nearest(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_cuda_concat_channels(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b);
 void udump_cuda_activation(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation);
+void udump_cuda_gather_rows(udump_exec *x, int32_t count, const udump_tensor *out, const udump_tensor *in, int32_t first, const int32_t *const *which);
 void udump_cuda_embed_tokens(udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions, const int32_t *ids);
 void udump_cuda_timestep_embedding(udump_exec *x, udump_tensor out, const float *timesteps);
 void udump_cuda_linear_combination(udump_exec *x, udump_tensor out, int32_t count, const udump_tensor *in, const float *coefficients);
@@ -97,6 +117,12 @@ void udump_cuda_cfg_combine(udump_exec *x, udump_tensor out, udump_tensor cond_u
 void udump_cuda_convert(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_cuda_upload(udump_exec *x, udump_tensor out, const float *host);
 void udump_cuda_download(udump_exec *x, float *host, udump_tensor in);
+
+/* graph.c */
+bool udump_cuda_graph_begin(udump_exec *x);
+void *udump_cuda_graph_end(udump_exec *x);
+void udump_cuda_graph_launch(udump_exec *x, void *graph);
+void udump_cuda_graph_free(udump_exec *x, void *graph);
 
 /* looking.c */
 void udump_cuda_attention_maps(udump_exec *x, const udump_attended *a, float *maps);

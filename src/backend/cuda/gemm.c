@@ -2,12 +2,14 @@
 #include "backend/cuda/gemm.h"
 
 #include <cublasLt.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "backend/cuda/library.h"
 #include "base/status.h"
 
 static const size_t WORKSPACE_BYTES = (size_t)32 << 20; /* what NVIDIA advises for Hopper; less elsewhere */
+enum { CANDIDATES_MOST = 8 };
 
 struct udump_gemm_library {
     cublasLtHandle_t handle;
@@ -24,6 +26,8 @@ struct udump_gemm_library {
     __typeof__(&cublasLtMatmulAlgoGetHeuristic) heuristic;
     __typeof__(&cublasLtMatmul) matmul;
     __typeof__(&cublasLtGetStatusString) text;
+    __typeof__(&cublasLtGetVersion) version;
+    __typeof__(&cublasLtMatmulAlgoConfigGetAttribute) algorithm_get;
 };
 
 /* How a product of one shape is made. */
@@ -40,6 +44,7 @@ typedef struct plan {
 struct udump_gemm {
     udump_gemm_library *library;
     void *workspace;
+    udump_plans *kept; /* or NULL */
     plan *plans;
     int32_t count, room;
 };
@@ -54,7 +59,8 @@ udump_status udump_gemm_library_open(const char *folder, udump_gemm_library **li
         { "cublasLtMatrixLayoutDestroy", (void **)&l->layout_destroy }, { "cublasLtMatmulPreferenceCreate", (void **)&l->preference_create },
         { "cublasLtMatmulPreferenceDestroy", (void **)&l->preference_destroy }, { "cublasLtMatmulPreferenceSetAttribute", (void **)&l->preference_set },
         { "cublasLtMatmulAlgoGetHeuristic", (void **)&l->heuristic }, { "cublasLtMatmul", (void **)&l->matmul },
-        { "cublasLtGetStatusString", (void **)&l->text } };
+        { "cublasLtGetStatusString", (void **)&l->text }, { "cublasLtGetVersion", (void **)&l->version },
+        { "cublasLtMatmulAlgoConfigGetAttribute", (void **)&l->algorithm_get } };
     udump_status status = udump_library_load(folder, names, 2, symbols, sizeof symbols / sizeof *symbols, error);
     cublasStatus_t result = status ? CUBLAS_STATUS_NOT_INITIALIZED : l->create(&l->handle);
     if (!status && result != CUBLAS_STATUS_SUCCESS) status = udump_fail(error, UDUMP_ERROR_DEVICE, "cuBLASLt", "%s", l->text(result));
@@ -64,16 +70,19 @@ udump_status udump_gemm_library_open(const char *folder, udump_gemm_library **li
     return status;
 }
 
+size_t udump_gemm_library_version(const udump_gemm_library *library) { return library->version(); }
+
 void udump_gemm_library_close(udump_gemm_library *library) {
     if (!library) return;
     if (library->handle) library->destroy(library->handle);
     free(library);
 }
 
-udump_status udump_gemm_open(udump_gemm_library *library, udump_gemm **result, udump_error *error) {
+udump_status udump_gemm_open(udump_gemm_library *library, udump_plans *plans, udump_gemm **result, udump_error *error) {
     udump_gemm *gemm = *result = calloc(1, sizeof *gemm);
     if (!gemm) return udump_fail_memory(error, "products", sizeof *gemm);
     gemm->library = library;
+    gemm->kept = plans;
     if (cudaMalloc(&gemm->workspace, WORKSPACE_BYTES) == cudaSuccess) return UDUMP_OK;
     cudaGetLastError();
     udump_gemm_close(gemm);
@@ -114,18 +123,83 @@ static cublasStatus_t describe(const udump_gemm_library *l, plan *p) {
     return result;
 }
 
-static cublasStatus_t choose(const udump_gemm_library *l, plan *p) {
+/* The library's own order, the best first. */
+static cublasStatus_t list_algorithms(const udump_gemm_library *l, const plan *p, cublasLtMatmulAlgo_t algorithms[CANDIDATES_MOST], int32_t *count) {
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t best;
+    cublasLtMatmulHeuristicResult_t results[CANDIDATES_MOST];
     int found = 0;
     size_t workspace_bytes = WORKSPACE_BYTES;
     cublasStatus_t result = l->preference_create(&preference);
     if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
-    if (!result) result = l->heuristic(l->handle, p->desc, p->weight, p->in, p->out, p->out, preference, 1, &best, &found);
+    if (!result) result = l->heuristic(l->handle, p->desc, p->weight, p->in, p->out, p->out, preference, CANDIDATES_MOST, results, &found);
     if (!result && !found) result = CUBLAS_STATUS_NOT_SUPPORTED;
-    if (!result) p->algorithm = best.algo;
+    *count = 0;
+    for (int i = 0; !result && i < found; i++)
+        if (results[i].state == CUBLAS_STATUS_SUCCESS) algorithms[(*count)++] = results[i].algo;
+    if (!result && !*count) result = CUBLAS_STATUS_NOT_SUPPORTED;
     if (preference) l->preference_destroy(preference);
     return result;
+}
+
+static cublasStatus_t begin(udump_gemm *gemm, const plan *p, const cublasLtMatmulAlgo_t *algorithm, const udump_gemm_call *c, cudaStream_t stream) {
+    const udump_gemm_library *l = gemm->library;
+    const float one = 1, beta = c->residual ? 1 : 0;
+    cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
+    if (c->bias) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &c->bias, sizeof c->bias);
+    if (result) return result;
+    return l->matmul(l->handle, p->desc, &one, c->weight, p->weight, c->in, p->in, &beta, c->residual ? c->residual : c->out, p->out, c->out, p->out, algorithm,
+        gemm->workspace, WORKSPACE_BYTES, stream);
+}
+
+struct contest {
+    udump_gemm *gemm;
+    const plan *p;
+    const cublasLtMatmulAlgo_t *algorithms;
+    udump_gemm_call call;
+    cudaStream_t stream;
+};
+
+static bool begin_candidate(void *user, int32_t i) {
+    const struct contest *contest = user;
+    return begin(contest->gemm, contest->p, &contest->algorithms[i], &contest->call, contest->stream) == CUBLAS_STATUS_SUCCESS;
+}
+
+/* On matrices of zeros. -1 where it cannot be measured. */
+static int32_t measure(udump_gemm *gemm, const plan *p, const cublasLtMatmulAlgo_t *algorithms, int32_t count, const udump_gemm_call *c, cudaStream_t stream) {
+    struct contest contest = { gemm, p, algorithms, *c, stream };
+    size_t in_bytes = ((size_t)c->rows * (size_t)c->k * udump_dtype_bytes(c->dtype) + 255) / 256 * 256,
+           bytes = in_bytes + (size_t)c->rows * (size_t)c->n * udump_dtype_bytes(c->dtype);
+    char *memory = NULL;
+    if (cudaMalloc((void **)&memory, bytes) != cudaSuccess || cudaMemsetAsync(memory, 0, bytes, stream) != cudaSuccess) return cudaGetLastError(), cudaFree(memory), -1;
+    contest.call.in = memory;
+    contest.call.out = memory + in_bytes;
+    contest.call.residual = NULL;
+    int32_t fastest = udump_fastest(stream, count, begin_candidate, &contest);
+    cudaFree(memory);
+    return fastest;
+}
+
+static int32_t number_of(const udump_gemm_library *l, const cublasLtMatmulAlgo_t *algorithm) {
+    int32_t number = 0;
+    size_t written;
+    return l->algorithm_get(algorithm, CUBLASLT_ALGO_CONFIG_ID, &number, sizeof number, &written) ? 0 : number;
+}
+
+/* The kept one, or the fastest, or where nothing is measured the first. */
+static cublasStatus_t choose(udump_gemm *gemm, plan *p, const udump_gemm_call *c, cudaStream_t stream) {
+    cublasLtMatmulAlgo_t algorithms[CANDIDATES_MOST];
+    udump_plan_choice kept;
+    int32_t count = 0, chosen = 0;
+    char key[UDUMP_PLANS_KEY_MOST];
+    cublasStatus_t result = list_algorithms(gemm->library, p, algorithms, &count);
+    if (result) return result;
+    snprintf(key, sizeof key, "linear %s [%lld, %d] to %d%s", udump_dtype_name(c->dtype), (long long)c->rows, (int)c->k, (int)c->n, c->bias ? ", bias" : "");
+    bool known = udump_plans_find(gemm->kept, key, &kept) && kept.rank < count && number_of(gemm->library, &algorithms[kept.rank]) == kept.engine;
+    if (known) chosen = kept.rank;
+    else if (gemm->kept) chosen = measure(gemm, p, algorithms, count, c, stream);
+    if (!known && chosen >= 0) udump_plans_keep(gemm->kept, key, (udump_plan_choice){ chosen, number_of(gemm->library, &algorithms[chosen]) });
+    p->algorithm = algorithms[chosen < 0 ? 0 : chosen];
+    return CUBLAS_STATUS_SUCCESS;
 }
 
 static udump_status failed(const udump_gemm_library *l, cublasStatus_t result, const udump_gemm_call *c, udump_error *error) {
@@ -133,7 +207,7 @@ static udump_status failed(const udump_gemm_library *l, cublasStatus_t result, c
         (int)c->k, (int)c->n);
 }
 
-static udump_status find_plan(udump_gemm *gemm, const udump_gemm_call *c, plan **found, udump_error *error) {
+static udump_status find_plan(udump_gemm *gemm, const udump_gemm_call *c, plan **found, cudaStream_t stream, udump_error *error) {
     for (int32_t i = 0; i < gemm->count; i++) {
         plan *p = &gemm->plans[i];
         if (p->rows == c->rows && p->n == c->n && p->k == c->k && p->dtype == c->dtype && p->biased == (c->bias != NULL)) return *found = p, UDUMP_OK;
@@ -148,7 +222,7 @@ static udump_status find_plan(udump_gemm *gemm, const udump_gemm_call *c, plan *
     plan *p = &gemm->plans[gemm->count];
     *p = (plan){ .rows = c->rows, .n = c->n, .k = c->k, .dtype = c->dtype, .biased = c->bias != NULL };
     cublasStatus_t result = describe(gemm->library, p);
-    if (!result) result = choose(gemm->library, p);
+    if (!result) result = choose(gemm, p, c, stream);
     if (result) return plan_free(gemm->library, p), failed(gemm->library, result, c, error);
     gemm->count++;
     *found = p;
@@ -156,15 +230,9 @@ static udump_status find_plan(udump_gemm *gemm, const udump_gemm_call *c, plan *
 }
 
 udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *c, bool dry, cudaStream_t stream, udump_error *error) {
-    const udump_gemm_library *l = gemm->library;
-    const float one = 1, beta = c->residual ? 1 : 0;
     plan *p = NULL;
-    udump_status status = find_plan(gemm, c, &p, error);
+    udump_status status = find_plan(gemm, c, &p, stream, error);
     if (status || dry) return status;
-    cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
-    if (c->bias) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &c->bias, sizeof c->bias);
-    if (!result)
-        result = l->matmul(l->handle, p->desc, &one, c->weight, p->weight, c->in, p->in, &beta, c->residual ? c->residual : c->out, p->out, c->out, p->out,
-            &p->algorithm, gemm->workspace, WORKSPACE_BYTES, stream);
-    return result ? failed(l, result, c, error) : UDUMP_OK;
+    cublasStatus_t result = begin(gemm, p, &p->algorithm, c, stream);
+    return result ? failed(gemm->library, result, c, error) : UDUMP_OK;
 }

@@ -5,6 +5,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "backend/cuda/plans.h"
 #include "tensor/view.h"
 
 typedef struct udump_gemm_library udump_gemm_library; /* a device's: loaded once */
@@ -20,11 +21,13 @@ typedef struct udump_gemm_call {
 
 /* folder: where the library is, or NULL. Errors: DEVICE, MEMORY. */
 udump_status udump_gemm_library_open(const char *folder, udump_gemm_library **library, udump_error *error);
+size_t udump_gemm_library_version(const udump_gemm_library *library);
 void udump_gemm_library_close(udump_gemm_library *library);
-udump_status udump_gemm_open(udump_gemm_library *library, udump_gemm **gemm, udump_error *error);
+/* plans: as in convolution.h */
+udump_status udump_gemm_open(udump_gemm_library *library, udump_plans *plans, udump_gemm **gemm, udump_error *error);
 void udump_gemm_close(udump_gemm *gemm);
 
-/* Finds the plan, and, unless dry, begins the product. */
+/* Finds the plan (as in convolution.h), and, unless dry, begins the product. */
 udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *error);
 
 #endif

@@ -36,22 +36,14 @@ void udump_cuda_attention(udump_exec *x, udump_tensor out, udump_tensor qkv, int
     udump_cuda_check(x, "attention");
 }
 
-/* A launch's arguments hold the table of so many rows. */
 void udump_cuda_attention_cross(udump_exec *x, udump_tensor out, udump_tensor q, const udump_kv *kv, int32_t heads) {
     int32_t c = out.c;
-    udump_kernel_attention_shape shape = { .heads = heads, .d = c / heads, .queries = (int32_t)pixels_of(out), .q_row = c, .kv_row = 2 * (int64_t)c,
-        .out_row = c };
+    udump_kernel_attention_shape shape = { .n = out.n, .heads = heads, .d = c / heads, .queries = (int32_t)pixels_of(out), .q_row = c,
+        .kv_row = 2 * (int64_t)c, .out_row = c, .first = kv->first, .count = kv->count };
     if (!head_fits(x, shape.d) || x->dry) return;
     const char *k = data_of(x, kv->kv);
-    for (int32_t row = 0; row < out.n; row += shape.n) {
-        shape.n = out.n - row < UDUMP_KERNEL_ROWS_MOST ? out.n - row : UDUMP_KERNEL_ROWS_MOST;
-        for (int32_t i = 0; i < shape.n; i++) {
-            shape.first[i] = kv->first[row + i];
-            shape.count[i] = kv->count[row + i];
-        }
-        udump_kernel_attention(data_of(x, udump_tensor_rows(out, row, shape.n)), data_of(x, udump_tensor_rows(q, row, shape.n)), k,
-            k + (size_t)c * udump_dtype_bytes(q.dtype), udump_cuda_dtype(q.dtype), &shape, udump_cuda_stream(x));
-    }
+    udump_kernel_attention(
+        data_of(x, out), data_of(x, q), k, k + (size_t)c * udump_dtype_bytes(q.dtype), udump_cuda_dtype(q.dtype), &shape, udump_cuda_stream(x));
     udump_cuda_check(x, "attention_cross");
 }
 
@@ -71,6 +63,20 @@ void udump_cuda_concat_channels(udump_exec *x, udump_tensor out, udump_tensor a,
 void udump_cuda_activation(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation) {
     udump_kernel_activation(data_of(x, out), data_of(x, in), udump_cuda_dtype(in.dtype), count_of(in), (int)activation, udump_cuda_stream(x));
     udump_cuda_check(x, "activation");
+}
+
+void udump_cuda_gather_rows(udump_exec *x, int32_t count, const udump_tensor *out, const udump_tensor *in, int32_t first, const int32_t *const *which) {
+    udump_kernel_pieces pieces = { .count = 0 };
+    for (int32_t i = 0; i < count; i++)
+        for (int32_t row = 0; row < out[i].n; row++) {
+            pieces.to[pieces.count] = data_of(x, udump_tensor_rows(out[i], row, 1));
+            pieces.from[pieces.count] = data_of(x, udump_tensor_rows(in[i], first + (which ? which[i][row] : 0), 1));
+            pieces.bytes[pieces.count++] = (int)udump_row_bytes(out[i]);
+            if (pieces.count < UDUMP_KERNEL_PIECES_MOST && (i + 1 < count || row + 1 < out[i].n)) continue;
+            udump_kernel_copy_pieces(&pieces, udump_cuda_stream(x));
+            pieces.count = 0;
+        }
+    udump_cuda_check(x, "gather_rows");
 }
 
 /* Small host arrays cross into the session's scratch. */

@@ -26,6 +26,8 @@ static void product(udump_exec *x, udump_tensor out, udump_tensor in, const udum
     udump_error error;
     udump_gemm_call call = { .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
         .residual = residual ? data_of(x, *residual) : NULL, .rows = pixels_of(in), .n = w->out, .k = w->in, .dtype = x->compute };
+    stick(x, udump_cuda_products_open(x, &error), &error);
+    if (x->status) return;
     stick(x, udump_gemm_run(udump_cuda_state_of(x)->gemm, &call, x->dry, udump_cuda_stream(x), &error), &error);
 }
 
@@ -80,13 +82,14 @@ static void convolve_directly(udump_exec *x, udump_tensor out, udump_tensor in, 
 static void convolve(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual) {
     udump_error error;
     size_t workspace_bytes = 0;
+    stick(x, udump_cuda_products_open(x, &error), &error);
     udump_convolution *convolution = udump_cuda_state_of(x)->convolution;
     udump_convolution_call call = { .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
         .residual = residual ? data_of(x, *residual) : NULL, .shape = &w->conv, .n = in.n, .in_h = in.h, .in_w = in.w, .out_h = out.h, .out_w = out.w,
         .dtype = x->compute };
     if (residual && !call.residual) call.residual = call.weight; /* dry: that there is one is part of the plan */
     if (x->status) return;
-    stick(x, udump_convolution_plan(convolution, &call, &workspace_bytes, &error), &error);
+    stick(x, udump_convolution_plan(convolution, &call, &workspace_bytes, udump_cuda_stream(x), &error), &error);
     udump_tensor workspace = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, (int32_t)((workspace_bytes + 3) / 4));
     if (x->dry || x->status) return;
     stick(x, udump_convolution_run(convolution, &call, udump_tensor_data(x, workspace), udump_cuda_stream(x), &error), &error);

@@ -140,6 +140,7 @@ const udump_backend *udump_backend_reference(void) {
         .upsample_nearest = udump_reference_upsample_nearest,
         .concat_channels = udump_reference_concat_channels,
         .activation = udump_reference_activation,
+        .gather_rows = udump_reference_gather_rows,
         .embed_tokens = udump_reference_embed_tokens,
         .timestep_embedding = udump_reference_timestep_embedding,
         .linear_combination = udump_reference_linear_combination,

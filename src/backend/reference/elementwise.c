@@ -32,6 +32,13 @@ void udump_reference_activation(udump_exec *x, udump_tensor out, udump_tensor in
             udump_reference_activate(udump_reference_get(udump_tensor_data(x, in), in.dtype, i), activation));
 }
 
+void udump_reference_gather_rows(udump_exec *x, int32_t count, const udump_tensor *out, const udump_tensor *in, int32_t first, const int32_t *const *which) {
+    for (int32_t i = 0; i < count; i++)
+        for (int32_t row = 0; row < out[i].n; row++)
+            memcpy(udump_tensor_data(x, udump_tensor_rows(out[i], row, 1)), udump_tensor_data(x, udump_tensor_rows(in[i], first + (which ? which[i][row] : 0), 1)),
+                udump_row_bytes(out[i]));
+}
+
 void udump_reference_embed_tokens(
     udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions, const int32_t *ids) {
     size_t c = (size_t)out.c, length = (size_t)out.h * (size_t)out.w;

@@ -54,6 +54,7 @@ void udump_reference_attention_cross(udump_exec *x, udump_tensor out, udump_tens
 void udump_reference_upsample_nearest(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_reference_concat_channels(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b);
 void udump_reference_activation(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation);
+void udump_reference_gather_rows(udump_exec *x, int32_t count, const udump_tensor *out, const udump_tensor *in, int32_t first, const int32_t *const *which);
 void udump_reference_embed_tokens(
     udump_exec *x, udump_tensor out, const udump_packed *tokens, const udump_packed *positions, const int32_t *ids);
 void udump_reference_timestep_embedding(udump_exec *x, udump_tensor out, const float *timesteps);

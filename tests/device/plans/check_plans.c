@@ -16,7 +16,7 @@ static int list_level(struct shape *s, int32_t c, int32_t above, int32_t below, 
     return (int)(sizeof all / sizeof *all);
 }
 
-static int plan_all(udump_convolution *convolution, const struct shape *shapes, int count, udump_dtype dtype) {
+static int plan_all(udump_convolution *convolution, const struct shape *shapes, int count, udump_dtype dtype, int *candidates) {
     int failures = 0;
     for (int i = 0; i < 2 * count; i++) {
         const struct shape *s = &shapes[i / 2];
@@ -26,7 +26,10 @@ static int plan_all(udump_convolution *convolution, const struct shape *shapes, 
             .residual = i % 2 ? &shape : NULL };
         size_t workspace_bytes;
         udump_error error;
-        if (!udump_convolution_plan(convolution, &call, &workspace_bytes, &error)) continue;
+        if (!udump_convolution_plan(convolution, &call, &workspace_bytes, NULL, &error)) {
+            *candidates += udump_convolution_candidates(convolution, &call);
+            continue;
+        }
         if (failures++ < 5) printf("no plan: %s\n", error.what);
     }
     return failures;
@@ -36,7 +39,7 @@ int main(int argc, char **argv) {
     static char json[65536];
     static struct shape shapes[256];
     static const int32_t sides[] = { 64, 96, 128 }; /* SD 1.5 at 512, SD 2.1 at 768, SDXL at 1024 */
-    int count = 0, failures = 0;
+    int count = 0, failures = 0, candidates = 0;
     udump_convolution_library *library;
     udump_convolution *convolution;
     udump_error error;
@@ -51,9 +54,10 @@ int main(int argc, char **argv) {
             count += list_level(shapes + count, c, above, below, sides[family] >> level);
         }
     for (int32_t c = 128; c <= 512; c *= 2) shapes[count++] = (struct shape){ c, c, 3, 1, 512 * 128 / c }; /* the decoder */
-    failures += plan_all(convolution, shapes, count, UDUMP_F16) + plan_all(convolution, shapes, count, UDUMP_BF16)
-        + plan_all(convolution, shapes, count, UDUMP_F32);
-    printf("%d convolutions, with and without a residual, in fp16, bf16 and fp32: %d have no plan\n", count, failures);
+    failures += plan_all(convolution, shapes, count, UDUMP_F16, &candidates) + plan_all(convolution, shapes, count, UDUMP_BF16, &candidates)
+        + plan_all(convolution, shapes, count, UDUMP_F32, &candidates);
+    printf("%d convolutions, with and without a residual, in fp16, bf16 and fp32: %d have no plan; to choose from they have %.1f repeatable engines each\n", count, failures,
+        candidates / (6.0 * count));
     udump_convolution_close(convolution);
     udump_convolution_library_close(library);
     return failures > 0;

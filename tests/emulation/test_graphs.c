@@ -1,0 +1,258 @@
+/* Steps as graphs: to the bit what operations begun one by one give, whatever looks, changes or fails. On small models: SD 2's and, whose text acts in two
+ * ways, SDXL's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "emulated.h"
+#include "pipeline/session.h"
+
+static udump_model *graphs, *eager; /* SD 2 */
+static const udump_emulated_counts *counts;
+
+static udump_model *load(const char *name, int32_t is_eager) {
+    udump_model_options options = emulated_options();
+    options.cuda_eager = is_eager;
+    return emulated_load(name, &options);
+}
+
+static int setup(void **state) {
+    if (make_base(state)) return -1;
+    graphs = load("sd2", 0);
+    eager = load("sd2", 1);
+    counts = emulated_counts();
+    return 0;
+}
+
+static int teardown(void **state) {
+    udump_model_release(graphs);
+    udump_model_release(eager);
+    return remove_base(state);
+}
+
+/* The same run on both; graphs: how many launches of graphs there must be. */
+static void assert_same_runs(udump_session *session, udump_session *other, const udump_generate_options *o, long launches) {
+    recording runs[2] = { { .pause_us = 0 }, { .pause_us = 0 } };
+    record(other, o, &runs[0]);
+    long before = counts->graph_launches;
+    record(session, o, &runs[1]);
+    assert_int_equal(counts->graph_launches - before, launches);
+    assert_same_recording(&runs[0], &runs[1]);
+    for (int i = 0; i < 2; i++) recording_free(&runs[i]);
+}
+
+static void compare(const udump_generate_options *o, long launches) {
+    udump_session *session = recording_session(graphs), *other = recording_session(eager);
+    assert_same_runs(session, other, o, launches);
+    udump_session_destroy(session);
+    udump_session_destroy(other);
+}
+
+/* Another prompt at every step, in some blocks alone, and noise in between. */
+static void test_prompts(void **state) {
+    (void)state;
+    udump_generate_options o = emulated_run(3);
+    o.sampler = "Euler a";
+    o.prompt = "a [red|blue] [circle:square:2] (~: OUT03-OUT05: [green|white] cat :~)";
+    compare(&o, 2);
+}
+
+/* Two evaluations a step, at levels of their own; prompts joined, one of them for one step. */
+static void test_samplers(void **state) {
+    (void)state;
+    udump_generate_options o = emulated_run(2);
+    o.sampler = "DPM++ 2S a";
+    o.prompt = "a red circle AND a [blue:green:1] square :0.5";
+    compare(&o, 2); /* the last step is Euler's */
+}
+
+/* Pooled vectors: every row's and block's own, at every step. */
+static void test_sdxl(void **state) {
+    (void)state;
+    udump_model *models[2] = { load("sdxl", 1), load("sdxl", 0) };
+    udump_session *other = recording_session(models[0]), *session = recording_session(models[1]);
+    udump_generate_options o = emulated_run(2);
+    o.prompt = "a [red|blue] circle (~: OUT03-OUT05: cat :~)";
+    assert_same_runs(session, other, &o, 1);
+    udump_session_destroy(session);
+    udump_session_destroy(other);
+    for (int i = 0; i < 2; i++) udump_model_release(models[i]);
+}
+
+/* Looking cuts. At steps 1 and 3 the same taps act (first as they stand, then as graphs), at 2 none. */
+static void test_taps(void **state) {
+    (void)state;
+    udump_generate_options o = emulated_run(3);
+    o.prompt = "a [red|blue] circle (~: OUT03-OUT05: square :~)";
+    o.features = "IN00,IN05,OUT11";
+    o.diff = "M00";
+    o.attention = "IN04,OUT05";
+    o.feature_steps = o.diff_steps = o.attention_steps = "1,3";
+    o.attention_kinds = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_VQK | UDUMP_ATTEND_SELF_MAP;
+    o.attention_words = "circle";
+    o.side = UDUMP_SIDE_BOTH;
+    o.want_tensors = 1;
+    o.style.average = UDUMP_AVERAGE_SUM;
+    udump_model_info info;
+    udump_model_get_info(graphs, &info);
+    long layers = 0, blocks = 4;
+    for (int32_t i = 0; i < info.block_count; i++) {
+        udump_block_info block;
+        assert_int_equal(udump_model_get_block(graphs, i, &block, NULL), UDUMP_OK);
+        if (strcmp(block.name, "IN04") == 0 || strcmp(block.name, "OUT05") == 0) layers += 2 * block.attention_depth;
+    }
+    assert_true(layers >= 4);
+    compare(&o, blocks + layers + 1);
+}
+
+static udump_flow halve(void *user, const udump_place *place, const udump_view *view) {
+    float *values = view->data;
+    (void)place;
+    ++*(int *)user;
+    for (int64_t i = 0; i < udump_view_count(view); i++) values[i] /= 2;
+    return UDUMP_CONTINUE;
+}
+
+/* A hook that comes, moves and goes while the steps go on. */
+static void test_hooks(void **state) {
+    (void)state;
+    udump_model *models[2] = { eager, graphs };
+    float *latents[2];
+    int calls[2] = { 0, 0 };
+    size_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        udump_session *session = recording_session(models[i]);
+        udump_generate_options o = emulated_run(5);
+        udump_view view;
+        assert_int_equal(udump_session_set_hook(session, 4, halve, &calls[i], NULL), UDUMP_OK);
+        assert_int_equal(udump_begin(session, &o, NULL, NULL, NULL), UDUMP_OK);
+        for (int step = 0; step < 5; step++) {
+            if (step == 2) assert_int_equal(udump_session_set_hook(session, 4, NULL, NULL, NULL), UDUMP_OK);
+            if (step == 4) assert_int_equal(udump_session_set_hook(session, 4, halve, &calls[i], NULL), UDUMP_OK);
+            assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
+        }
+        assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
+        bytes = (size_t)udump_view_count(&view) * sizeof(float);
+        assert_non_null(latents[i] = malloc(bytes));
+        memcpy(latents[i], view.data, bytes);
+        assert_int_equal(udump_end(session, 0, NULL), UDUMP_OK);
+        udump_session_destroy(session);
+        assert_int_equal(calls[i], 3);
+    }
+    assert_memory_equal(latents[0], latents[1], bytes);
+    for (int i = 0; i < 2; i++) free(latents[i]);
+}
+
+/* Diffs between two models, each with graphs of its own. */
+static void test_pairs(void **state) {
+    (void)state;
+    udump_session *session = recording_session(graphs), *other = recording_session(eager);
+    udump_generate_options o = emulated_run(2);
+    o.diff = "M00";
+    o.want_tensors = 1;
+    assert_int_equal(udump_session_set_other(session, graphs, NULL), UDUMP_OK);
+    assert_int_equal(udump_session_set_other(other, eager, NULL), UDUMP_OK);
+    assert_same_runs(session, other, &o, 2 * 2); /* of two pieces each */
+    udump_session_destroy(session);
+    udump_session_destroy(other);
+}
+
+/* Runs of other sizes and lengths on one session: no graph outlives what it points to, and a run like an earlier one finds its graphs again. */
+static void test_sizes(void **state) {
+    (void)state;
+    udump_session *session = recording_session(graphs), *other = recording_session(eager);
+    udump_generate_options small = emulated_run(2), large = emulated_run(2), longer = emulated_run(3), o = emulated_run(2);
+    large.width_px = large.height_px = 64;
+    assert_same_runs(session, other, &small, 1);
+    assert_same_runs(session, other, &small, 2);
+    int64_t generation = session->x.generation;
+    assert_same_runs(session, other, &large, 1);
+    assert_true(session->x.generation > generation); /* the arena has moved */
+    assert_same_runs(session, other, &small, 1);
+    assert_same_runs(session, other, &longer, 2); /* more times before the contexts: these lie elsewhere */
+    for (int i = 0; i < UDUMP_GRAPHS_MOST; i++) { /* until the first is forgotten */
+        o.width_px = 8 + 8 * (i % 4);
+        o.height_px = 8 + 16 * (i / 4);
+        assert_int_equal(udump_generate(session, &o, NULL, NULL), UDUMP_OK);
+    }
+    assert_same_runs(session, other, &small, 1);
+    udump_session_destroy(session);
+    udump_session_destroy(other);
+}
+
+struct stopper {
+    udump_cancel cancel;
+    int calls, when;
+};
+
+static udump_flow cancel_then(void *user, const udump_place *place, const udump_view *view) {
+    (void)place, (void)view;
+    struct stopper *stopper = user;
+    if (++stopper->calls == stopper->when) udump_cancel_raise(&stopper->cancel);
+    return UDUMP_CONTINUE;
+}
+
+/* Cancelled in a step that runs as it stands, one that is written down, one that is launched; the session can go on. */
+static void test_cancel(void **state) {
+    (void)state;
+    udump_session *session = recording_session(graphs), *other = recording_session(eager);
+    udump_generate_options o = emulated_run(3);
+    for (int when = 1; when <= 3; when++) {
+        struct stopper stopper = { .cancel = UDUMP_CANCEL_INIT, .when = when };
+        o.cancel = &stopper.cancel;
+        assert_int_equal(udump_session_set_hook(session, 7, cancel_then, &stopper, NULL), UDUMP_OK);
+        assert_int_equal(udump_generate(session, &o, NULL, NULL), UDUMP_ERROR_CANCELLED);
+        assert_int_equal(stopper.calls, when);
+    }
+    assert_int_equal(udump_session_set_hook(session, 7, NULL, NULL, NULL), UDUMP_OK);
+    o.cancel = NULL;
+    assert_same_runs(session, other, &o, 2);
+    udump_session_destroy(session);
+    udump_session_destroy(other);
+}
+
+/* Where writing down fails, in whatever call, steps run as they stand. */
+static void test_failures(void **state) {
+    (void)state;
+    static const char *const calls[] = { "begin", "end", "instantiate" };
+    udump_generate_options o = emulated_run(2);
+    o.features = "M00";
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        assert_int_equal(setenv("UDUMP_EMULATED_GRAPHS", calls[i], 1), 0);
+        compare(&o, 0);
+    }
+    unsetenv("UDUMP_EMULATED_GRAPHS");
+    compare(&o, 2);
+}
+
+/* What a step begins besides its graph, and that nobody waits within it but for the step before the last. */
+static void test_launches(void **state) {
+    (void)state;
+    udump_session *session = recording_session(graphs);
+    udump_generate_options o = emulated_run(5);
+    o.sampler = "Euler";
+    assert_int_equal(udump_begin(session, &o, NULL, NULL, NULL), UDUMP_OK);
+    for (int step = 0; step < 5; step++) {
+        udump_emulated_counts before = *counts;
+        assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
+        if (step < 2) continue;
+        assert_int_equal(counts->graph_launches - before.graph_launches, 1);
+        assert_in_range(counts->launches - before.launches, 1, 6); /* scale, times, guidance; the sampler's own */
+        assert_int_equal(counts->allocations - before.allocations, 0);
+        assert_in_range(counts->waits - before.waits, 0, 1);
+    }
+    assert_int_equal(udump_end(session, 0, NULL), UDUMP_OK);
+    udump_session_destroy(session);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_prompts), cmocka_unit_test(test_samplers), cmocka_unit_test(test_sdxl), cmocka_unit_test(test_taps),
+        cmocka_unit_test(test_hooks), cmocka_unit_test(test_pairs), cmocka_unit_test(test_sizes), cmocka_unit_test(test_cancel), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_launches) };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
