@@ -53,7 +53,7 @@ void udump_kernel_timestep_embedding(void *out, int dtype, const float *timestep
 
 /* ---- norms. row: [1 or n, c] added first, or NULL; w: [2, c] scale, shift. out may be in. */
 /* scratch: udump_kernel_group_norm_scratch_bytes */
-size_t udump_kernel_group_norm_scratch_bytes(int n, int groups);
+size_t udump_kernel_group_norm_scratch_bytes(int n, int64_t pixels, int c, int dtype, int groups);
 void udump_kernel_group_norm(void *out, const void *in, int dtype, const float *w, const void *row, int row_each /* 0: one row for all */, int n,
     int64_t pixels, int c, int groups, float eps, int silu, void *scratch, udump_stream stream);
 void udump_kernel_layer_norm(void *out, const void *in, int dtype, const float *w, int64_t rows, int c, float eps, udump_stream stream);
@@ -115,7 +115,8 @@ typedef struct udump_kernel_range {
 typedef struct udump_kernel_grid {
     int columns, rows, tile_w, tile_h, channels;
 } udump_kernel_grid;
-void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles /* host */, udump_stream stream);
+size_t udump_kernel_tile_reduce_scratch_bytes(int count);
+void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles /* host */, void *scratch, udump_stream stream);
 /* kind: udump_average of the public header */
 void udump_kernel_tile_average(float *average, const udump_kernel_tiles *tiles, int kind, udump_stream stream);
 void udump_kernel_tile_colour(uint8_t *pixels, const udump_kernel_tiles *tiles, const udump_kernel_range *ranges, const udump_style_program *style,

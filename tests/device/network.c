@@ -152,7 +152,9 @@ static void small_products(udump_dtype d, trial_each_fn each, void *user) {
 }
 
 static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
-    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 4 }, { 2, 7, 5, 32, 8 }, { 1, 33, 31, 40, 4 }, { 3, 2, 2, 64, 32 }, { 1, 8, 8, 12, 1 } };
+    /* the last two are wider than a block, and cut through their groups, in whole vectors and in single channels */
+    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 4 }, { 2, 7, 5, 32, 8 }, { 1, 33, 31, 40, 4 }, { 3, 2, 2, 64, 32 }, { 1, 8, 8, 12, 1 }, { 2, 3, 7, 2064, 3 },
+        { 1, 5, 2, 303, 3 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int32_t *s = shapes[i];
         for (int32_t kind = 0; kind < 4; kind++)
@@ -160,13 +162,19 @@ static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
                            .silu = kind % 2, .row = kind > 0, .kind = kind / 2, .gain = 2 });
         each(user, &(trial){ .name = "layer_norm", .run = layer_norm, .dtype = d, .n = s[0], .h = s[1], .w = s[2], .in = s[3] });
     }
-    each(user, &(trial){ .name = "layer_norm wide", .run = layer_norm, .dtype = d, .n = 1, .h = 2, .w = 1, .in = 3100 });
+    static const int32_t wide[] = { 320, 1280, 1281, 3104 };
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        each(user, &(trial){ .name = "layer_norm wide", .run = layer_norm, .dtype = d, .n = 1, .h = 7, .w = 1, .in = wide[i] });
     /* A mean 1000 times the deviation: fp32 sums lose what is not taken off first. 16-bit inputs hold nothing of such a deviation. */
     if (d == UDUMP_F32) {
         each(user, &(trial){ .name = "group_norm far from 0", .run = group_norm, .dtype = d, .n = 1, .h = 40, .w = 40, .in = 16, .groups = 4, .offset = 1000, .tolerance = 2e-4 });
         each(user, &(trial){ .name = "layer_norm far from 0", .run = layer_norm, .dtype = d, .n = 1, .h = 3, .w = 1, .in = 320, .offset = 1000, .tolerance = 2e-4 });
     }
     each(user, &(trial){ .name = "group_norm of NaN", .run = group_norm, .dtype = d, .n = 2, .h = 4, .w = 4, .in = 16, .groups = 4, .strange = NAN });
+    each(user, &(trial){ .name = "group_norm of infinity", .run = group_norm, .dtype = d, .n = 2, .h = 9, .w = 40, .in = 16, .groups = 4, .silu = true, .strange = INFINITY });
+    each(user, &(trial){ .name = "group_norm of large", .run = group_norm, .dtype = d, .n = 1, .h = 70, .w = 9, .in = 24, .groups = 3, .row = true, .gain = 3e4f });
+    each(user, &(trial){ .name = "group_norm of a constant", .run = group_norm, .dtype = d, .n = 1, .h = 9, .w = 9, .in = 24, .groups = 3, .gain = 1e-30f, .offset = 3 });
+    each(user, &(trial){ .name = "layer_norm of NaN", .run = layer_norm, .dtype = d, .n = 1, .h = 3, .w = 1, .in = 64, .strange = NAN });
 }
 
 static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
@@ -188,7 +196,9 @@ static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
 }
 
 static void small_others(udump_dtype d, trial_each_fn each, void *user) {
-    for (int32_t kind = 0; kind < 2; kind++) {
+    for (int32_t kind = 0; kind < 2; kind++) { /* words of 16 bytes, more than there are lanes; of 2 */
+        each(user, &(trial){ .name = "upsample_nearest wide", .run = upsample, .dtype = d, .n = 1, .h = 3, .w = 2, .in = 296 + kind, .kind = kind });
+        each(user, &(trial){ .name = "concat_channels wide", .run = concat, .dtype = d, .n = 1, .h = 3, .w = 3, .in = 296 + kind, .out = 320 });
         each(user, &(trial){ .name = "upsample_nearest", .run = upsample, .dtype = d, .n = 2, .h = 3, .w = 5, .in = kind ? 3 : 16, .kind = kind });
         each(user, &(trial){ .name = "concat_channels", .run = concat, .dtype = d, .n = 2, .h = 3, .w = 5, .in = kind ? 3 : 16, .out = kind ? 6 : 32 });
     }

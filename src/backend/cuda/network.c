@@ -7,7 +7,7 @@ static void *data_of(const udump_exec *x, udump_tensor tensor) { return udump_te
 
 void udump_cuda_group_norm(
     udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, int32_t groups, float eps, bool silu, const udump_tensor *row) {
-    void *scratch = udump_cuda_scratch(x, udump_kernel_group_norm_scratch_bytes(in.n, groups));
+    void *scratch = udump_cuda_scratch(x, udump_kernel_group_norm_scratch_bytes(in.n, pixels_of(in), in.c, udump_cuda_dtype(in.dtype), groups));
     if (!scratch) return;
     udump_kernel_group_norm(data_of(x, out), data_of(x, in), udump_cuda_dtype(in.dtype), w->values, row ? data_of(x, *row) : NULL, row && row->n > 1, in.n,
         pixels_of(in), in.c, groups, eps, silu, scratch, udump_cuda_stream(x));
