@@ -92,9 +92,14 @@ void udump_kernel_attention_rows(
 void udump_kernel_attention_summary(float *received, float *entropy, float *logs, const udump_kernel_attended *a, udump_stream stream);
 void udump_kernel_attention_covariance(float *y /* [queries, count] */, float *z /* [keys, count] */, const float *v /* [keys, count] */, int count,
     float *logs, const udump_kernel_attended *a, udump_stream stream);
+size_t udump_kernel_attention_components_scratch_bytes(const udump_kernel_attended *a);
+void udump_kernel_attention_components(float *scores /* [3, keys] */, const float *received /* [heads, keys] */, void *scratch, const udump_kernel_attended *a,
+    udump_stream stream);
 /* map[i] = sum over heads and over the listed columns of maps[head, column, i], divided by heads */
 void udump_kernel_word_map(float *map /* [area] */, const float *maps /* [heads, tokens, area] */, int heads, int tokens, int64_t area,
     const int32_t *columns /* [count] */, int count, udump_stream stream);
+/* sums += what is above 0 of the map, resized */
+void udump_kernel_warm(float *sums, int out_h, int out_w, const float *map, int h, int w, udump_stream stream);
 
 /* ---- differences. sums: [5] l2, |a|, |b|, dot, max; scratch: udump_kernel_subtract_scratch_bytes */
 size_t udump_kernel_subtract_scratch_bytes(void);

@@ -191,6 +191,7 @@ static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
     for (int32_t keys = 1; keys <= 154; keys = keys * 2 + 13)
         each(user, &(trial){ .name = "attention_cross", .run = attention_cross, .dtype = d, .n = 4, .h = 9, .w = 3, .in = 80, .heads = 2, .keys = keys, .gain = 2 });
     each(user, &(trial){ .name = "attention_cross rows", .run = attention_cross, .dtype = d, .n = 70, .h = 2, .w = 1, .in = 16, .heads = 1, .keys = 20 });
+    each(user, &(trial){ .name = "attention fused", .run = attention, .dtype = d, .n = 2, .h = 32, .w = 33, .in = 16, .heads = 2, .gain = 2 }); /* long enough for the vendor's */
     each(user, &(trial){ .name = "attention large", .run = attention, .dtype = d, .n = 1, .h = 40, .w = 1, .in = 40, .heads = 1, .gain = 30 });
     each(user, &(trial){ .name = "attention of NaN", .run = attention, .dtype = d, .n = 2, .h = 20, .w = 1, .in = 40, .heads = 1, .strange = NAN });
 }
@@ -213,6 +214,13 @@ static void small_others(udump_dtype d, trial_each_fn each, void *user) {
         each(user, &(trial){ .name = "linear_combination", .run = combine, .dtype = d, .n = 2, .h = 7, .w = 5, .in = 4, .count = count, .tolerance = 1e-7 });
 }
 
+/* What the card's memory gives: bytes that are read and written once. */
+static udump_tensor copy(udump_exec *x, const trial *t) {
+    udump_tensor in = trial_input(x, t, UDUMP_F32, t->n, t->h, t->w, t->in), out = udump_tensor_new(x, UDUMP_F32, t->n, t->h, t->w, t->in);
+    if (!x->dry && !x->status) x->backend->copy(x, udump_tensor_data(x, out), udump_tensor_data(x, in), udump_tensor_bytes(in));
+    return out;
+}
+
 /* Where a U-Net's time goes. level: side and channels; heads as in the family. */
 static void large_level(udump_dtype d, int32_t side, int32_t c, int32_t d_head, int32_t context, trial_each_fn each, void *user) {
     double pixels = 2.0 * side * side, tokens = side * side;
@@ -220,14 +228,18 @@ static void large_level(udump_dtype d, int32_t side, int32_t c, int32_t d_head, 
                    .pad_end = 1, .biased = true, .residual = true, .operations = pixels * c * c * 18 });
     each(user, &(trial){ .name = "linear", .run = linear, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .out = 3 * c, .operations = pixels * c * c * 6 });
     each(user, &(trial){ .name = "linear_geglu", .run = geglu, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .out = 4 * c, .operations = pixels * c * c * 16 });
-    each(user, &(trial){ .name = "group_norm", .run = group_norm, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .groups = 32, .silu = true, .row = true, .bytes = pixels * c * 4 });
+    each(user, &(trial){ .name = "group_norm", .run = group_norm, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .groups = 32, .silu = true, .row = true, .bytes = pixels * c * 6 /* read twice */ });
     each(user, &(trial){ .name = "layer_norm", .run = layer_norm, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .bytes = pixels * c * 4 });
     each(user, &(trial){ .name = "attention", .run = attention, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .heads = c / d_head, .operations = 2 * tokens * tokens * c * 4 });
     each(user, &(trial){ .name = "attention_cross", .run = attention_cross, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .heads = c / d_head, .keys = context, .operations = 2 * tokens * context * c * 4 });
     each(user, &(trial){ .name = "concat_channels", .run = concat, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .out = c, .bytes = pixels * c * 8 });
+    each(user, &(trial){ .name = "upsample_nearest", .run = upsample, .dtype = d, .n = 2, .h = side / 2, .w = side / 2, .in = c, .bytes = pixels * c * 2.5 });
+    each(user, &(trial){ .name = "activation", .run = activation, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .kind = UDUMP_ACTIVATION_SILU, .bytes = pixels * c * 4 });
+    each(user, &(trial){ .name = "convert", .run = convert, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .kind = UDUMP_F32, .bytes = pixels * c * 6 });
 }
 
 static void large(udump_dtype d, trial_each_fn each, void *user) {
+    each(user, &(trial){ .name = "copy", .run = copy, .dtype = d, .n = 1, .h = 4096, .w = 256, .in = 32, .bytes = 4096.0 * 256 * 32 * 8 });
     for (int32_t level = 0; level < 3; level++) large_level(d, 64 >> level, 320 << level, 40 << level, 77, each, user); /* SD 1.5 at 512 */
     for (int32_t level = 0; level < 3; level++) large_level(d, 96 >> level, 320 << level, 64, 77, each, user);          /* SD 2.1 at 768 */
     for (int32_t level = 1; level < 3; level++) large_level(d, 128 >> level, 320 << level, 64, 77, each, user);         /* SDXL at 1024 */

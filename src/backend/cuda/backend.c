@@ -29,6 +29,7 @@ static void device_close(void *opened) {
     if (!device) return;
     udump_gemm_library_close(device->gemms);
     udump_convolution_library_close(device->convolutions);
+    udump_fused_library_close(device->fused);
     free(device->library_path);
     free(device);
 }
@@ -37,6 +38,7 @@ udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error)
     if (device->gemms) return UDUMP_OK;
     udump_status status = udump_gemm_library_open(device->library_path, &device->gemms, error);
     if (!status) udump_convolution_library_open(device->library_path, &device->convolutions, NULL); /* without cuDNN our own kernel convolves */
+    if (!status) udump_fused_library_open(device->library_path, &device->fused, NULL);             /* and attends */
     return status;
 }
 
@@ -88,6 +90,7 @@ static void exec_close(udump_exec *x) {
     if (state->copies) cudaStreamSynchronize(state->copies);
     udump_gemm_close(state->gemm);
     udump_convolution_close(state->convolution);
+    udump_fused_close(state->fused);
     for (int i = 0; i < UDUMP_CUDA_EVENTS && state->events[i]; i++) cudaEventDestroy(state->events[i]);
     if (state->made) cudaEventDestroy(state->made);
     if (state->stream) cudaStreamDestroy(state->stream);
@@ -116,6 +119,7 @@ static udump_status exec_open(udump_exec *x, udump_error *error) {
     if (!status) status = udump_cuda_status(streams_open(state), "session", error);
     if (!status && state->device->gemms) status = udump_gemm_open(state->device->gemms, &state->gemm, error);
     if (!status && state->device->convolutions) status = udump_convolution_open(state->device->convolutions, &state->convolution, error);
+    if (!status && state->device->fused) status = udump_fused_open(state->device->fused, &state->fused, error);
     if (status) exec_close(x);
     return status;
 }
@@ -269,7 +273,9 @@ static const udump_backend table = {
     .attention_rows = udump_cuda_attention_rows,
     .attention_summary = udump_cuda_attention_summary,
     .attention_covariance = udump_cuda_attention_covariance,
+    .attention_components = udump_cuda_attention_components,
     .word_map = udump_cuda_word_map,
+    .warm = udump_cuda_warm,
     .subtract = udump_cuda_subtract,
     .tile_reduce = udump_cuda_tile_reduce,
     .tile_average = udump_cuda_tile_average,
