@@ -53,16 +53,29 @@ target_link_libraries(unetdump_cuda PRIVATE udump_flags ${CUDART_STATIC} Threads
 set_target_properties(unetdump_cuda PROPERTIES OUTPUT_NAME unetdump-cuda C_VISIBILITY_PRESET hidden)
 install(TARGETS unetdump_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 
-# Whether cuDNN has a plan for every convolution of every family, on a card that is only described: needs the library, and no device.
+# Whether cuDNN has a plan for every convolution and self-attention of every family, on a card that is only described: needs the library, and no device.
 if(UDUMP_BUILD_TESTS)
   add_executable(check_plans ${PROJECT_SOURCE_DIR}/tests/device/plans/check_plans.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/convolution.c
       ${PROJECT_SOURCE_DIR}/src/backend/cuda/fastest.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/plans.c)
-  target_include_directories(check_plans PRIVATE ${PROJECT_SOURCE_DIR}/src)
-  target_include_directories(check_plans SYSTEM PRIVATE ${CUDA_INCLUDE} ${CUDNN_INCLUDE})
-  target_link_libraries(check_plans PRIVATE udump_flags unetdump_static ${CUDART_STATIC} Threads::Threads dl rt)
+  add_executable(check_attention_plans ${PROJECT_SOURCE_DIR}/tests/device/plans/check_attention_plans.c
+      ${PROJECT_SOURCE_DIR}/src/backend/cuda/fused_attention.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/dnn.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c)
+  add_executable(save_device ${PROJECT_SOURCE_DIR}/tests/device/plans/save_device.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/dnn.c
+      ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c)
+  foreach(program check_plans check_attention_plans save_device)
+    target_include_directories(${program} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+    target_include_directories(${program} SYSTEM PRIVATE ${CUDA_INCLUDE} ${CUDNN_INCLUDE})
+    target_link_libraries(${program} PRIVATE udump_flags unetdump_static ${CUDART_STATIC} Threads::Threads m dl rt)
+  endforeach()
   find_library(CUDNN_LIBRARY cudnn HINTS ${CUDA_ROOT}/lib64 ${CUDA_ROOT}/lib)
   if(CUDNN_LIBRARY)
     get_filename_component(CUDNN_FOLDER ${CUDNN_LIBRARY} DIRECTORY)
     add_test(NAME convolution_plans COMMAND check_plans ${PROJECT_SOURCE_DIR}/tests/device/h100.json ${CUDNN_FOLDER})
+    find_file(CUDA_STUB libcuda.so HINTS ${CUDA_ROOT}/lib64/stubs ${CUDA_ROOT}/lib/stubs ${CUDA_ROOT}/targets/x86_64-linux/lib/stubs NO_DEFAULT_PATH)
+    if(CUDA_STUB)
+      file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/stubs)
+      file(CREATE_LINK ${CUDA_STUB} ${PROJECT_BINARY_DIR}/stubs/libcuda.so.1 SYMBOLIC)
+      add_test(NAME attention_plans COMMAND check_attention_plans ${PROJECT_SOURCE_DIR}/tests/device/h100.json ${CUDNN_FOLDER})
+      set_tests_properties(attention_plans PROPERTIES ENVIRONMENT LD_LIBRARY_PATH=${PROJECT_BINARY_DIR}/stubs SKIP_RETURN_CODE 77)
+    endif()
   endif()
 endif()

@@ -1,54 +1,9 @@
-/* With M the mean of P over the heads: y = M v, then z = M^T y. P is made anew for each; it is never in memory. */
-#include "attention_logs.cuh"
-
-/* out[own, c] = sum over heads and passing rows of p * vectors[passing, c] / heads. A thread's own row is a query, passing rows are keys; or,
- * transposed, the other way round. */
-static __global__ void attention_times(float *out, const float *vectors, int count, const float *logs, int transposed, UDUMP_CONSTANT_PARAM udump_kernel_attended a) {
-    UDUMP_SHARED(float, own);
-    float *columns = own + a.d * UDUMP_SCORE_ROWS;
-    __shared__ float passing[UDUMP_SCORE_COLUMNS][UDUMP_KERNEL_LOOK_COLUMNS_MOST];
-    const void *own_data = transposed ? a.k : a.q, *other_data = transposed ? a.q : a.k;
-    int64_t own_stride = transposed ? a.k_stride : a.q_stride, other_stride = transposed ? a.q_stride : a.k_stride;
-    int own_count = transposed ? a.keys : a.queries, other_count = transposed ? a.queries : a.keys;
-    int first = (int)blockIdx.x * UDUMP_SCORE_ROWS, at = first + (int)threadIdx.x;
-    float sums[UDUMP_KERNEL_LOOK_COLUMNS_MOST];
-#pragma unroll
-    for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c++) sums[c] = 0;
-    for (int head = 0; head < a.heads; head++) {
-        const float *log = logs + (int64_t)head * a.queries;
-        __syncthreads();
-        udump_scores_load(own, UDUMP_SCORE_ROWS, own_data, a.dtype, own_stride, head, a.d, first, own_count);
-        for (int other = 0; other < other_count; other += UDUMP_SCORE_COLUMNS) {
-            float scores[UDUMP_SCORE_COLUMNS];
-            __syncthreads();
-            udump_scores_load(columns, UDUMP_SCORE_COLUMNS, other_data, a.dtype, other_stride, head, a.d, other, other_count);
-            for (int i = (int)threadIdx.x; i < UDUMP_SCORE_COLUMNS * UDUMP_KERNEL_LOOK_COLUMNS_MOST; i += UDUMP_SCORE_ROWS) {
-                int j = i / UDUMP_KERNEL_LOOK_COLUMNS_MOST, c = i % UDUMP_KERNEL_LOOK_COLUMNS_MOST;
-                passing[j][c] = other + j < other_count && c < count ? vectors[(int64_t)(other + j) * count + c] : 0;
-            }
-            __syncthreads();
-            udump_scores(scores, own, columns, a.d);
-#pragma unroll
-            for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) {
-                int query = transposed ? other + j : at;
-                if (other + j >= other_count || query >= a.queries) continue;
-                float p = expf(scores[j] - log[query]);
-#pragma unroll
-                for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c++) sums[c] += p * passing[j][c];
-            }
-        }
-    }
-#pragma unroll
-    for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c++)
-        if (at < own_count && c < count) out[(int64_t)at * count + c] = sums[c] / (float)a.heads;
-}
+/* With M the mean of P over the heads: y = M v, then z = M^T y. */
+#include "attention_times.cuh"
 
 void udump_kernel_attention_covariance(float *y, float *z, const float *v, int count, float *logs, const udump_kernel_attended *attended,
     udump_stream stream) {
-    udump_kernel_attended a = *attended;
-    size_t bytes = udump_scores_bytes(a.d);
-    udump_launch_attention_logs(logs, NULL, a, stream);
-    UDUMP_LAUNCH(attention_times, udump_blocks(a.queries, UDUMP_SCORE_ROWS), UDUMP_SCORE_ROWS, bytes, stream, y, v, count, (const float *)logs, 0, a);
-    UDUMP_LAUNCH(attention_times, udump_blocks(a.keys, UDUMP_SCORE_ROWS), UDUMP_SCORE_ROWS, bytes, stream, z, (const float *)y, count,
-        (const float *)logs, 1, a);
+    udump_launch_attention_logs(logs, NULL, *attended, stream);
+    udump_launch_attention_times(y, v, count, logs, 0, NULL, *attended, stream);
+    udump_launch_attention_times(z, y, count, logs, 1, NULL, *attended, stream);
 }

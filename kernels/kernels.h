@@ -61,7 +61,7 @@ void udump_kernel_timestep_embedding(void *out, int dtype, const float *timestep
 
 /* ---- norms. row: [1 or n, c] added first, or NULL; w: [2, c] scale, shift. out may be in. */
 /* scratch: udump_kernel_group_norm_scratch_bytes */
-size_t udump_kernel_group_norm_scratch_bytes(int n, int groups);
+size_t udump_kernel_group_norm_scratch_bytes(int n, int64_t pixels, int c, int dtype, int groups);
 void udump_kernel_group_norm(void *out, const void *in, int dtype, const float *w, const void *row, int row_each /* 0: one row for all */, int n,
     int64_t pixels, int c, int groups, float eps, int silu, void *scratch, udump_stream stream);
 void udump_kernel_layer_norm(void *out, const void *in, int dtype, const float *w, int64_t rows, int c, float eps, udump_stream stream);
@@ -100,9 +100,14 @@ void udump_kernel_attention_rows(
 void udump_kernel_attention_summary(float *received, float *entropy, float *logs, const udump_kernel_attended *a, udump_stream stream);
 void udump_kernel_attention_covariance(float *y /* [queries, count] */, float *z /* [keys, count] */, const float *v /* [keys, count] */, int count,
     float *logs, const udump_kernel_attended *a, udump_stream stream);
+size_t udump_kernel_attention_components_scratch_bytes(const udump_kernel_attended *a);
+void udump_kernel_attention_components(float *scores /* [3, keys] */, const float *received /* [heads, keys] */, void *scratch, const udump_kernel_attended *a,
+    udump_stream stream);
 /* map[i] = sum over heads and over the listed columns of maps[head, column, i], divided by heads */
 void udump_kernel_word_map(float *map /* [area] */, const float *maps /* [heads, tokens, area] */, int heads, int tokens, int64_t area,
     const int32_t *columns /* [count] */, int count, udump_stream stream);
+/* sums += what is above 0 of the map, resized */
+void udump_kernel_warm(float *sums, int out_h, int out_w, const float *map, int h, int w, udump_stream stream);
 
 /* ---- differences. sums: [5] l2, |a|, |b|, dot, max; scratch: udump_kernel_subtract_scratch_bytes */
 size_t udump_kernel_subtract_scratch_bytes(void);
@@ -123,7 +128,8 @@ typedef struct udump_kernel_range {
 typedef struct udump_kernel_grid {
     int columns, rows, tile_w, tile_h, channels;
 } udump_kernel_grid;
-void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles /* host */, udump_stream stream);
+size_t udump_kernel_tile_reduce_scratch_bytes(int count);
+void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles /* host */, void *scratch, udump_stream stream);
 /* kind: udump_average of the public header */
 void udump_kernel_tile_average(float *average, const udump_kernel_tiles *tiles, int kind, udump_stream stream);
 void udump_kernel_tile_colour(uint8_t *pixels, const udump_kernel_tiles *tiles, const udump_kernel_range *ranges, const udump_style_program *style,

@@ -1,7 +1,7 @@
 /* The lowest and highest value of each tile; whether all are finite. */
 #include "kernel.cuh"
 
-enum { SIDE = 32, THREADS = 256 };
+enum { SIDE = 32, THREADS = 256, STRIP_PIXELS = 128, STRIPS_MOST = 16 };
 
 static __device__ __forceinline__ void take(udump_kernel_range *r, float v) {
     r->lo = v < r->lo ? v : r->lo;
@@ -14,17 +14,26 @@ static __device__ __forceinline__ void join(udump_kernel_range *r, udump_kernel_
     r->finite &= other.finite;
 }
 
-/* Channels last: 32 tiles a block, side by side, each a column of 32 threads. */
-static __global__ void reduce_channels(udump_kernel_range *ranges, UDUMP_CONSTANT_PARAM udump_kernel_tiles t) {
+/* Channels last: 32 tiles a block, side by side, each a column of 32 threads. grid: [tiles / 32, strips of pixels]; partial: [strips, tiles]. */
+static __global__ void reduce_channels(udump_kernel_range *partial, UDUMP_CONSTANT_PARAM udump_kernel_tiles t, int strip_pixels) {
     __shared__ udump_kernel_range columns[SIDE][SIDE];
-    int tile = (int)(blockIdx.x * SIDE + threadIdx.x), pixels = t.h * t.w;
+    int tile = (int)(blockIdx.x * SIDE + threadIdx.x), first = (int)blockIdx.y * strip_pixels, pixels = t.h * t.w;
+    int last = first + strip_pixels < pixels ? first + strip_pixels : pixels;
     udump_kernel_range r = { INFINITY, -INFINITY, 1 };
-    for (int i = (int)threadIdx.y; i < pixels && tile < t.count; i += SIDE)
+    for (int i = first + (int)threadIdx.y; i < last && tile < t.count; i += SIDE)
         take(&r, udump_load(t.data, t.dtype, tile * t.stride_tile + i / t.w * t.stride_y + i % t.w * t.stride_x));
     columns[threadIdx.y][threadIdx.x] = r;
     __syncthreads();
     if (threadIdx.y != 0 || tile >= t.count) return;
     for (int i = 1; i < SIDE; i++) join(&r, columns[i][threadIdx.x]);
+    partial[(int64_t)blockIdx.y * t.count + tile] = r;
+}
+
+static __global__ void join_strips(udump_kernel_range *ranges, const udump_kernel_range *partial, int count, int strips) {
+    int tile = (int)udump_thread_index();
+    if (tile >= count) return;
+    udump_kernel_range r = partial[tile];
+    for (int i = 1; i < strips; i++) join(&r, partial[(int64_t)i * count + tile]);
     ranges[tile] = r;
 }
 
@@ -43,8 +52,18 @@ static __global__ void reduce_tile(udump_kernel_range *ranges, UDUMP_CONSTANT_PA
     if (threadIdx.x == 0) ranges[blockIdx.x] = all[0];
 }
 
-void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles, udump_stream stream) {
+size_t udump_kernel_tile_reduce_scratch_bytes(int count) { return (size_t)count * STRIPS_MOST * sizeof(udump_kernel_range); }
+
+void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles, void *scratch, udump_stream stream) {
     udump_kernel_tiles t = *tiles;
-    if (t.stride_tile == 1) UDUMP_LAUNCH(reduce_channels, udump_blocks(t.count, SIDE), dim3(SIDE, SIDE), 0, stream, ranges, t);
-    else UDUMP_LAUNCH(reduce_tile, (unsigned)t.count, THREADS, 0, stream, ranges, t);
+    if (t.stride_tile != 1) {
+        UDUMP_LAUNCH(reduce_tile, (unsigned)t.count, THREADS, 0, stream, ranges, t);
+        return;
+    }
+    int pixels = t.h * t.w, wanted = (pixels + STRIP_PIXELS - 1) / STRIP_PIXELS, strips = wanted < STRIPS_MOST ? wanted : STRIPS_MOST;
+    int strip_pixels = (pixels + strips - 1) / strips;
+    udump_kernel_range *partial = strips > 1 ? (udump_kernel_range *)scratch : ranges;
+    UDUMP_LAUNCH(reduce_channels, dim3(udump_blocks(t.count, SIDE), (unsigned)strips), dim3(SIDE, SIDE), 0, stream, partial, t, strip_pixels);
+    if (strips > 1)
+        UDUMP_LAUNCH(join_strips, udump_blocks(t.count, UDUMP_WARP), UDUMP_WARP, 0, stream, ranges, (const udump_kernel_range *)partial, t.count, strips);
 }

@@ -7,7 +7,7 @@
  * Layout: activations are channels-last: [n, h, w, c] and [batch, tokens, c] are the same bytes. Only packed weights are opaque.
  * Errors: operations return nothing; a failure is recorded with udump_exec_fail and sticks.
  * Dry pass: with exec->dry set there is no memory behind tensors. Only operations that keep plans or need scratch are called then
- * (conv2d, linear, linear_geglu, attention, attention_cross, attention_maps and its neighbours); they make their plans and reserve scratch, and touch no data. */
+ * (conv2d, linear, linear_geglu, attention, attention_cross, attention_maps and its neighbours, warm); they make their plans and reserve scratch, and touch no data. */
 #ifndef UDUMP_BACKEND_BACKEND_H
 #define UDUMP_BACKEND_BACKEND_H
 
@@ -74,6 +74,8 @@ typedef struct udump_attended {
     int64_t q_stride, k_stride; /* elements from one token to the next */
     int32_t heads, d, queries, keys;
 } udump_attended;
+
+enum { UDUMP_COMPONENTS = 3 };
 
 /* How two tensors differ, and what of them that is relative to. Sums in double. */
 typedef struct udump_difference {
@@ -197,13 +199,20 @@ typedef struct udump_backend {
     /* received: the mean of P over its queries; entropy: of each query's row, in nats. */
     void (*attention_summary)(
         udump_exec *x, const udump_attended *a, float *received /* [heads, keys] */, float *entropy /* [heads, queries] */);
-    /* With M the mean of P over the heads: y = M v and z = M^T y. v, y and z are the host's, and y and z are there at the return. */
+    /* With M the mean of P over the heads: y = M v and z = M^T y. */
     void (*attention_covariance)(udump_exec *x, const udump_attended *a, int32_t count, const float *v /* [keys, count] */,
         float *y /* [queries, count] */, float *z /* [keys, count] */);
+    /* Queries are keys. With M as above and mu the mean of its rows, the scores (M - mu) v of all queries on the map's first principal components v: the
+     * eigenvectors of (M - mu)^T (M - mu) with the largest eigenvalues. Signs are such that each component's largest score in magnitude is positive.
+     * Where the map has fewer components, 0. */
+    void (*attention_components)(udump_exec *x, const udump_attended *a, const float *received /* [heads, keys], of attention_summary */,
+        float *scores /* [UDUMP_COMPONENTS, queries] */);
 
     /* map[i] = sum over the heads and the listed columns of maps[head, column, i], divided by heads. */
     void (*word_map)(udump_exec *x, const float *maps /* [heads, tokens, area] */, int32_t heads, int32_t tokens, int64_t area,
         const int32_t *columns /* [count], arena */, int32_t count, float *map /* [area] */);
+    /* sums += what is above 0 of the map, resized (tensor/resize.h). */
+    void (*warm)(udump_exec *x, const float *map /* [h, w] */, int32_t h, int32_t w, float *sums /* [out_h, out_w] */, int32_t out_h, int32_t out_w);
 
     /* out = a - b, or its absolute value; all of one shape, out F32, a and b of any dtype. Fills difference. */
     void (*subtract)(

@@ -52,9 +52,6 @@ udump_status udump_look_create(udump_look *look, const udump_model *model, const
     if (!status) status = udump_selection_create(&look->diff, model, o->diff, o->diff_steps, evaluations, error);
     if (!status) status = udump_words_parse(o->attention_words, &look->words, error);
     if (!status) status = copy_queries(look, o, error);
-    if (!status && look->words.count)
-        status = udump_heat_create(
-            &look->heat, look, look->height_px / UDUMP_PIXELS_PER_LATENT, look->width_px / UDUMP_PIXELS_PER_LATENT, error);
     return status;
 }
 
@@ -63,11 +60,10 @@ void udump_look_free(udump_look *look, udump_exec *x) {
     udump_selection_free(&look->attention);
     udump_selection_free(&look->diff);
     udump_words_free(&look->words);
-    udump_heat_free(&look->heat);
+    udump_heat_free(&look->heat, x);
     free(look->queries_px);
     free(look->worded);
     free(look->word_columns);
-    udump_components_scratch_free(&look->components);
     udump_outbox_free(&look->outbox, x);
 }
 
@@ -86,7 +82,7 @@ static bool find_word(udump_look *look, int32_t word) {
     return anywhere;
 }
 
-udump_status udump_look_find_words(udump_look *look, udump_error *error) {
+udump_status udump_look_find_words(udump_look *look, udump_exec *x, udump_error *error) {
     const udump_conditioning *c = look->conditioning;
     if (!look->words.count) return UDUMP_OK;
     look->word_columns = calloc((size_t)c->tokens, sizeof *look->word_columns);
@@ -95,7 +91,7 @@ udump_status udump_look_find_words(udump_look *look, udump_error *error) {
     for (int32_t word = 0; word < look->words.count; word++)
         if (!find_word(look, word))
             return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention words", "'%s' is no word of the prompt", look->words.names[word]);
-    return UDUMP_OK;
+    return udump_heat_create(&look->heat, look, x, error);
 }
 
 static bool looks_at_cross(const udump_look *look) { return look->kinds & ~(uint32_t)OF_SELF || look->words.count; }

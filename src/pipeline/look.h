@@ -4,7 +4,6 @@
 #define UDUMP_PIPELINE_LOOK_H
 
 #include "capture/conditioning.h"
-#include "capture/components.h"
 #include "capture/selection.h"
 #include "capture/words.h"
 #include "pipeline/kept.h"
@@ -22,9 +21,9 @@ typedef struct udump_look_totals {
 /* The words' heat: what the WORDS of blocks and steps add up to. */
 typedef struct udump_heat {
     int32_t h, w;    /* the latent's */
-    float *sums;     /* [rows, words, h, w] */
+    float *sums;     /* [rows, words, h, w]: the device's */
+    float *means;    /* [words, h, w]: the host's, of one row at the end */
     int32_t *counts; /* [rows, words] */
-    float *resized;  /* [h, w] */
     float *overlay;  /* [height, width] of the image */
     uint8_t *pixels; /* [height, width, 3] */
 } udump_heat;
@@ -55,7 +54,6 @@ typedef struct udump_look {
     udump_heat heat;
     int32_t *queries_px; /* [query_count, 2] */
     int32_t query_count;
-    udump_components_scratch components;
     udump_outbox outbox;
     udump_look_totals totals;
 } udump_look;
@@ -64,8 +62,9 @@ typedef struct udump_look {
 udump_status udump_look_create(udump_look *look, const udump_model *model, const udump_generate_options *options, udump_error *error);
 /* x: of the session. */
 void udump_look_free(udump_look *look, udump_exec *x);
-/* After the conditioning is there: finds the words in its contexts. Errors: ARGUMENT (a word that none of them has), MEMORY. */
-udump_status udump_look_find_words(udump_look *look, udump_error *error);
+/* After the conditioning is there: finds the words in its contexts, and makes room for their heat. Errors: ARGUMENT (a word that none of them has),
+ * MEMORY, DEVICE. */
+udump_status udump_look_find_words(udump_look *look, udump_exec *x, udump_error *error);
 /* Whether any tap is wanted. */
 bool udump_look_wants(const udump_look *look);
 

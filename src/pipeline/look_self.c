@@ -1,6 +1,5 @@
 /* Self-attention: where chosen positions look, what each receives, how widely each looks, the map's principal components; and, in
  * parts, the map itself. */
-#include "capture/components.h"
 #include "pipeline/show.h"
 
 enum { PART_BYTES = 16 << 20, MOST_ROWS = 256 }; /* of the whole map at a time */
@@ -68,7 +67,7 @@ static void show_summary(const struct self *self) {
     show(self, UDUMP_KIND_SELF_RECEIVED, received, self->a.heads, 0);
     show(self, UDUMP_KIND_SELF_ENTROPY, entropy, self->a.heads, 0);
     if (udump_exec_stopped(x)) return;
-    udump_components(x, &self->a, received, scores, &self->look->components);
+    x->backend->attention_components(x, &self->a, received, scores);
     show(self, UDUMP_KIND_SELF_PCA, scores, UDUMP_COMPONENTS, 0);
 }
 

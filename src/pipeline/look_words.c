@@ -5,26 +5,29 @@
 #include "base/status.h"
 #include "pipeline/show.h"
 #include "render/overlay.h"
-#include "render/resize.h"
+#include "tensor/resize.h"
 
-udump_status udump_heat_create(udump_heat *heat, const udump_look *look, int32_t h, int32_t w, udump_error *error) {
-    size_t rows = (size_t)look->sides * (size_t)look->variants * (size_t)look->images, entries = rows * (size_t)look->words.count,
-           area = (size_t)h * (size_t)w;
-    heat->h = h;
-    heat->w = w;
-    heat->sums = calloc(entries, area * sizeof *heat->sums);
+udump_status udump_heat_create(udump_heat *heat, const udump_look *look, udump_exec *x, udump_error *error) {
+    size_t rows = (size_t)look->sides * (size_t)look->variants * (size_t)look->images, entries = rows * (size_t)look->words.count;
+    heat->h = look->height_px / UDUMP_PIXELS_PER_LATENT;
+    heat->w = look->width_px / UDUMP_PIXELS_PER_LATENT;
+    size_t map_bytes = (size_t)heat->h * (size_t)heat->w * sizeof *heat->sums;
+    float *zeros = calloc(entries, map_bytes);
+    heat->sums = x->backend->memory_alloc(x->device, entries * map_bytes);
     heat->counts = calloc(entries, sizeof *heat->counts);
-    heat->resized = malloc(area * sizeof *heat->resized);
+    heat->means = malloc((size_t)look->words.count * map_bytes);
     heat->overlay = malloc((size_t)look->width_px * (size_t)look->height_px * sizeof *heat->overlay);
     heat->pixels = malloc((size_t)look->width_px * (size_t)look->height_px * 3);
-    if (heat->sums && heat->counts && heat->resized && heat->overlay && heat->pixels) return UDUMP_OK;
-    return udump_fail_memory(error, "attention words", entries * area * sizeof *heat->sums);
+    bool fine = zeros && heat->sums && heat->counts && heat->means && heat->overlay && heat->pixels;
+    if (fine) x->backend->write(x, heat->sums, zeros, entries * map_bytes);
+    free(zeros);
+    return fine ? udump_exec_status(x, error) : udump_fail_memory(error, "attention words", entries * map_bytes);
 }
 
-void udump_heat_free(udump_heat *heat) {
-    free(heat->sums);
+void udump_heat_free(udump_heat *heat, udump_exec *x) {
+    if (heat->sums) x->backend->memory_free(x->device, heat->sums);
+    free(heat->means);
     free(heat->counts);
-    free(heat->resized);
     free(heat->overlay);
     free(heat->pixels);
     *heat = (udump_heat){ 0 };
@@ -42,28 +45,19 @@ static uint64_t warm_words(const udump_look *look, int32_t row) {
     return words;
 }
 
-static void warm(udump_heat *heat, size_t entry, const float *map, int32_t h, int32_t w) {
-    size_t area = (size_t)heat->h * (size_t)heat->w;
-    udump_resize_bicubic(map, h, w, heat->resized, heat->h, heat->w);
-    for (size_t i = 0; i < area; i++) heat->sums[entry * area + i] += heat->resized[i] > 0 ? heat->resized[i] : 0;
-    heat->counts[entry]++;
-}
-
-static void deliver_warmth(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
-    (void)x;
-    warm(&look->heat, (size_t)parcel->entry, data, (int32_t)parcel->view.shape[0], (int32_t)parcel->view.shape[1]);
-}
-
 /* One word's map, and its share in the heat where the context has the word. columns: scratch of the arena, [tokens]. */
 static void map_word(udump_look *look, udump_exec *x, const udump_shown *maps, int32_t row, int32_t word, int32_t *columns, float *map) {
     const udump_context *context = look->conditioning->contexts[maps->place.context];
+    udump_heat *heat = &look->heat;
     int32_t h = maps->tiles.h, w = maps->tiles.w, found = x->dry ? 0 : udump_words_find(&look->words, word, context, look->word_columns);
-    udump_parcel parcel = { .deliver = deliver_warmth, .entry = row * look->words.count + word, .view = { .shape = { h, w } } };
+    size_t entry = (size_t)(row * look->words.count + word), area = (size_t)heat->h * (size_t)heat->w;
     if (!x->dry) {
         x->backend->write(x, columns, look->word_columns, (size_t)found * sizeof *columns);
         x->backend->word_map(x, maps->tiles.data, maps->heads, (int32_t)maps->columns, (int64_t)h * w, columns, found, map);
     }
-    if (x->dry || found) udump_outbox_send_copy(look, x, &parcel, map, (size_t)h * (size_t)w * sizeof *map);
+    if (!x->dry && !found) return;
+    x->backend->warm(x, map, h, w, heat->sums + entry * area, heat->h, heat->w);
+    heat->counts[entry] += !x->dry;
 }
 
 void udump_look_at_words(udump_look *look, udump_exec *x, const udump_shown *maps, int32_t row) {
@@ -82,13 +76,12 @@ void udump_look_at_words(udump_look *look, udump_exec *x, const udump_shown *map
     udump_arena_release(x, mark);
 }
 
-/* The row's heat becomes the mean. */
-static void cool(udump_heat *heat, int32_t row, int32_t words) {
-    size_t area = (size_t)heat->h * (size_t)heat->w;
-    for (size_t entry = (size_t)(row * words); entry < (size_t)((row + 1) * words); entry++) {
-        for (size_t i = 0; i < area && heat->counts[entry]; i++) heat->sums[entry * area + i] /= (float)heat->counts[entry];
-        heat->counts[entry] = 0;
-    }
+/* The means of the row's heat. */
+static void cool(udump_heat *heat, udump_exec *x, int32_t row, int32_t words) {
+    size_t area = (size_t)heat->h * (size_t)heat->w, first = (size_t)(row * words);
+    x->backend->read(x, heat->means, heat->sums + first * area, (size_t)words * area * sizeof *heat->means);
+    for (size_t word = 0; word < (size_t)words; word++)
+        for (size_t i = 0; i < area && heat->counts[first + word]; i++) heat->means[word * area + i] /= (float)heat->counts[first + word];
 }
 
 static void show_overlay(udump_look *look, udump_exec *x, udump_place *place, const float *map, const udump_picture *picture) {
@@ -119,10 +112,10 @@ static void show_maps(udump_look *look, udump_exec *x, const udump_place *place,
 static void show_heat(udump_look *look, udump_exec *x, int32_t row, const udump_picture *picture) {
     size_t area = (size_t)look->heat.h * (size_t)look->heat.w;
     int32_t words = look->words.count;
-    const float *maps = look->heat.sums + (size_t)(row * words) * area;
+    const float *maps = look->heat.means;
     udump_place tap = { .kind = UDUMP_KIND_HEAT, .block = "", .block_index = -1, .context = -1 };
     udump_place place = udump_place_of_row(look, &tap, row);
-    if (!x->dry) cool(&look->heat, row, words);
+    if (!x->dry) cool(&look->heat, x, row, words);
     show_maps(look, x, &place, maps);
     for (int32_t word = 0; word < words; word++) {
         if (!(warm_words(look, row) >> word & 1)) continue;
@@ -133,7 +126,6 @@ static void show_heat(udump_look *look, udump_exec *x, int32_t row, const udump_
 
 void udump_look_finish(udump_look *look, udump_exec *x, int32_t latent, const udump_picture *picture) {
     int32_t latents = look->variants * look->images;
-    if (!x->dry) udump_outbox_flush(look, x); /* the words' last maps */
     for (int32_t row = latent; row < look->sides * latents; row += latents)
         if (udump_row_wanted(look, row) && warm_words(look, row)) show_heat(look, x, row, picture);
 }

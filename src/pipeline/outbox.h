@@ -21,7 +21,6 @@ struct udump_parcel {
     udump_view view;   /* tensor, part: without data */
     udump_view whole;  /* part */
     int64_t first;
-    int32_t entry;     /* words: of the heat */
     /* the outbox's own */
     size_t begin_bytes, end_bytes; /* in the ring */
     udump_ticket ticket;

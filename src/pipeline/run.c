@@ -228,7 +228,7 @@ static udump_status take_tables(
         status = given ? udump_conditioning_create(&run->conditioning, 1, &one, &run->sizes.steps, error)
                        : udump_conditioning_create(&run->conditioning, made.count, made.tables, made.until, error);
     udump_tables_free(&made);
-    return status ? status : udump_look_find_words(&run->look, error);
+    return status ? status : udump_look_find_words(&run->look, &session->x, error);
 }
 
 static udump_status take_picture(udump_session *session, const udump_generate_options *options, udump_error *error) {

@@ -48,8 +48,8 @@ void udump_look_at_self(udump_look *look, udump_exec *x, const udump_tapped *tap
 void udump_look_at_words(udump_look *look, udump_exec *x, const udump_shown *maps, int32_t row);
 /* A bit for each word that the row ever sees in that block. */
 uint64_t udump_row_words(const udump_look *look, int32_t block, int32_t row);
-/* Memory for the heat of all rows. Errors: MEMORY. */
-udump_status udump_heat_create(udump_heat *heat, const udump_look *look, int32_t h, int32_t w, udump_error *error);
-void udump_heat_free(udump_heat *heat);
+/* Memory for the heat of all rows, on the device too. Errors: MEMORY, DEVICE. */
+udump_status udump_heat_create(udump_heat *heat, const udump_look *look, udump_exec *x, udump_error *error);
+void udump_heat_free(udump_heat *heat, udump_exec *x);
 
 #endif

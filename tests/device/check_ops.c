@@ -1,5 +1,5 @@
 /* Checks, and with --large times, every operation of a backend module against plain C.
- * Usage: check_ops [--module FILE] [--libraries FOLDER] [--large] [--only NAME] [--json FILE]. Exit status 1 where something differs, 77 without a device. */
+ * Usage: check_ops [--module FILE] [--libraries FOLDER] [--large] [--only NAME] [--dtype F32|F16|BF16] [--json FILE]. Exit status 1 where something differs, 77 without a device. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@ struct run {
     const char *only;
     bool large;
     int trials, failures;
+    const char *json_path;
     json_t *results; /* or NULL */
 };
 
@@ -31,6 +32,7 @@ static void check(void *user, const trial *t) {
     trial_result result;
     if (!trial_check(run->backend, &run->request, t, run->large, &result)) run->failures++;
     if (run->results) json_array_append_new(run->results, result_json(t, &result));
+    if (run->results && run->large) json_dump_file(run->results, run->json_path, JSON_INDENT(1)); /* what is there if time runs out */
     fflush(stdout);
 }
 
@@ -51,13 +53,16 @@ int main(int argc, char **argv) {
     }
     const char *json_path = option(argc, argv, "--json", false);
     struct run run = { .backend = module->backend, .only = option(argc, argv, "--only", false), .large = option(argc, argv, "--large", true),
-        .results = json_path ? json_array() : NULL };
+        .json_path = json_path, .results = json_path ? json_array() : NULL };
     run.request = (udump_device_request){ .threads = udump_core_count(), .library_path = option(argc, argv, "--libraries", false) };
     printf("%s\n", note);
+    const char *dtype = option(argc, argv, "--dtype", false);
     for (size_t i = run.large; i < sizeof dtypes / sizeof *dtypes; i++) { /* large: in the types that models run in */
+        if (dtype && strcmp(dtype, udump_dtype_name(dtypes[i])) != 0) continue;
         trials_of_network(run.large, dtypes[i], check, &run);
         trials_of_looking(run.large, dtypes[i], check, &run);
     }
+    trials_end();
     printf("%d trials, %d failed\n", run.trials, run.failures);
     if (run.results && json_dump_file(run.results, json_path, JSON_INDENT(1))) return printf("%s cannot be written\n", json_path), 1;
     json_decref(run.results);

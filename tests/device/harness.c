@@ -8,7 +8,8 @@
 
 #include "base/half.h"
 
-enum { NOISES_MOST = 64, REPEATS = 20 };
+enum { NOISES_MOST = 64, REPEATS = 20, DTYPES = 3 };
+enum { EXPECTED, FOUND, SIDES };
 
 /* Sums in fp32 in another order, or one rounding of the result to 16 bits; inputs and weights are rounded alike on both sides. */
 static double tolerance_of(udump_dtype dtype) { return dtype == UDUMP_F32 ? 2e-5 : dtype == UDUMP_F16 ? 0x1p-9 : 0x1p-6; }
@@ -16,8 +17,17 @@ static double tolerance_of(udump_dtype dtype) { return dtype == UDUMP_F32 ? 2e-5
 static float *noises[NOISES_MOST];
 static size_t noise_count;
 static uint32_t noise_state;
-static udump_packed *packed[2]; /* reference's, the other's */
-static bool inputs_are_there;   /* while timing */
+static udump_dtype noise_dtype;     /* that all inputs and weights are rounded to, on both sides */
+static udump_packed *packed[SIDES]; /* a trial's */
+static bool inputs_are_there;       /* while timing */
+static double copy_rate;            /* bytes a second, read and written: what the trial "copy" came to */
+
+/* A device and a session for each side and type; kept from trial to trial, but for the arena. */
+static struct opened {
+    const udump_backend *backend;
+    void *device;
+    udump_exec x;
+} opened[SIDES][DTYPES];
 
 static float noise(void) {
     noise_state = noise_state * 1664525u + 1013904223u;
@@ -31,9 +41,14 @@ static float *noise_new(size_t count) {
     return values;
 }
 
+static float rounded(float value) {
+    if (noise_dtype == UDUMP_F32) return value;
+    return noise_dtype == UDUMP_F16 ? udump_f16_to_f32(udump_f32_to_f16(value)) : udump_bf16_to_f32(udump_f32_to_bf16(value));
+}
+
 const float *trial_noise(size_t count, size_t sum) {
     float *values = noise_new(count), scale = sqrtf(3.0f / (float)sum);
-    for (size_t i = 0; i < count; i++) values[i] = noise() * scale;
+    for (size_t i = 0; i < count; i++) values[i] = rounded(noise() * scale);
     return values;
 }
 
@@ -42,14 +57,14 @@ udump_tensor trial_input(udump_exec *x, const trial *t, udump_dtype dtype, int32
     size_t count = udump_tensor_count(tensor);
     if (x->dry || inputs_are_there) return tensor;
     float *values = noise_new(count), gain = t->gain != 0 ? t->gain : 1;
-    for (size_t i = 0; i < count; i++) values[i] = noise() * gain + t->offset;
+    for (size_t i = 0; i < count; i++) values[i] = rounded(noise() * gain + t->offset);
     for (size_t i = 0; t->strange != 0 && noise_count == 1 && i < 3; i++) values[i * (count - 1) / 2] = t->strange;
     udump_upload(x, tensor, values);
     return tensor;
 }
 
 udump_packed *trial_packed(udump_exec *x, const trial *t, trial_make_fn make) {
-    udump_packed **place = &packed[x->backend != udump_backend_reference()];
+    udump_packed **place = &packed[x >= &opened[FOUND][0].x];
     udump_error error;
     uint32_t state = noise_state;
     noise_state = 99;
@@ -92,20 +107,31 @@ static double time_run(udump_exec *x, const trial *t) {
     return best;
 }
 
+/* As a model does: weights first, for which the vendors' libraries are loaded, then a session. */
+static udump_status open_side(struct opened *o, const udump_backend *backend, const udump_device_request *request, udump_error *error) {
+    static const float weight[64];
+    const udump_linear_part part = { weight, NULL, 8 };
+    udump_packed *first = NULL;
+    o->backend = backend;
+    udump_status status = backend->device_open(request, &o->device, error);
+    if (!status && !(first = backend->pack_linear(o->device, 8, 8, 1, &part, error))) status = error->status;
+    if (first) backend->packed_free(first);
+    return status ? status : udump_exec_open(&o->x, backend, o->device, request->threads, request->compute, error);
+}
+
+static udump_status measure(udump_exec *x, const trial *t, udump_error *error) {
+    udump_exec_begin_dry(x);
+    t->run(x, t);
+    return udump_exec_end_dry(x, error);
+}
+
 /* The result as fp32; NULL after a failure, which is printed. */
-static float *run_on(const udump_backend *backend, const udump_device_request *request, const trial *t, size_t *count, double *seconds) {
-    udump_exec *x = calloc(1, sizeof *x);
+static float *run_on(struct opened *o, const udump_backend *backend, const udump_device_request *request, const trial *t, size_t *count, double *seconds) {
     udump_error error = { .status = UDUMP_OK };
-    void *device = NULL;
     float *values = NULL;
-    if (!x) abort();
-    udump_status status = backend->device_open(request, &device, &error);
-    if (!status) status = udump_exec_open(x, backend, device, request->threads, t->dtype, &error);
-    if (!status) {
-        udump_exec_begin_dry(x);
-        t->run(x, t);
-        status = udump_exec_end_dry(x, &error);
-    }
+    udump_exec *x = &o->x;
+    udump_status status = o->backend ? UDUMP_OK : open_side(o, backend, request, &error);
+    if (!status) status = measure(x, t, &error);
     if (!status) {
         forget_noise();
         udump_tensor out = t->run(x, t);
@@ -121,13 +147,23 @@ static float *run_on(const udump_backend *backend, const udump_device_request *r
         free(values);
         values = NULL;
     }
-    udump_packed **own = &packed[backend != udump_backend_reference()];
+    udump_packed **own = &packed[o >= opened[FOUND]]; /* opened is one array: its second half */
     if (*own) backend->packed_free(*own);
     *own = NULL;
-    udump_exec_close(x);
-    if (device) backend->device_close(device);
-    free(x);
+    if (x->arena) backend->memory_free(o->device, x->arena); /* the next trial's is new: what it forgets to write is not what this one left */
+    x->arena = NULL;
+    x->arena_bytes = 0;
     return values;
+}
+
+void trials_end(void) {
+    for (int i = 0; i < SIDES * DTYPES; i++) {
+        struct opened *o = &opened[i / DTYPES][i % DTYPES];
+        if (!o->backend) continue;
+        udump_exec_close(&o->x);
+        if (o->device) o->backend->device_close(o->device);
+        o->backend = NULL;
+    }
 }
 
 /* The largest difference, relative to the largest expected; infinity where one is NaN or infinite and the other is not the same. */
@@ -153,21 +189,35 @@ static void print_line(const trial *t, double difference, double tolerance, doub
     if (seconds > 0) printf("  %.1f us", seconds * 1e6);
     if (seconds > 0 && t->operations > 0) printf("  %.1f TFLOP/s", t->operations / seconds / 1e12);
     if (seconds > 0 && t->bytes > 0) printf("  %.0f GB/s", t->bytes / seconds / 1e9);
+    if (seconds > 0 && t->bytes > 0 && copy_rate > 0) printf(", %.0f %% of a copy's", 100 * t->bytes / seconds / copy_rate);
     printf("%s\n", difference <= tolerance ? "" : "  DIFFERS");
 }
 
+/* Plain C is too slow for the shapes of real models: there it is the CPU backend in fp32, which the unit tests check against plain C. */
+static const udump_backend *judge(bool timed) {
+#ifndef UDUMP_PLAIN_THREADS
+    if (timed) return udump_backend_cpu();
+#endif
+    (void)timed;
+    return udump_backend_reference();
+}
+
 bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed, trial_result *result) {
-    size_t counts[2] = { 0, 0 };
+    size_t counts[SIDES] = { 0, 0 };
     *result = (trial_result){ .tolerance = t->tolerance > 0 ? t->tolerance : tolerance_of(t->dtype), .difference = INFINITY };
-    udump_device_request both = *request;
-    both.compute = t->dtype;
-    float *expected = run_on(udump_backend_reference(), &both, t, &counts[0], NULL);
+    udump_device_request own = *request, other = *request;
+    trial expecting = *t;
+    own.compute = noise_dtype = t->dtype;
+    if (timed) expecting.dtype = UDUMP_F32;
+    other.compute = expecting.dtype;
+    float *expected = run_on(&opened[EXPECTED][expecting.dtype], judge(timed), &other, &expecting, &counts[EXPECTED], NULL);
     forget_noise();
-    float *found = expected ? run_on(backend, &both, t, &counts[1], timed ? &result->seconds : NULL) : NULL;
+    float *found = expected ? run_on(&opened[FOUND][t->dtype], backend, &own, t, &counts[FOUND], timed ? &result->seconds : NULL) : NULL;
     forget_noise();
-    result->ran = found && counts[0] == counts[1];
-    if (result->ran) result->difference = largest_difference(found, expected, counts[0]);
+    result->ran = found && counts[EXPECTED] == counts[FOUND];
+    if (result->ran) result->difference = largest_difference(found, expected, counts[EXPECTED]);
     bool fine = result->ran && result->difference <= result->tolerance;
+    if (result->ran && strcmp(t->name, "copy") == 0) copy_rate = t->bytes / result->seconds;
     if (result->ran && (timed || !fine)) print_line(t, result->difference, result->tolerance, result->seconds);
     free(expected);
     free(found);

@@ -41,6 +41,9 @@ typedef struct trial_result {
 /* Runs it; prints a line where it is timed, where the results differ or a backend failed. False in the last two cases. */
 bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed, trial_result *result);
 
+/* Closes what the trials kept open. */
+void trials_end(void);
+
 /* Every operation of the vocabulary: odd shapes and extremes, or, large, the shapes of real models. Calls `each` with every trial. */
 typedef void (*trial_each_fn)(void *user, const trial *t);
 void trials_of_network(bool large, udump_dtype dtype, trial_each_fn each, void *user);

@@ -53,15 +53,48 @@ static udump_tensor summary(udump_exec *x, const trial *t) {
 }
 
 static udump_tensor covariance(udump_exec *x, const trial *t) {
-    enum { COLUMNS = 16, MOST = 4096 };
-    static float y[MOST * COLUMNS], z[MOST * COLUMNS];
-    udump_tensor out;
+    enum { COLUMNS = 16 };
+    udump_tensor v_tensor, y_tensor, z_tensor;
     udump_attended a = attended(x, t);
-    const float *v = trial_noise((size_t)(a.keys * COLUMNS), 1);
-    room(x, &out, 1, 1, t->kind ? a.queries : a.keys, COLUMNS);
+    float *v = room(x, &v_tensor, 1, 1, a.keys, COLUMNS), *y = room(x, &y_tensor, 1, 1, a.queries, COLUMNS), *z = room(x, &z_tensor, 1, 1, a.keys, COLUMNS);
+    if (v) udump_upload(x, v_tensor, trial_noise((size_t)(a.keys * COLUMNS), 1));
     x->backend->attention_covariance(x, &a, COLUMNS, v, y, z);
-    udump_upload(x, out, t->kind ? y : z);
+    return t->kind ? y_tensor : z_tensor;
+}
+
+/* Q and K that are sines of the place, of a few lengths and strengths: a map of few and well parted directions. */
+static void fill_waves(udump_exec *x, const trial *t, udump_tensor qk) {
+    float *values = (float *)trial_noise(udump_tensor_count(qk), 1);
+    for (int32_t p = 0; p < t->h * t->w; p++)
+        for (int32_t i = 0; i < 2 * t->in; i++) {
+            float phase = (float)(1 + i % t->in / 2) * 0.7f * (float)(p + 3 * (i / t->in)), strength = t->gain / (float)(1 + i % t->in / 2);
+            values[p * 2 * t->in + i] = strength * (i % 2 ? cosf(phase) : sinf(phase));
+        }
+    udump_upload(x, qk, values);
+}
+
+/* The components' scores, [3, queries]. */
+static udump_tensor components(udump_exec *x, const trial *t) {
+    udump_tensor out, received_tensor, entropy_tensor, qk = udump_tensor_new(x, t->dtype, 1, t->h, t->w, 2 * t->in);
+    int32_t tokens = t->h * t->w;
+    float *scores = room(x, &out, 1, 1, 3, tokens), *received = room(x, &received_tensor, 1, 1, t->heads, tokens), *entropy = room(x, &entropy_tensor, 1, 1, t->heads, tokens);
+    udump_attended a = { .dtype = t->dtype, .q_stride = 2 * t->in, .k_stride = 2 * t->in, .heads = t->heads, .d = t->in / t->heads, .queries = tokens, .keys = tokens };
+    if (scores) {
+        fill_waves(x, t, qk);
+        a.q = udump_tensor_data(x, qk);
+        a.k = (const char *)a.q + (size_t)t->in * udump_dtype_bytes(t->dtype);
+    }
+    x->backend->attention_summary(x, &a, received, entropy);
+    x->backend->attention_components(x, &a, received, scores);
     return out;
+}
+
+/* Twice, a map that is smaller than the heat and one of another shape. */
+static udump_tensor warm(udump_exec *x, const trial *t) {
+    udump_tensor sums = trial_input(x, t, UDUMP_F32, 1, t->in, t->out, 1), map = trial_input(x, t, UDUMP_F32, 1, t->h, t->w, 1);
+    for (int i = 0; i < 2; i++)
+        x->backend->warm(x, x->dry ? NULL : udump_tensor_data(x, map), i ? t->w : t->h, i ? t->h : t->w, x->dry ? NULL : udump_tensor_data(x, sums), t->in, t->out);
+    return sums;
 }
 
 static udump_tensor word_map(udump_exec *x, const trial *t) {
@@ -107,6 +140,7 @@ static udump_tensor reduce(udump_exec *x, const trial *t) {
     float *to = room(x, &out, 1, 1, tiles.count, 3);
     if (!to) return out;
     x->backend->tile_reduce(x, &tiles, (udump_tile_range *)to);
+    if (t->bytes > 0) return out; /* timed: the ranges stay where they are; finite is no number, but the same on both sides */
     /* the count of finite tiles is a whole number: as floats */
     udump_tile_range *ranges = (udump_tile_range *)trial_noise((size_t)tiles.count * 3, 1);
     float *values = (float *)trial_noise((size_t)tiles.count * 3, 1);
@@ -192,7 +226,22 @@ static void small_attended(udump_dtype d, trial_each_fn each, void *user) {
     each(user, &(trial){ .name = "attention_maps of NaN", .run = maps, .dtype = d, .n = 1, .h = 4, .w = 4, .in = 16, .heads = 1, .keys = 7, .strange = NAN, .tolerance = EXACT });
 }
 
+/* What is left of an eigenvector when the iteration ends, 2e-5 of its eigenvalue, over how far the next eigenvalue is away. */
+static const double COMPONENT = 1e-3;
+
+static void small_components(udump_dtype d, trial_each_fn each, void *user) {
+    static const int32_t shapes[][4] = { { 1, 1, 1, 8 }, { 2, 1, 1, 8 }, { 3, 1, 2, 16 }, { 5, 3, 1, 24 }, { 4, 4, 2, 16 }, { 9, 9, 2, 80 }, { 25, 23, 1, 40 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int32_t *s = shapes[i];
+        each(user, &(trial){ .name = "attention_components", .run = components, .dtype = d, .n = 1, .h = s[0], .w = s[1], .in = s[2] * s[3], .heads = s[2], .gain = 3, .tolerance = COMPONENT });
+    }
+    each(user, &(trial){ .name = "attention_components flat", .run = components, .dtype = d, .n = 1, .h = 6, .w = 6, .in = 8, .heads = 1, .gain = 1e-30f, .tolerance = COMPONENT });
+}
+
 static void small_differences(udump_dtype d, trial_each_fn each, void *user) {
+    static const int32_t heats[][4] = { { 5, 9, 8, 16 }, { 1, 1, 3, 3 }, { 8, 8, 8, 8 }, { 7, 3, 16, 20 } };
+    for (size_t i = 0; i < sizeof heats / sizeof *heats; i++)
+        each(user, &(trial){ .name = "warm", .run = warm, .dtype = d, .h = heats[i][0], .w = heats[i][1], .in = heats[i][2], .out = heats[i][3], .tolerance = EXACT });
     for (int32_t count = 0; count <= 3; count++)
         each(user, &(trial){ .name = "word_map", .run = word_map, .dtype = d, .h = 5, .w = 9, .count = count, .tolerance = EXACT });
     for (int32_t kind = 0; kind <= 6; kind++) {
@@ -228,7 +277,9 @@ static void large(udump_dtype d, trial_each_fn each, void *user) {
         int32_t side = 64 >> level, c = 320 << level;
         double values = (double)side * side * c;
         for (int32_t j = 0; j < 5; j++)
-            each(user, &(trial){ .name = "tile_colour", .run = colour, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .count = j, .bytes = values * 9, .tolerance = BYTE * 1.01 });
+            each(user, &(trial){ .name = "tile_colour", .run = colour, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .count = j, .bytes = values * (j == 1 ? 3 : 5) /* 16 bits in, a byte or three out */, .tolerance = BYTE * 1.01 });
+        each(user, &(trial){ .name = "tile_reduce", .run = reduce, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .bytes = values * 2, .tolerance = 1e-7 });
+        each(user, &(trial){ .name = "attention_components", .run = components, .dtype = d, .n = 1, .h = side, .w = side, .in = 320, .heads = 8, .gain = 3, .tolerance = COMPONENT });
         each(user, &(trial){ .name = "attention_maps", .run = maps, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .heads = 8, .keys = 77, .tolerance = EXACT,
                        .operations = (double)side * side * 77 * c * 2 });
         each(user, &(trial){ .name = "attention_summary", .run = summary, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .heads = 8, .tolerance = EXACT,
@@ -242,6 +293,7 @@ void trials_of_looking(bool are_large, udump_dtype dtype, trial_each_fn each, vo
         return;
     }
     small_attended(dtype, each, user);
+    small_components(dtype, each, user);
     small_differences(dtype, each, user);
     small_tiles(dtype, each, user);
 }

@@ -170,7 +170,9 @@ static void small_products(udump_dtype d, trial_each_fn each, void *user) {
 }
 
 static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
-    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 4 }, { 2, 7, 5, 32, 8 }, { 1, 33, 31, 40, 4 }, { 3, 2, 2, 64, 32 }, { 1, 8, 8, 12, 1 } };
+    /* the last two are wider than a block, and cut through their groups, in whole vectors and in single channels */
+    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 4 }, { 2, 7, 5, 32, 8 }, { 1, 33, 31, 40, 4 }, { 3, 2, 2, 64, 32 }, { 1, 8, 8, 12, 1 }, { 2, 3, 7, 2064, 3 },
+        { 1, 5, 2, 303, 3 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int32_t *s = shapes[i];
         for (int32_t kind = 0; kind < 4; kind++)
@@ -178,13 +180,19 @@ static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
                            .silu = kind % 2, .row = kind > 0, .kind = kind / 2, .gain = 2 });
         each(user, &(trial){ .name = "layer_norm", .run = layer_norm, .dtype = d, .n = s[0], .h = s[1], .w = s[2], .in = s[3] });
     }
-    each(user, &(trial){ .name = "layer_norm wide", .run = layer_norm, .dtype = d, .n = 1, .h = 2, .w = 1, .in = 3100 });
+    static const int32_t wide[] = { 320, 1280, 1281, 3104 };
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        each(user, &(trial){ .name = "layer_norm wide", .run = layer_norm, .dtype = d, .n = 1, .h = 7, .w = 1, .in = wide[i] });
     /* A mean 1000 times the deviation: fp32 sums lose what is not taken off first. 16-bit inputs hold nothing of such a deviation. */
     if (d == UDUMP_F32) {
         each(user, &(trial){ .name = "group_norm far from 0", .run = group_norm, .dtype = d, .n = 1, .h = 40, .w = 40, .in = 16, .groups = 4, .offset = 1000, .tolerance = 2e-4 });
         each(user, &(trial){ .name = "layer_norm far from 0", .run = layer_norm, .dtype = d, .n = 1, .h = 3, .w = 1, .in = 320, .offset = 1000, .tolerance = 2e-4 });
     }
     each(user, &(trial){ .name = "group_norm of NaN", .run = group_norm, .dtype = d, .n = 2, .h = 4, .w = 4, .in = 16, .groups = 4, .strange = NAN });
+    each(user, &(trial){ .name = "group_norm of infinity", .run = group_norm, .dtype = d, .n = 2, .h = 9, .w = 40, .in = 16, .groups = 4, .silu = true, .strange = INFINITY });
+    each(user, &(trial){ .name = "group_norm of large", .run = group_norm, .dtype = d, .n = 1, .h = 70, .w = 9, .in = 24, .groups = 3, .row = true, .gain = 3e4f });
+    each(user, &(trial){ .name = "group_norm of a constant", .run = group_norm, .dtype = d, .n = 1, .h = 9, .w = 9, .in = 24, .groups = 3, .gain = 1e-30f, .offset = 3 });
+    each(user, &(trial){ .name = "layer_norm of NaN", .run = layer_norm, .dtype = d, .n = 1, .h = 3, .w = 1, .in = 64, .strange = NAN });
 }
 
 static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
@@ -201,12 +209,15 @@ static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
     for (int32_t keys = 1; keys <= 154; keys = keys * 2 + 13)
         each(user, &(trial){ .name = "attention_cross", .run = attention_cross, .dtype = d, .n = 4, .h = 9, .w = 3, .in = 80, .heads = 2, .keys = keys, .gain = 2 });
     each(user, &(trial){ .name = "attention_cross rows", .run = attention_cross, .dtype = d, .n = 70, .h = 2, .w = 1, .in = 16, .heads = 1, .keys = 20 });
+    each(user, &(trial){ .name = "attention fused", .run = attention, .dtype = d, .n = 2, .h = 32, .w = 33, .in = 16, .heads = 2, .gain = 2 }); /* long enough for the vendor's */
     each(user, &(trial){ .name = "attention large", .run = attention, .dtype = d, .n = 1, .h = 40, .w = 1, .in = 40, .heads = 1, .gain = 30 });
     each(user, &(trial){ .name = "attention of NaN", .run = attention, .dtype = d, .n = 2, .h = 20, .w = 1, .in = 40, .heads = 1, .strange = NAN });
 }
 
 static void small_others(udump_dtype d, trial_each_fn each, void *user) {
-    for (int32_t kind = 0; kind < 2; kind++) {
+    for (int32_t kind = 0; kind < 2; kind++) { /* words of 16 bytes, more than there are lanes; of 2 */
+        each(user, &(trial){ .name = "upsample_nearest wide", .run = upsample, .dtype = d, .n = 1, .h = 3, .w = 2, .in = 296 + kind, .kind = kind });
+        each(user, &(trial){ .name = "concat_channels wide", .run = concat, .dtype = d, .n = 1, .h = 3, .w = 3, .in = 296 + kind, .out = 320 });
         each(user, &(trial){ .name = "upsample_nearest", .run = upsample, .dtype = d, .n = 2, .h = 3, .w = 5, .in = kind ? 3 : 16, .kind = kind });
         each(user, &(trial){ .name = "concat_channels", .run = concat, .dtype = d, .n = 2, .h = 3, .w = 5, .in = kind ? 3 : 16, .out = kind ? 6 : 32 });
     }
@@ -223,6 +234,13 @@ static void small_others(udump_dtype d, trial_each_fn each, void *user) {
         each(user, &(trial){ .name = "linear_combination", .run = combine, .dtype = d, .n = 2, .h = 7, .w = 5, .in = 4, .count = count, .tolerance = 1e-7 });
 }
 
+/* What the card's memory gives: bytes that are read and written once. */
+static udump_tensor copy(udump_exec *x, const trial *t) {
+    udump_tensor in = trial_input(x, t, UDUMP_F32, t->n, t->h, t->w, t->in), out = udump_tensor_new(x, UDUMP_F32, t->n, t->h, t->w, t->in);
+    if (!x->dry && !x->status) x->backend->copy(x, udump_tensor_data(x, out), udump_tensor_data(x, in), udump_tensor_bytes(in));
+    return out;
+}
+
 /* Where a U-Net's time goes. level: side and channels; heads as in the family. */
 static void large_level(udump_dtype d, int32_t side, int32_t c, int32_t d_head, int32_t context, trial_each_fn each, void *user) {
     double pixels = 2.0 * side * side, tokens = side * side;
@@ -230,14 +248,18 @@ static void large_level(udump_dtype d, int32_t side, int32_t c, int32_t d_head, 
                    .pad_end = 1, .biased = true, .residual = true, .operations = pixels * c * c * 18 });
     each(user, &(trial){ .name = "linear", .run = linear, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .out = 3 * c, .operations = pixels * c * c * 6 });
     each(user, &(trial){ .name = "linear_geglu", .run = geglu, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .out = 4 * c, .operations = pixels * c * c * 16 });
-    each(user, &(trial){ .name = "group_norm", .run = group_norm, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .groups = 32, .silu = true, .row = true, .bytes = pixels * c * 4 });
+    each(user, &(trial){ .name = "group_norm", .run = group_norm, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .groups = 32, .silu = true, .row = true, .bytes = pixels * c * 6 /* read twice */ });
     each(user, &(trial){ .name = "layer_norm", .run = layer_norm, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .bytes = pixels * c * 4 });
     each(user, &(trial){ .name = "attention", .run = attention, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .heads = c / d_head, .operations = 2 * tokens * tokens * c * 4 });
     each(user, &(trial){ .name = "attention_cross", .run = attention_cross, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .heads = c / d_head, .keys = context, .operations = 2 * tokens * context * c * 4 });
     each(user, &(trial){ .name = "concat_channels", .run = concat, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .out = c, .bytes = pixels * c * 8 });
+    each(user, &(trial){ .name = "upsample_nearest", .run = upsample, .dtype = d, .n = 2, .h = side / 2, .w = side / 2, .in = c, .bytes = pixels * c * 2.5 });
+    each(user, &(trial){ .name = "activation", .run = activation, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .kind = UDUMP_ACTIVATION_SILU, .bytes = pixels * c * 4 });
+    each(user, &(trial){ .name = "convert", .run = convert, .dtype = d, .n = 2, .h = side, .w = side, .in = c, .kind = UDUMP_F32, .bytes = pixels * c * 6 });
 }
 
 static void large(udump_dtype d, trial_each_fn each, void *user) {
+    each(user, &(trial){ .name = "copy", .run = copy, .dtype = d, .n = 1, .h = 4096, .w = 256, .in = 32, .bytes = 4096.0 * 256 * 32 * 8 });
     for (int32_t level = 0; level < 3; level++) large_level(d, 64 >> level, 320 << level, 40 << level, 77, each, user); /* SD 1.5 at 512 */
     for (int32_t level = 0; level < 3; level++) large_level(d, 96 >> level, 320 << level, 64, 77, each, user);          /* SD 2.1 at 768 */
     for (int32_t level = 1; level < 3; level++) large_level(d, 128 >> level, 320 << level, 64, 77, each, user);         /* SDXL at 1024 */

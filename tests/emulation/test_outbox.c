@@ -19,7 +19,7 @@ static size_t sizes[PARCELS];
 static void deliver(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
     (void)look, (void)x;
     const uint8_t *bytes = data;
-    assert_int_equal(parcel->entry, delivered);
+    assert_int_equal(parcel->first, delivered);
     size_t last = sizes[delivered] - 1;
     assert_int_equal(bytes[0], (uint8_t)delivered);
     assert_int_equal(bytes[last / 2], (uint8_t)delivered);
@@ -53,7 +53,7 @@ static void test_ring(void **state) {
         void *room = udump_outbox_reserve(look, x, sizes[i]);
         assert_non_null(room);
         x->backend->write(x, room, pattern, sizes[i]);
-        udump_outbox_send(look, x, &(udump_parcel){ .deliver = deliver, .entry = i }, sizes[i]);
+        udump_outbox_send(look, x, &(udump_parcel){ .deliver = deliver, .first = i }, sizes[i]);
         if (i % 60 == 0) udump_outbox_sweep(look, x);
     }
     assert_true(delivered > 0 && delivered < PARCELS);

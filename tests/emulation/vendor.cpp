@@ -1,12 +1,15 @@
-/* The vendors' libraries in plain C: gemm.h and convolution.h of src/backend/cuda. They keep to the stream, as the real ones do. Of every shape there are three
+/* The vendors' libraries in plain C: gemm.h, convolution.h and fused_attention.h of src/backend/cuda. They keep to the stream, as the real ones do. Of every shape there are three
  * engines and one that fails; they compute the same and differ in what they take on the device's clock. */
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <vector>
 
 #include "emulation.h"
 
 extern "C" {
 #include "backend/cuda/convolution.h"
+#include "backend/cuda/fused_attention.h"
 #include "backend/cuda/gemm.h"
 #include "backend/cuda/plans.h"
 #include "base/status.h"
@@ -27,6 +30,8 @@ struct udump_gemm_library { int loaded; };
 struct udump_gemm { udump_plans *plans; };
 struct udump_convolution_library { int loaded; };
 struct udump_convolution { udump_plans *plans; };
+struct udump_fused_library { int loaded; };
+struct udump_fused { int open; };
 
 static void multiply(udump_gemm_call c) {
     for (int64_t row = 0; row < c.rows; row++)
@@ -75,6 +80,30 @@ static void choose(udump_plans *plans, const char *key, int fastest, cudaStream_
     if (chosen >= 0) udump_plans_keep(plans, key, udump_plan_choice{ chosen, FIRST_ENGINE + chosen });
 }
 
+/* One query of one head. */
+static void attend_one(const udump_fused_call &c, int64_t n, int64_t head, int64_t query) {
+    std::vector<float> p((size_t)c.tokens);
+    float most = -INFINITY, total = 0;
+    for (int64_t key = 0; key < c.tokens; key++) {
+        float score = 0;
+        for (int64_t i = head * c.d; i < (head + 1) * c.d; i++)
+            score += get(c.q, c.dtype, (n * c.tokens + query) * c.row + i) * get(c.k, c.dtype, (n * c.tokens + key) * c.row + i);
+        p[(size_t)key] = score / sqrtf((float)c.d);
+        most = p[(size_t)key] > most ? p[(size_t)key] : most;
+    }
+    for (float &v : p) total += v = expf(v - most);
+    for (int64_t i = head * c.d; i < (head + 1) * c.d; i++) {
+        float sum = 0;
+        for (int64_t key = 0; key < c.tokens; key++) sum += p[(size_t)key] * get(c.v, c.dtype, (n * c.tokens + key) * c.row + i);
+        set(c.out, c.dtype, (n * c.tokens + query) * c.out_row + i, sum / total);
+    }
+}
+
+static bool has_cudnn(void) { /* without it where UDUMP_EMULATED_CUDNN is 0 */
+    const char *text = getenv("UDUMP_EMULATED_CUDNN");
+    return !text || atoi(text);
+}
+
 extern "C" {
 
 size_t udump_gemm_library_version(const udump_gemm_library *) { return 130100; }
@@ -84,6 +113,7 @@ void udump_gemm_library_close(udump_gemm_library *library) { delete library; }
 udump_status udump_gemm_open(udump_gemm_library *, udump_plans *plans, udump_gemm **gemm, udump_error *) { return *gemm = new udump_gemm{ plans }, UDUMP_OK; }
 void udump_gemm_close(udump_gemm *gemm) { delete gemm; }
 udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *) {
+    if (!gemm) abort(); /* a session from before the weights */
     udump_gemm_call copy = *call;
     char key[UDUMP_PLANS_KEY_MOST];
     snprintf(key, sizeof key, "linear %d [%lld, %d] to %d", (int)call->dtype, (long long)call->rows, (int)call->k, (int)call->n);
@@ -92,10 +122,8 @@ udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool 
     return UDUMP_OK;
 }
 
-/* Without it where UDUMP_EMULATED_CUDNN is 0. */
 udump_status udump_convolution_library_open(const char *, udump_convolution_library **library, udump_error *error) {
-    const char *text = getenv("UDUMP_EMULATED_CUDNN");
-    if (text && !atoi(text)) return udump_fail(error, UDUMP_ERROR_DEVICE, "convolution", "no library");
+    if (!has_cudnn()) return udump_fail(error, UDUMP_ERROR_DEVICE, "convolution", "no library");
     return *library = new udump_convolution_library(), UDUMP_OK;
 }
 void udump_convolution_library_close(udump_convolution_library *library) { delete library; }
@@ -106,6 +134,7 @@ udump_status udump_convolution_open(udump_convolution_library *, udump_plans *pl
 void udump_convolution_close(udump_convolution *convolution) { delete convolution; }
 udump_status udump_convolution_plan(
     udump_convolution *convolution, const udump_convolution_call *call, size_t *workspace_bytes, cudaStream_t stream, udump_error *) {
+    if (!convolution) abort();
     char key[UDUMP_PLANS_KEY_MOST];
     snprintf(key, sizeof key, "conv2d %d [%d, %d, %d, %d] to %d, stride %d%s", (int)call->dtype, (int)call->n, (int)call->in_h, (int)call->in_w,
         (int)call->shape->in, (int)call->shape->out, (int)call->shape->stride, call->residual ? ", residual" : "");
@@ -119,6 +148,26 @@ udump_status udump_convolution_run(udump_convolution *, const udump_convolution_
     udump_emulation_append(stream, [copy, shape, workspace]() {
         memset(workspace, 0xFF, (size_t)shape.kernel * 100);
         convolve(copy, shape);
+    });
+    return UDUMP_OK;
+}
+
+udump_status udump_fused_library_open(const char *, udump_fused_library **library, udump_error *error) {
+    if (!has_cudnn()) return udump_fail(error, UDUMP_ERROR_DEVICE, "attention", "no library");
+    return *library = new udump_fused_library(), UDUMP_OK;
+}
+void udump_fused_library_close(udump_fused_library *library) { delete library; }
+udump_status udump_fused_open(udump_fused_library *, udump_fused **fused, udump_error *) { return *fused = new udump_fused(), UDUMP_OK; }
+void udump_fused_close(udump_fused *fused) { delete fused; }
+bool udump_fused_plan(udump_fused *, const udump_fused_call *call, size_t *workspace_bytes) {
+    *workspace_bytes = 100;
+    return call->d % 8 == 0;
+}
+udump_status udump_fused_run(udump_fused *, const udump_fused_call *call, void *workspace, cudaStream_t stream, udump_error *) {
+    udump_fused_call copy = *call;
+    udump_emulation_append(stream, [copy, workspace]() {
+        memset(workspace, 0xFF, 100);
+        for (int64_t i = 0; i < (int64_t)copy.n * copy.heads * copy.tokens; i++) attend_one(copy, i / copy.tokens / copy.heads, i / copy.tokens % copy.heads, i % copy.tokens);
     });
     return UDUMP_OK;
 }

@@ -30,6 +30,7 @@ static void device_close(void *opened) {
     udump_gemm_library_close(device->gemms);
     udump_convolution_library_close(device->convolutions);
     udump_plans_close(device->plans);
+    udump_fused_library_close(device->fused);
     free(device->library_path);
     free(device->plan_cache);
     free(device);
@@ -50,6 +51,7 @@ udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error)
     if (device->gemms) return UDUMP_OK;
     udump_status status = udump_gemm_library_open(device->library_path, &device->gemms, error);
     if (!status) udump_convolution_library_open(device->library_path, &device->convolutions, NULL); /* without cuDNN our own kernel convolves */
+    if (!status) udump_fused_library_open(device->library_path, &device->fused, NULL);             /* and attends */
     if (!status) open_plans(device);
     return status;
 }
@@ -112,6 +114,7 @@ static void exec_close(udump_exec *x) {
     if (state->copies) cudaStreamSynchronize(state->copies);
     udump_gemm_close(state->gemm);
     udump_convolution_close(state->convolution);
+    udump_fused_close(state->fused);
     for (int i = 0; i < UDUMP_CUDA_EVENTS && state->events[i]; i++) cudaEventDestroy(state->events[i]);
     if (state->made) cudaEventDestroy(state->made);
     if (state->stream) cudaStreamDestroy(state->stream);
@@ -139,6 +142,7 @@ udump_status udump_cuda_products_open(udump_exec *x, udump_error *error) {
     udump_status status = UDUMP_OK;
     if (device->gemms && !state->gemm) status = udump_gemm_open(device->gemms, device->plans, &state->gemm, error);
     if (!status && device->convolutions && !state->convolution) status = udump_convolution_open(device->convolutions, device->plans, &state->convolution, error);
+    if (!status && device->fused && !state->fused) status = udump_fused_open(device->fused, &state->fused, error);
     return status;
 }
 
@@ -311,7 +315,9 @@ static const udump_backend table = {
     .attention_rows = udump_cuda_attention_rows,
     .attention_summary = udump_cuda_attention_summary,
     .attention_covariance = udump_cuda_attention_covariance,
+    .attention_components = udump_cuda_attention_components,
     .word_map = udump_cuda_word_map,
+    .warm = udump_cuda_warm,
     .subtract = udump_cuda_subtract,
     .tile_reduce = udump_cuda_tile_reduce,
     .tile_average = udump_cuda_tile_average,

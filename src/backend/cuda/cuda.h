@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/cuda/convolution.h"
+#include "backend/cuda/fused_attention.h"
 #include "backend/cuda/gemm.h"
 #include "backend/exec.h"
 #include "kernels/kernels.h"
@@ -18,6 +19,7 @@ typedef struct udump_cuda_device {
     udump_plans *plans;                      /* NULL until the libraries are loaded, and where nothing is measured */
     udump_gemm_library *gemms;               /* NULL until a weight is packed: who only renders needs no vendor's library */
     udump_convolution_library *convolutions; /* NULL too where cuDNN is not there, and our own kernel does them */
+    udump_fused_library *fused;              /* likewise */
 } udump_cuda_device;
 
 /* A weight on the device, of the compute type; vectors are fp32. */
@@ -58,6 +60,7 @@ typedef struct udump_cuda_state {
     size_t staging_bytes;
     udump_gemm *gemm;               /* NULL without libraries, as the next */
     udump_convolution *convolution;
+    udump_fused *fused;
 } udump_cuda_state;
 
 static inline udump_cuda_state *udump_cuda_state_of(const udump_exec *x) { return x->state; }
@@ -129,6 +132,8 @@ void udump_cuda_attention_maps(udump_exec *x, const udump_attended *a, float *ma
 void udump_cuda_attention_rows(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen, float *rows);
 void udump_cuda_attention_summary(udump_exec *x, const udump_attended *a, float *received, float *entropy);
 void udump_cuda_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z);
+void udump_cuda_attention_components(udump_exec *x, const udump_attended *a, const float *received, float *scores);
+void udump_cuda_warm(udump_exec *x, const float *map, int32_t h, int32_t w, float *sums, int32_t out_h, int32_t out_w);
 void udump_cuda_word_map(udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns, int32_t count, float *map);
 void udump_cuda_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
 void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges);

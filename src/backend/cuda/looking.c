@@ -2,6 +2,7 @@
 #include "backend/cuda/cuda.h"
 
 _Static_assert(sizeof(udump_kernel_range) == sizeof(udump_tile_range), "the same struct on both sides");
+_Static_assert(UDUMP_COMPONENTS == 3, "what the kernel writes");
 _Static_assert(sizeof(udump_difference) == 5 * sizeof(double), "what the kernel writes");
 
 static udump_kernel_attended attended(const udump_attended *a) {
@@ -47,15 +48,23 @@ void udump_cuda_attention_summary(udump_exec *x, const udump_attended *a, float 
 
 void udump_cuda_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z) {
     udump_kernel_attended k = attended(a);
-    size_t mark = udump_arena_mark(x), keys_bytes = (size_t)a->keys * (size_t)count * sizeof(float), queries_bytes = (size_t)a->queries * (size_t)count * sizeof(float);
-    float *logs = floats(x, a->heads, a->queries), *on_v = floats(x, a->keys, count), *on_y = floats(x, a->queries, count), *on_z = floats(x, a->keys, count);
+    size_t mark = udump_arena_mark(x);
+    float *logs = floats(x, a->heads, a->queries);
     if (count > UDUMP_KERNEL_LOOK_COLUMNS_MOST) udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "attention_covariance", "%d columns", (int)count);
-    if (head_fits(x, a) && !x->dry && !x->status) {
-        udump_cuda_write(x, on_v, v, keys_bytes);
-        udump_kernel_attention_covariance(on_y, on_z, on_v, count, logs, &k, udump_cuda_stream(x));
+    if (head_fits(x, a) && logs && !x->status) {
+        udump_kernel_attention_covariance(y, z, v, count, logs, &k, udump_cuda_stream(x));
         udump_cuda_check(x, "attention_covariance");
-        udump_cuda_read(x, y, on_y, queries_bytes);
-        udump_cuda_read(x, z, on_z, keys_bytes);
+    }
+    udump_arena_release(x, mark);
+}
+
+void udump_cuda_attention_components(udump_exec *x, const udump_attended *a, const float *received, float *scores) {
+    udump_kernel_attended k = attended(a);
+    size_t mark = udump_arena_mark(x), bytes = udump_kernel_attention_components_scratch_bytes(&k);
+    float *scratch = floats(x, 1, (int32_t)(bytes / sizeof(float)));
+    if (head_fits(x, a) && scratch) {
+        udump_kernel_attention_components(scores, received, scratch, &k, udump_cuda_stream(x));
+        udump_cuda_check(x, "attention_components");
     }
     udump_arena_release(x, mark);
 }
@@ -64,6 +73,12 @@ void udump_cuda_word_map(
     udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns, int32_t count, float *map) {
     udump_kernel_word_map(map, maps, heads, tokens, area, columns, count, udump_cuda_stream(x));
     udump_cuda_check(x, "word_map");
+}
+
+void udump_cuda_warm(udump_exec *x, const float *map, int32_t h, int32_t w, float *sums, int32_t out_h, int32_t out_w) {
+    if (x->dry) return;
+    udump_kernel_warm(sums, out_h, out_w, map, h, w, udump_cuda_stream(x));
+    udump_cuda_check(x, "warm");
 }
 
 void udump_cuda_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference) {
@@ -80,7 +95,9 @@ static udump_kernel_tiles tiles_of(const udump_tiles *t) {
 
 void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges) {
     udump_kernel_tiles t = tiles_of(tiles);
-    udump_kernel_tile_reduce((udump_kernel_range *)ranges, &t, udump_cuda_stream(x));
+    void *scratch = udump_cuda_scratch(x, udump_kernel_tile_reduce_scratch_bytes(t.count));
+    if (!scratch) return;
+    udump_kernel_tile_reduce((udump_kernel_range *)ranges, &t, scratch, udump_cuda_stream(x));
     udump_cuda_check(x, "tile_reduce");
 }
 

@@ -4,6 +4,7 @@
 
 #include "backend/reference/reference.h"
 #include "base/parallel.h"
+#include "tensor/resize.h"
 
 struct looking {
     const udump_attended *a;
@@ -157,4 +158,15 @@ void udump_reference_word_map(udump_exec *x, const float *maps, int32_t heads, i
             const float *from = maps + (head * tokens + columns[c]) * area;
             for (int64_t i = 0; i < area; i++) map[i] += from[i] / (float)heads;
         }
+}
+
+void udump_reference_warm(udump_exec *x, const float *map, int32_t h, int32_t w, float *sums, int32_t out_h, int32_t out_w) {
+    size_t mark = udump_arena_mark(x), area = (size_t)out_h * (size_t)out_w;
+    udump_tensor resized_tensor = udump_tensor_new(x, UDUMP_F32, 1, out_h, out_w, 1);
+    if (!x->dry && !x->status) {
+        float *resized = udump_tensor_data(x, resized_tensor);
+        udump_resize_bicubic(map, h, w, resized, out_h, out_w);
+        for (size_t i = 0; i < area; i++) sums[i] += resized[i] > 0 ? resized[i] : 0;
+    }
+    udump_arena_release(x, mark);
 }

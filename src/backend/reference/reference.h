@@ -70,6 +70,8 @@ void udump_reference_attention_maps(udump_exec *x, const udump_attended *a, floa
 void udump_reference_attention_rows(udump_exec *x, const udump_attended *a, int32_t count, const int32_t *chosen, float *rows);
 void udump_reference_attention_summary(udump_exec *x, const udump_attended *a, float *received, float *entropy);
 void udump_reference_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z);
+void udump_reference_attention_components(udump_exec *x, const udump_attended *a, const float *received, float *scores);
+void udump_reference_warm(udump_exec *x, const float *map, int32_t h, int32_t w, float *sums, int32_t out_h, int32_t out_w);
 void udump_reference_word_map(udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns,
     int32_t count, float *map);
 /* What is NaN anywhere is NaN in each field that it touches. */

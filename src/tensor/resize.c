@@ -1,4 +1,4 @@
-#include "render/resize.h"
+#include "tensor/resize.h"
 
 #include <math.h>
 #include <stddef.h>

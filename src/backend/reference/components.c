@@ -1,8 +1,8 @@
-#include "capture/components.h"
-
+/* The principal components of a self-attention map, found without ever holding the map. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "backend/reference/reference.h"
 
 enum {
     COLUMNS = 16, /* that are iterated: the more beyond three, the fewer passes; a pass costs the same */
@@ -17,7 +17,6 @@ struct basis {
     size_t n, k;     /* positions, columns */
     float *v, *y, *z; /* [n, k]: orthonormal columns; (M - mu) v; (M - mu)^T (M - mu) v */
     float *mean;      /* [n]: mu */
-    float *received;  /* [heads, n]; in the end the scores, [UDUMP_COMPONENTS, n] */
     double value[COLUMNS], vector[COLUMNS][COLUMNS]; /* of v^T z; a column of vector each, largest value first */
 };
 
@@ -142,10 +141,10 @@ static void fill_scores(const struct basis *b, float *scores) {
     }
 }
 
-static void average_heads(struct basis *b, int32_t heads) {
+static void average_heads(struct basis *b, const float *received, int32_t heads) {
     for (size_t p = 0; p < b->n; p++) {
         double sum = 0;
-        for (size_t head = 0; head < (size_t)heads; head++) sum += (double)b->received[head * b->n + p];
+        for (size_t head = 0; head < (size_t)heads; head++) sum += (double)received[head * b->n + p];
         b->mean[p] = (float)(sum / heads);
     }
 }
@@ -162,38 +161,21 @@ static void iterate(udump_exec *x, const udump_attended *a, struct basis *b) {
     }
 }
 
-void udump_components_scratch_free(udump_components_scratch *scratch) {
-    free(scratch->values);
-    *scratch = (udump_components_scratch){ 0 };
-}
-
-/* In the dry pass: as much as the largest map needs. */
-static void reserve(udump_exec *x, udump_components_scratch *scratch, size_t count) {
-    if (count <= scratch->count) return;
-    float *values = realloc(scratch->values, count * sizeof *values);
-    if (!values) {
-        udump_exec_fail(x, UDUMP_ERROR_MEMORY, "principal components", "out of memory: %zu bytes", count * sizeof *values);
-        return;
-    }
-    *scratch = (udump_components_scratch){ values, count };
-}
-
-void udump_components(udump_exec *x, const udump_attended *a, const float *received, float *scores, udump_components_scratch *scratch) {
+/* With M the map and mu the mean of its rows: the eigenvectors v of (M - mu)^T (M - mu) by orthogonal iteration with Rayleigh-Ritz (Golub and Van
+ * Loan, Matrix Computations, 8.2.4), one pass over the attention a step; then the scores (M - mu) v. */
+void udump_reference_attention_components(udump_exec *x, const udump_attended *a, const float *received, float *scores) {
     struct basis b = { .n = (size_t)a->keys, .k = a->keys < COLUMNS ? (size_t)a->keys : COLUMNS };
-    size_t rows = (size_t)(a->heads > UDUMP_COMPONENTS ? a->heads : UDUMP_COMPONENTS), matrix = b.n * b.k;
-    if (x->dry) {
-        reserve(x, scratch, 3 * matrix + (1 + rows) * b.n);
-        x->backend->attention_covariance(x, a, (int32_t)b.k, NULL, NULL, NULL);
-        return;
+    size_t mark = udump_arena_mark(x), matrix = b.n * b.k;
+    udump_tensor values = udump_tensor_new(x, UDUMP_F32, 1, 4, 1, (int32_t)matrix);
+    if (x->dry) x->backend->attention_covariance(x, a, (int32_t)b.k, NULL, NULL, NULL);
+    else if (!x->status) {
+        b.v = udump_tensor_data(x, values);
+        b.y = b.v + matrix;
+        b.z = b.y + matrix;
+        b.mean = b.z + matrix;
+        average_heads(&b, received, a->heads);
+        iterate(x, a, &b);
+        fill_scores(&b, scores);
     }
-    b.v = scratch->values;
-    b.y = b.v + matrix;
-    b.z = b.y + matrix;
-    b.mean = b.z + matrix;
-    b.received = b.mean + b.n;
-    x->backend->read(x, b.received, received, (size_t)a->heads * b.n * sizeof *received);
-    average_heads(&b, a->heads);
-    iterate(x, a, &b);
-    fill_scores(&b, b.received);
-    x->backend->write(x, scores, b.received, UDUMP_COMPONENTS * b.n * sizeof *scores);
+    udump_arena_release(x, mark);
 }

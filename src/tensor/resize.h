@@ -1,6 +1,6 @@
 /* Resizing maps. */
-#ifndef UDUMP_RENDER_RESIZE_H
-#define UDUMP_RENDER_RESIZE_H
+#ifndef UDUMP_TENSOR_RESIZE_H
+#define UDUMP_TENSOR_RESIZE_H
 
 #include <stdint.h>
 

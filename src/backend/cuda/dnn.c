@@ -1,0 +1,126 @@
+#include "backend/cuda/dnn.h"
+
+#include <string.h>
+
+#include "backend/cuda/library.h"
+#include "base/status.h"
+
+enum { CONFIGS_MOST = 16 };
+
+udump_status udump_dnn_load(const char *folder, udump_dnn *d, udump_error *error) {
+    static const char *const names[] = { "libcudnn.so.9" };
+    const udump_symbol symbols[] = { { "cudnnCreate", (void **)&d->create }, { "cudnnDestroy", (void **)&d->destroy },
+        { "cudnnSetStream", (void **)&d->set_stream }, { "cudnnBackendCreateDescriptor", (void **)&d->make },
+        { "cudnnBackendDestroyDescriptor", (void **)&d->destroy_descriptor }, { "cudnnBackendSetAttribute", (void **)&d->set },
+        { "cudnnBackendGetAttribute", (void **)&d->get }, { "cudnnBackendFinalize", (void **)&d->finalize },
+        { "cudnnBackendExecute", (void **)&d->execute }, { "cudnnGetErrorString", (void **)&d->text } };
+    return udump_library_load(folder, names, 1, symbols, sizeof symbols / sizeof *symbols, error);
+}
+
+udump_status udump_dnn_describe(udump_dnn_place *place, const char *json, udump_error *error) {
+    const udump_dnn *dnn = place->dnn;
+    cudnnStatus_t status = dnn->make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &place->described);
+    if (!status) status = dnn->set(place->described, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(json), json);
+    if (!status) status = dnn->finalize(place->described);
+    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "device properties: %s", dnn->text(status)) : UDUMP_OK;
+}
+
+void udump_dnn_place_close(udump_dnn_place *place) {
+    if (place->described) place->dnn->destroy_descriptor(place->described);
+    if (place->handle) place->dnn->destroy(place->handle);
+}
+
+cudnnBackendDescriptor_t udump_dnn_make(udump_dnn_build *b, cudnnBackendDescriptorType_t kind) {
+    cudnnBackendDescriptor_t descriptor = NULL;
+    if (!b->status && b->count == UDUMP_DNN_DESCRIPTORS) b->status = CUDNN_STATUS_INTERNAL_ERROR;
+    if (!b->status) b->status = b->dnn->make(kind, &descriptor);
+    if (!b->status) b->made[b->count++] = descriptor;
+    return descriptor;
+}
+
+void udump_dnn_set(udump_dnn_build *b, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
+    const void *values) {
+    if (!b->status) b->status = b->dnn->set(d, name, type, count, values);
+}
+
+void udump_dnn_link(udump_dnn_build *b, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name, cudnnBackendDescriptor_t value) {
+    udump_dnn_set(b, d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
+}
+
+void udump_dnn_finalize(udump_dnn_build *b, cudnnBackendDescriptor_t d) {
+    if (!b->status) b->status = b->dnn->finalize(d);
+}
+
+cudnnBackendDescriptor_t udump_dnn_graph(udump_dnn_build *b, const udump_dnn_place *place, const cudnnBackendDescriptor_t *operations, int64_t count) {
+    cudnnBackendDescriptor_t graph = udump_dnn_make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    udump_dnn_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, operations);
+    if (place->handle) udump_dnn_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &place->handle);
+    udump_dnn_finalize(b, graph);
+    return graph;
+}
+
+static bool repeats(udump_dnn_build *b, cudnnBackendDescriptor_t config) {
+    cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
+    int64_t count = 0, engines = 0;
+    cudnnBackendDescriptor_t engine = udump_dnn_make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    if (b->status || b->dnn->get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engines, &engine)) return false;
+    if (b->dnn->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes)) return false;
+    for (int64_t i = 0; i < count; i++)
+        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) return false;
+    return true;
+}
+
+/* NULL where the config does not come to one. Only described, a device has no driver to load kernels with: there it is enough that nothing else is missing. */
+static cudnnBackendDescriptor_t plan_of(const udump_dnn_place *place, cudnnBackendDescriptor_t config, size_t most_bytes, size_t *workspace_bytes) {
+    const udump_dnn *dnn = place->dnn;
+    cudnnBackendDescriptor_t plan = NULL;
+    int64_t count = 0, bytes = 0;
+    cudnnStatus_t status = dnn->make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan);
+    if (status) return NULL;
+    if (place->described) status = dnn->set(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &place->described);
+    else status = dnn->set(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &place->handle);
+    if (!status) status = dnn->set(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config);
+    if (!status) status = dnn->finalize(plan);
+    if (place->described && status == CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER) return plan;
+    if (!status) status = dnn->get(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes);
+    *workspace_bytes = (size_t)bytes;
+    if (!status && (size_t)bytes <= most_bytes) return plan;
+    dnn->destroy_descriptor(plan);
+    return NULL;
+}
+
+cudnnBackendDescriptor_t udump_dnn_plan(
+    udump_dnn_build *b, const udump_dnn_place *place, cudnnBackendDescriptor_t graph, size_t workspace_bytes_most, size_t *workspace_bytes) {
+    cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
+    cudnnBackendDescriptor_t configs[CONFIGS_MOST], plan = NULL, heuristics = udump_dnn_make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    int64_t found = 0;
+    udump_dnn_link(b, heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
+    udump_dnn_set(b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    if (place->described) udump_dnn_link(b, heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, place->described);
+    udump_dnn_finalize(b, heuristics);
+    for (int i = 0; i < CONFIGS_MOST; i++) configs[i] = udump_dnn_make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+    if (b->status) return NULL;
+    b->status = b->dnn->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS_MOST, &found, configs);
+    for (int64_t i = 0; i < found && !b->status && !plan; i++)
+        if (repeats(b, configs[i])) plan = plan_of(place, configs[i], workspace_bytes_most, workspace_bytes);
+    return plan;
+}
+
+void udump_dnn_build_end(udump_dnn_build *b) {
+    while (b->count) b->dnn->destroy_descriptor(b->made[--b->count]);
+}
+
+cudnnStatus_t udump_dnn_run(const udump_dnn_place *place, cudnnBackendDescriptor_t plan, int64_t count, const int64_t *ids, const void *const *pointers,
+    void *workspace, cudaStream_t stream) {
+    const udump_dnn *dnn = place->dnn;
+    cudnnBackendDescriptor_t pack = NULL;
+    cudnnStatus_t status = dnn->set_stream(place->handle, stream);
+    if (!status) status = dnn->make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
+    if (!status) status = dnn->set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids);
+    if (!status) status = dnn->set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers);
+    if (!status) status = dnn->set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
+    if (!status) status = dnn->finalize(pack);
+    if (!status) status = dnn->execute(place->handle, plan, pack);
+    if (pack) dnn->destroy_descriptor(pack);
+    return status;
+}
