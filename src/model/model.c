@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/available.h"
 #include "base/status.h"
 #include "model/scheduler.h"
 
@@ -117,6 +118,18 @@ static void load_wide_vae(udump_model *model, udump_loader *l) {
     l->parameter_count = parameters;
 }
 
+/* About what the packed weights will take: all tensors in the precision of the products. */
+static udump_status check_memory(const udump_model *model, const udump_weights *weights, udump_error *error) {
+    size_t bytes = 0;
+    for (int64_t i = 0; i < udump_weights_count(weights); i++) {
+        const udump_weight *weight = udump_weights_at(weights, i);
+        size_t own = udump_dtype_bytes(model->compute);
+        for (int axis = 0; axis < weight->rank; axis++) own *= (size_t)weight->shape[axis];
+        bytes += own;
+    }
+    return model->backend->host_memory ? udump_memory_check("weights", bytes, error) : UDUMP_OK;
+}
+
 static udump_status load_parts(
     udump_model *model, udump_weights *weights, const udump_loras *loras, const char *embeddings, udump_error *error) {
     udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device };
@@ -162,6 +175,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (!status) status = udump_scheduler_read(model, weights, options, error);
     if (!status) status = udump_model_choose_device(model, options, error);
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
+    if (!status) status = check_memory(model, weights, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
     if (!status) status = check_unused(model, weights, error);
