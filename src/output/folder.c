@@ -33,7 +33,7 @@ struct udump_folder {
     udump_dumper dumper; /* format NULL: tensors are not written */
     bool begun, forced, resumed;
     bool running;      /* a batch, which is not in the journal yet */
-    bool journal_kept; /* the journal names a batch */
+    bool journal_begun, journal_kept; /* the journal is this run's; it names a batch */
     size_t files_before, rows_before; /* where the batch begins in the manifest and in diff.csv */
     udump_resume resume; /* with resumed: what a former run left */
     udump_text tokens, differences; /* tokens.json, diff.csv */
@@ -91,6 +91,7 @@ static udump_status begin_journal(udump_folder *folder, udump_error *error) {
     udump_status status = good ? udump_journal_begin(folder->path, udump_manifest_run(folder->manifest), folder->dumper.time,
                                      folder->journal_kept ? &kept : NULL, error)
                                : udump_fail_memory(error, UDUMP_JOURNAL_NAME, files.size);
+    folder->journal_begun = !status;
     free(files.data);
     free(rows.data);
     return status;
@@ -313,7 +314,7 @@ udump_status udump_folder_close(udump_folder *folder, int32_t keep, udump_error 
     if (!status && !finished && keep) finished = write_summary(folder, &last);
     /* Of use only to a run that goes on where this one stopped. */
     bool ended = !status && !finished && keep;
-    if (folder->begun && (ended || !folder->journal_kept)) {
+    if (folder->journal_begun && (ended || !folder->journal_kept)) {
         udump_status removed = udump_journal_remove(folder->path, status || finished ? NULL : &last);
         if (ended) finished = removed;
     }

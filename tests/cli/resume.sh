@@ -55,6 +55,9 @@ each=$(($(find whole-npy -type f | wc -l) / 3))
 for count in 3 $((2 * each + 3)); do
     killed cut-npy $count --dump npy
     whole_files cut-npy whole-npy
+    cp cut-npy/unfinished.jsonl "$said/journal"
+    long cut-npy --dump npy --resume --seed 4 2>"$said/err" && fail "another seed was taken for the same run"
+    same_files "$said/journal" cut-npy/unfinished.jsonl
     long cut-npy --dump npy --resume || fail "resuming after $count files"
     same_folders whole-npy cut-npy
     rm -rf cut-npy

@@ -107,12 +107,12 @@ static void *truncate_later(void *user) {
 static void test_a_model_cut_while_it_is_read(void **state) {
     (void)state;
     int refused = 0;
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 6; i++) {
         char folder[600], path[1000];
         snprintf(folder, sizeof folder, "%s", below("model"));
         copy_demo(folder);
         snprintf(path, sizeof path, "%s/unet/diffusion_pytorch_model.safetensors", folder);
-        struct change change = { path, i % 3 ? 1000000 : 20, (int64_t)i * i * 400000 };
+        struct change change = { path, i % 2 ? 1000000 : 20, (int64_t)i * i * 1600000 };
         pthread_t thread;
         udump_model *model = NULL;
         udump_error error = { 0 };
