@@ -16,7 +16,7 @@ typedef struct arguments {
     sampling_arguments sampling;
     const char *output, *lora_folder, *diff_with, *noise, *side, *average, *dump, *kinds, *queries;
     const char *from;
-    bool no_canvas, force, report, quiet, help;
+    bool no_canvas, force, resume, report, quiet, help;
     int32_t queries_px[2 * QUERIES_MOST];
 } arguments;
 
@@ -48,6 +48,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--no-canvas", NULL, OPTION_FLAG, &a->no_canvas, "write no pictures of maps" },
         { "--report", NULL, OPTION_FLAG, &a->report, "also write report.html, one page with all of it" },
         { "--force", NULL, OPTION_FLAG, &a->force, "begin even where the disk may be too small" },
+        { "--resume", NULL, OPTION_FLAG, &a->resume, "go on where a run of the same options was interrupted: what is whole stays" },
         { "--quiet", "-q", OPTION_FLAG, &a->quiet, "no progress" },
         { "--help", "-h", OPTION_FLAG, &a->help, "this text" },
     };
@@ -69,6 +70,7 @@ static bool resolve_names(arguments *a, udump_folder_options *folder) {
     a->sampling.options.want_tensors = a->dump != NULL;
     folder->dump = (udump_dump)dump;
     folder->force = a->force;
+    folder->resume = a->resume;
     a->sampling.options.self_queries_px = a->queries_px;
     a->sampling.options.self_query_count = parse_queries(a->queries, a->sampling.options.width_px, a->sampling.options.height_px, a->queries_px, QUERIES_MOST);
     if (a->sampling.options.self_query_count < 0 || !parse_kinds(a->kinds, &a->sampling.options.attention_kinds)) return false;

@@ -75,8 +75,8 @@ static char *read_tag(const char *tag, const char *inside, const char *end, cons
 
 bool take_prompt_loras(const char *prompt, const char *folder, prompt_loras *taken, option_list *loras) {
     *taken = (prompt_loras){ .prompt = prompt ? strdup(prompt) : NULL };
-    if (prompt && !taken->prompt) return fail_usage("out of memory"), false;
-    for (char *at = taken->prompt; at && *at;) {
+    if (!taken->prompt) return !prompt || (fail_usage("out of memory"), false);
+    for (char *at = taken->prompt; *at;) {
         const char *inside, *end = tag_end(at, &inside);
         if (!end) {
             at++;

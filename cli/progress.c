@@ -19,7 +19,14 @@ static void print_budget(const progress_bar *bar, const udump_run_info *run) {
 static udump_flow on_begin(void *user, const udump_run_info *run) {
     const progress_bar *bar = user;
     if (!bar->quiet && run->first_image == 0) print_budget(bar, run);
-    return bar->inner->begin(bar->inner->user, run);
+    udump_flow flow = bar->inner->begin(bar->inner->user, run);
+    if (!bar->quiet && flow == UDUMP_SKIP) {
+        int last = (int)(run->first_image + run->batch_size) - 1;
+        if (run->batch_size > 1) printf("images %03d to %03d are there already\n", (int)run->first_image, last);
+        else printf("image %03d is there already\n", last);
+        fflush(stdout);
+    }
+    return flow;
 }
 
 static udump_flow on_canvas(void *user, const udump_canvas *canvas) {

@@ -109,7 +109,8 @@ typedef struct udump_picture {
 /* What a callback answers. */
 typedef enum udump_flow {
     UDUMP_CONTINUE = 0,
-    UDUMP_STOP = 1 /* the run ends with UDUMP_ERROR_CANCELLED */
+    UDUMP_STOP = 1, /* the run ends with UDUMP_ERROR_CANCELLED */
+    UDUMP_SKIP = 2  /* of a sink's begin: this batch is not run. udump_generate goes on with the next; udump_begin ends as with UDUMP_STOP */
 } udump_flow;
 
 /* A flag safe to raise from any thread or a signal handler; checked between operations, so that a run ends within one step with
@@ -489,6 +490,7 @@ typedef struct udump_run_info {
     /* What the sink will get, from all batches, images included. Bytes are those of the values: pictures take less as PNG. */
     int64_t picture_count, picture_bytes;
     int64_t tensor_count, tensor_bytes; /* as fp32; 0 unless want_tensors */
+    const char *fingerprint; /* 16 hex digits: equal where options, texts, noise and pictures to begin from are; the model by its name */
     int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
     /* Memory that the run works in: activations, and canvases on their way from a device. The model's weight_bytes are there already. */
     int64_t work_bytes;
@@ -535,17 +537,22 @@ typedef struct udump_folder_options {
     udump_dump dump;         /* what the tensors are written as; NONE: not written */
     int32_t writer_threads;  /* 0: 1 */
     int32_t force;           /* 1: begin even if the disk has less room than the run may write */
+    /* 1: go on where a run of the same options was interrupted: batches that are there and whole are skipped (UDUMP_SKIP), the others are run
+     * again, and the folder becomes what it would have been, byte for byte where runs repeat to the bit. A folder without a run is begun. */
+    int32_t resume;
 } udump_folder_options;
 UDUMP_API void udump_folder_options_init(udump_folder_options *options);
 
 /* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, diff.csv,
- * tokens.json and manifest.json. Files appear whole or not at all. Names (image, source, block, step; then, where it applies, -uncond,
+ * tokens.json and manifest.json; while the run goes on, and if it does not end well, unfinished.jsonl: which batches are whole. Files appear
+ * whole or not at all. Names (image, source, block, step; then, where it applies, -uncond,
  * -and1 for the second of the prompts that AND joins, -erased or -other, the kind, -d2 for a block's third transformer layer, -average):
  *   000.png  000-erased.png  000-unet-OUT11-020.png  000-unet-OUT11-020-average.png  000-unet-OUT11-020.npy  000-diff-OUT11-020.png
  *   000-attn-OUT11-020-qk.png  -k  -vqk  -words  -self-queries  -self-received  -self-entropy  -self-pca  -self-map
  *   000-heat.png  000-heat-red.png (the word's overlay)
  *   000.safetensors; features/, attention/ and diff/000-OUT11-020-0000-1700000000.bin (channel, or head * tokens + token; seconds)
- * Errors: FILE (also from the sink's begin: the disk has too little room), MEMORY. */
+ * Errors: FILE (also from the sink's begin: the disk has too little room), ARGUMENT (from the sink's begin: another run is in the folder that is
+ * to be resumed; says in what it differs), MEMORY. */
 UDUMP_API udump_status udump_folder_open(const char *path, const udump_folder_options *options, udump_folder **folder, udump_error *error);
 /* The folder's sink; lives as long as the folder. */
 UDUMP_API const udump_sink *udump_folder_sink(udump_folder *folder);

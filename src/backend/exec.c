@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/available.h"
 #include "base/memory.h"
 #include "base/status.h"
 
@@ -67,6 +68,9 @@ udump_status udump_exec_end_dry(udump_exec *x, udump_error *error) {
     if (x->arena) x->backend->memory_free(x->device, x->arena);
     x->arena_bytes = 0;
     x->generation++;
+    x->arena = NULL;
+    status = x->backend->host_memory ? udump_memory_check("activations", need_bytes, error) : UDUMP_OK;
+    if (status) return status;
     x->arena = x->backend->memory_alloc(x->device, need_bytes);
     if (!x->arena) return udump_fail_memory(error, "activations", need_bytes);
     x->arena_bytes = need_bytes;
@@ -84,7 +88,7 @@ void udump_exec_fail(udump_exec *x, udump_status status, const char *where, cons
 }
 
 bool udump_exec_stopped(udump_exec *x) {
-    if (!x->status && x->cancel && x->cancel->raised) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "cancelled");
+    if (!x->status && x->cancel && __atomic_load_n(&x->cancel->raised, __ATOMIC_RELAXED)) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "cancelled");
     return x->status != UDUMP_OK;
 }
 
@@ -113,8 +117,10 @@ static size_t padded_bytes(udump_tensor tensor) {
 static bool reserve(udump_exec *x, size_t bytes) {
     size_t limit_bytes = x->dry ? ENDLESS_BYTES : x->arena_bytes, used_bytes = x->low_bytes + x->high_bytes;
     if (bytes > limit_bytes - used_bytes) {
-        udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "activations", "the arena is too small: %zu bytes used, %zu more asked for, %zu there",
-            used_bytes, bytes, limit_bytes);
+        if (x->dry) udump_exec_fail(x, UDUMP_ERROR_MEMORY, "activations", "out of memory: more than %zu GB are needed", ENDLESS_BYTES / 1000000000);
+        else
+            udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "activations", "the arena is too small: %zu bytes used, %zu more asked for, %zu there",
+                used_bytes, bytes, limit_bytes);
         return false;
     }
     if (used_bytes + bytes > x->peak_bytes) x->peak_bytes = used_bytes + bytes;

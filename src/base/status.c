@@ -74,7 +74,7 @@ size_t udump_error_format(const udump_error *error, char *buffer, size_t size_by
     return length < 0 ? 0 : (size_t)length;
 }
 
-void udump_cancel_raise(udump_cancel *cancel) { cancel->raised = 1; }
+void udump_cancel_raise(udump_cancel *cancel) { __atomic_store_n(&cancel->raised, 1, __ATOMIC_RELAXED); }
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)

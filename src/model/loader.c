@@ -55,11 +55,12 @@ void udump_load_warn(void *loader, const char *line) {
     udump_loader *l = loader;
     char **grown = realloc(l->warnings, (l->warning_count + 1) * sizeof *grown);
     if (!grown) {
-        l->status = udump_fail_memory(&l->error, "warnings", (l->warning_count + 1) * sizeof *grown);
+        if (!l->status) l->status = udump_fail_memory(&l->error, "warnings", (l->warning_count + 1) * sizeof *grown);
         return;
     }
     l->warnings = grown;
     if ((grown[l->warning_count] = strdup(line))) l->warning_count++;
+    else if (!l->status) l->status = udump_fail_memory(&l->error, "warnings", strlen(line));
 }
 
 static void warn_bad(udump_loader *l, const udump_weight *weight, int64_t bad) {

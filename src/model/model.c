@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/available.h"
 #include "base/status.h"
 #include "model/scheduler.h"
 
@@ -117,16 +118,18 @@ static void load_wide_vae(udump_model *model, udump_loader *l) {
     l->parameter_count = parameters;
 }
 
-/* Before any weight goes there: at least so much is needed, as some stay fp32. */
+/* Before any weight goes there. On a device at least so much is needed, as some stay fp32; on the host most are kept as narrow as they lie in the file. */
 static udump_status check_room(const udump_model *model, const udump_weights *weights, udump_error *error) {
-    size_t bytes = 0;
+    size_t device_bytes = 0, host_bytes = 0;
     for (int64_t i = 0; i < udump_weights_count(weights); i++) {
         const udump_weight *weight = udump_weights_at(weights, i);
-        size_t values = weight->part[0] ? 1 : 0;
+        size_t values = weight->part[0] ? 1 : 0, bytes = udump_dtype_bytes(model->compute);
         for (int32_t k = 0; k < weight->rank; k++) values *= (size_t)weight->shape[k];
-        bytes += values * (udump_dtype_bytes(model->compute) + (model->wide_device && strcmp(weight->part, "vae") == 0 ? sizeof(float) : 0));
+        device_bytes += values * (bytes + (model->wide_device && strcmp(weight->part, "vae") == 0 ? sizeof(float) : 0));
+        host_bytes += values * bytes < weight->size_bytes ? values * bytes : weight->size_bytes;
     }
-    return udump_device_has_room(model->backend, model->device, bytes, "weights", error);
+    if (model->backend->host_memory) return udump_memory_check("weights", host_bytes, error);
+    return udump_device_has_room(model->backend, model->device, device_bytes, "weights", error);
 }
 
 static udump_status load_parts(

@@ -17,6 +17,8 @@ typedef struct udump_dump_format {
     udump_status (*part)(udump_dumper *dumper, const udump_place *place, const udump_rows *rows, udump_error *error); /* NULL: takes none */
     udump_status (*infotext)(
         udump_dumper *dumper, int32_t image, udump_variant variant, const char *text, udump_error *error); /* may be NULL */
+    /* After each batch, once the writers are done with it: what is not under its name yet gets it. May be NULL. */
+    udump_status (*end_batch)(udump_dumper *dumper, udump_error *error);
     /* Once the writers are done: frees the state; with keep, what is not under its name yet gets it, else it is removed. */
     udump_status (*finish)(udump_dumper *dumper, bool keep, udump_error *error);
 } udump_dump_format;
@@ -26,6 +28,7 @@ struct udump_dumper {
     const char *folder;
     udump_writers *writers;
     udump_manifest *manifest;
+    int64_t time; /* of the run's start, Unix seconds */
     void *state; /* the format's; NULL at first */
 };
 

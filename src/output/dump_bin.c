@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/memory.h"
 #include "base/status.h"
@@ -24,8 +23,7 @@ struct folder {
 };
 
 struct state {
-    int64_t time;          /* of the run's start, Unix seconds */
-    struct folder *made;   /* folders that are there */
+    struct folder *made; /* folders that are there */
 };
 
 /* All channels of a tensor; the job's path is what their names begin with. */
@@ -36,17 +34,8 @@ struct channels {
 };
 
 static struct state *state_of(udump_dumper *dumper) {
-    struct state *state = dumper->state;
-    if (!state) {
-        dumper->state = state = calloc(1, sizeof *state);
-        if (state) state->time = (int64_t)time(NULL);
-    }
-    return state;
-}
-
-static udump_status begin(udump_dumper *dumper, const udump_run_info *run, udump_error *error) {
-    (void)run;
-    return state_of(dumper) ? UDUMP_OK : udump_fail_memory(error, dumper->folder, sizeof(struct state));
+    if (!dumper->state) dumper->state = calloc(1, sizeof(struct state));
+    return dumper->state;
 }
 
 static udump_status write_channels(void *data, const char *path, udump_error *error) {
@@ -136,8 +125,8 @@ static udump_status on_tensor(udump_dumper *dumper, const udump_place *place, co
     if (status) return status;
     size_t length = strlen(name);
     snprintf(name + length, sizeof name - length, "/%03" PRId32 "-%s-%03" PRId32 "-", place->image, place->block, place->step);
-    status = submit(dumper, name, tensor, state->time, error);
-    return status ? status : note(dumper, name, place, tensor, state->time, error);
+    status = submit(dumper, name, tensor, dumper->time, error);
+    return status ? status : note(dumper, name, place, tensor, dumper->time, error);
 }
 
 static udump_status finish(udump_dumper *dumper, bool keep, udump_error *error) {
@@ -153,4 +142,4 @@ static udump_status finish(udump_dumper *dumper, bool keep, udump_error *error) 
     return UDUMP_OK;
 }
 
-const udump_dump_format udump_dump_bin = { .begin = begin, .tensor = on_tensor, .finish = finish };
+const udump_dump_format udump_dump_bin = { .tensor = on_tensor, .finish = finish };

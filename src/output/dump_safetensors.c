@@ -234,7 +234,8 @@ static void file_free(struct file *file) {
     free(file);
 }
 
-static udump_status finish(udump_dumper *dumper, bool keep, udump_error *error) {
+/* The files so far: finished, or removed. */
+static udump_status close_files(udump_dumper *dumper, bool keep, udump_error *error) {
     struct state *state = dumper->state;
     udump_status status = UDUMP_OK;
     for (struct file *file = state ? state->first : NULL, *next; file; file = next) {
@@ -242,10 +243,18 @@ static udump_status finish(udump_dumper *dumper, bool keep, udump_error *error) 
         if (keep && !status && udump_draft_is_open(&file->draft)) status = complete(dumper, file, error);
         file_free(file);
     }
-    free(state);
+    if (state) state->first = NULL;
+    return status;
+}
+
+static udump_status end_batch(udump_dumper *dumper, udump_error *error) { return close_files(dumper, true, error); }
+
+static udump_status finish(udump_dumper *dumper, bool keep, udump_error *error) {
+    udump_status status = close_files(dumper, keep, error);
+    free(dumper->state);
     return status;
 }
 
 const udump_dump_format udump_dump_safetensors = {
-    .begin = begin, .tensor = on_tensor, .part = on_part, .infotext = on_infotext, .finish = finish
+    .begin = begin, .tensor = on_tensor, .part = on_part, .infotext = on_infotext, .end_batch = end_batch, .finish = finish
 };

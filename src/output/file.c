@@ -13,7 +13,8 @@
 enum {
     LONGEST_WRITE = 1 << 30, /* what one write call is asked for; Linux takes at most 2 GiB - 4 KiB */
     NAME_KEPT = 200,         /* bytes of the final name in the temporary one: with its suffix it stays below NAME_MAX */
-    MOST_TRIES = 1000        /* temporary names tried, where others of this process are in use */
+    MOST_TRIES = 1000,       /* temporary names tried, where others of this process are in use */
+    TEXT_MOST_BYTES = 256 << 20
 };
 
 udump_status udump_file_fail(udump_error *error, const char *path, const char *action, int code) {
@@ -106,6 +107,41 @@ udump_status udump_file_save(const char *path, const void *data, size_t size, ud
 udump_status udump_file_remove(const char *path, udump_error *error) {
     if (unlink(path) == 0 || errno == ENOENT) return UDUMP_OK;
     return udump_file_fail(error, path, "removed", errno);
+}
+
+/* A file that became shorter ends early. */
+static udump_status read_whole(int fd, const char *path, size_t size, char **text, udump_error *error) {
+    char *bytes = malloc(size + 1);
+    size_t used = 0;
+    if (!bytes) return udump_fail_memory(error, path, size + 1);
+    while (used < size) {
+        ssize_t got = read(fd, bytes + used, size - used);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            int code = errno;
+            free(bytes);
+            return udump_file_fail(error, path, "read", code);
+        }
+        if (got == 0) break;
+        used += (size_t)got;
+    }
+    bytes[used] = '\0';
+    *text = bytes;
+    return UDUMP_OK;
+}
+
+udump_status udump_file_read_text(const char *path, char **text, udump_error *error) {
+    struct stat state;
+    *text = NULL;
+    int fd = open_retrying(path, O_RDONLY);
+    if (fd < 0) return errno == ENOENT ? UDUMP_OK : udump_file_fail(error, path, "read", errno);
+    udump_status status;
+    if (fstat(fd, &state) || !S_ISREG(state.st_mode)) status = udump_fail(error, UDUMP_ERROR_FORMAT, path, "not a file");
+    else if (state.st_size > TEXT_MOST_BYTES)
+        status = udump_fail(error, UDUMP_ERROR_FORMAT, path, "%lld bytes: more than a run writes", (long long)state.st_size);
+    else status = read_whole(fd, path, (size_t)state.st_size, text, error);
+    close(fd);
+    return status;
 }
 
 /* 0, or an errno. */

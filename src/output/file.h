@@ -15,6 +15,10 @@ typedef struct udump_bytes {
  * Thread-safe. Errors: FILE (path and the system's reason), MEMORY. */
 udump_status udump_file_save(const char *path, const void *data, size_t size, udump_error *error);
 
+/* A whole file as text, on the heap; *text stays NULL where there is none. Errors: FILE, FORMAT (no file, or larger than any that a run writes),
+ * MEMORY. */
+udump_status udump_file_read_text(const char *path, char **text, udump_error *error);
+
 /* Creates folder and its parents where they do not exist, and makes sure that files can be created there. Errors: FILE, MEMORY. */
 udump_status udump_file_make_folder(const char *folder, udump_error *error);
 

@@ -1,16 +1,20 @@
 /* The folder of the public header: a sink that copies what it gets, queues it for the writers and notes it in the manifest. */
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/status.h"
 #include "output/budget.h"
 #include "output/diff_csv.h"
 #include "output/dump.h"
 #include "output/infotext.h"
+#include "output/journal.h"
 #include "output/name.h"
 #include "output/picture_job.h"
+#include "output/resume.h"
 #include "output/run_json.h"
 
 enum {
@@ -27,7 +31,11 @@ struct udump_folder {
     udump_manifest *manifest;
     udump_dump dump;
     udump_dumper dumper; /* format NULL: tensors are not written */
-    bool begun, forced;
+    bool begun, forced, resumed;
+    bool running;      /* a batch, which is not in the journal yet */
+    bool journal_begun, journal_kept; /* the journal is this run's; it names a batch */
+    size_t files_before, rows_before; /* where the batch begins in the manifest and in diff.csv */
+    udump_resume resume; /* with resumed: what a former run left */
     udump_text tokens, differences; /* tokens.json, diff.csv */
     bool cross;                     /* something of cross-attention came: tokens.json has something to say */
     udump_error error; /* the first failure of a callback; status UDUMP_OK until then */
@@ -51,24 +59,98 @@ static udump_status remove_former(const char *folder, udump_error *error) {
     return status;
 }
 
+/* The options that only the folder knows join the fingerprint. */
+static udump_status set_run(udump_folder *folder, const udump_run_info *run, udump_error *error) {
+    static const char *const dumps[] = { "none", "npy", "bin", "safetensors" };
+    char fingerprint[64];
+    udump_run_info own = *run;
+    snprintf(fingerprint, sizeof fingerprint, "%.32s-%s", run->fingerprint ? run->fingerprint : "", dumps[folder->dump]);
+    own.fingerprint = fingerprint;
+    udump_status status = udump_manifest_set_run(folder->manifest, &own, error);
+    if (!status && !udump_run_json_write_tokens(run, &folder->tokens)) status = udump_fail_memory(error, tokens_name, folder->tokens.size);
+    return status;
+}
+
+/* What the batches that are there take is not to be written again. */
+static udump_status check_budget(const udump_folder *folder, const udump_run_info *run, udump_error *error) {
+    udump_run_info left = *run;
+    int64_t *const amounts[] = { &left.picture_count, &left.picture_bytes, &left.tensor_count, &left.tensor_bytes, &left.tensor_tile_count };
+    for (size_t i = 0; i < sizeof amounts / sizeof *amounts && folder->resume.done_count; i++)
+        *amounts[i] = *amounts[i] / folder->resume.batches * (folder->resume.batches - folder->resume.done_count);
+    return folder->forced ? UDUMP_OK : udump_budget_check(folder->path, &left, folder->dump, error);
+}
+
+/* A journal that begins with all that is there: whatever happens from now on, that is not lost. */
+static udump_status begin_journal(udump_folder *folder, udump_error *error) {
+    udump_text files = { 0 }, rows = { 0 };
+    bool good = true, cross;
+    for (int32_t batch = 0; batch < folder->resume.batches && good; batch++)
+        if (folder->resume.done[batch]) good = udump_resume_copy(&folder->resume, batch * folder->resume.batch_size, &files, &rows, &cross);
+    const udump_journal_batch kept = { files.data, rows.data, files.size, rows.size };
+    folder->journal_kept = folder->resume.done_count > 0;
+    udump_status status = good ? udump_journal_begin(folder->path, udump_manifest_run(folder->manifest), folder->dumper.time,
+                                     folder->journal_kept ? &kept : NULL, error)
+                               : udump_fail_memory(error, UDUMP_JOURNAL_NAME, files.size);
+    folder->journal_begun = !status;
+    free(files.data);
+    free(rows.data);
+    return status;
+}
+
 static udump_status begin_run(udump_folder *folder, const udump_run_info *run, udump_error *error) {
-    if (folder->begun && run->first_image > 0) return UDUMP_OK; /* the same run's next batch */
     if (folder->begun)
         return udump_fail(
             error, UDUMP_ERROR_STATE, folder->path, "a folder takes one run: a second one would overwrite the first one's files");
     folder->begun = true;
-    udump_status status = folder->forced ? UDUMP_OK : udump_budget_check(folder->path, run, folder->dump, error);
-    if (!status) status = udump_manifest_set_run(folder->manifest, run, error);
-    if (!status && !udump_run_json_write_tokens(run, &folder->tokens)) status = udump_fail_memory(error, tokens_name, folder->tokens.size);
+    folder->dumper.time = (int64_t)time(NULL);
+    udump_status status = set_run(folder, run, error);
+    if (!status && folder->resumed) status = udump_resume_read(folder->path, run, udump_manifest_run(folder->manifest), &folder->resume, error);
+    if (folder->resume.time) folder->dumper.time = folder->resume.time;
+    if (!status) status = check_budget(folder, run, error);
     if (!status && folder->dumper.format && folder->dumper.format->begin)
         status = folder->dumper.format->begin(&folder->dumper, run, error);
+    if (!status) status = begin_journal(folder, error);
     return status ? status : remove_former(folder->path, error);
+}
+
+/* The batch that ran is whole once its files are; the journal may then say so. */
+static udump_status end_batch(udump_folder *folder, udump_error *error) {
+    const udump_text *files = udump_manifest_files(folder->manifest);
+    const udump_dump_format *format = folder->dumper.format;
+    udump_status status = udump_writers_wait(folder->writers, error);
+    if (!status && format && format->end_batch) status = format->end_batch(&folder->dumper, error);
+    if (status || files->size == folder->files_before) return status;
+    size_t first = folder->files_before ? folder->files_before + 1 : 0; /* behind the comma */
+    udump_journal_batch batch = { .files = files->data + first, .files_bytes = files->size - first };
+    batch.rows = udump_diff_csv_rows(&folder->differences, folder->rows_before, &batch.rows_bytes);
+    folder->journal_kept = true;
+    return udump_journal_add(folder->path, &batch, error);
+}
+
+static udump_status begin_batch(udump_folder *folder, const udump_run_info *run, bool *skip, udump_error *error) {
+    udump_status status = folder->begun && run->first_image > 0 ? UDUMP_OK : begin_run(folder, run, error);
+    if (!status && folder->running) status = end_batch(folder, error);
+    if (status) return status;
+    *skip = udump_resume_has(&folder->resume, run->first_image);
+    folder->running = !*skip;
+    if (*skip) {
+        udump_text rows = { 0 };
+        bool good = udump_resume_copy(&folder->resume, run->first_image, udump_manifest_files(folder->manifest), &rows, &folder->cross)
+            && udump_diff_csv_add_rows(&folder->differences, rows.data, rows.size);
+        free(rows.data);
+        if (!good) return udump_fail_memory(error, manifest_name, rows.size);
+    }
+    folder->files_before = udump_manifest_files(folder->manifest)->size;
+    folder->rows_before = folder->differences.size;
+    return UDUMP_OK;
 }
 
 static udump_flow on_begin(void *user, const udump_run_info *run) {
     udump_folder *folder = user;
     udump_error error;
-    return answer(folder, begin_run(folder, run, &error), &error);
+    bool skip = false;
+    udump_flow flow = answer(folder, begin_batch(folder, run, &skip, &error), &error);
+    return flow == UDUMP_CONTINUE && skip ? UDUMP_SKIP : flow;
 }
 
 static udump_status tell_infotext(udump_folder *folder, int32_t image, udump_variant variant, const char *text, udump_error *error) {
@@ -156,6 +238,7 @@ static udump_status read_options(const udump_folder_options *given, udump_folder
 
 static void folder_free(udump_folder *folder) {
     udump_manifest_free(folder->manifest);
+    udump_resume_free(&folder->resume);
     free(folder->tokens.data);
     free(folder->differences.data);
     free(folder->path);
@@ -180,10 +263,11 @@ udump_status udump_folder_open(const char *path, const udump_folder_options *giv
     folder->manifest = udump_manifest_create();
     folder->dump = options.dump;
     folder->forced = options.force != 0;
+    folder->resumed = options.resume != 0;
     status = folder->path && folder->manifest
         ? udump_writers_create(options.writer_threads, QUEUE_BYTES, QUEUE_JOBS, &folder->writers, error)
         : udump_fail_memory(error, path, strlen(path));
-    folder->dumper = (udump_dumper){ format_of(options.dump), folder->path, folder->writers, folder->manifest, NULL };
+    folder->dumper = (udump_dumper){ format_of(options.dump), folder->path, folder->writers, folder->manifest, 0, NULL };
     set_sink(folder);
     if (status) folder_free(folder);
     else *out = folder;
@@ -228,6 +312,12 @@ udump_status udump_folder_close(udump_folder *folder, int32_t keep, udump_error 
     udump_status finished = UDUMP_OK;
     if (folder->dumper.format) finished = folder->dumper.format->finish(&folder->dumper, keep && !status, &last);
     if (!status && !finished && keep) finished = write_summary(folder, &last);
+    /* Of use only to a run that goes on where this one stopped. */
+    bool ended = !status && !finished && keep;
+    if (folder->journal_begun && (ended || !folder->journal_kept)) {
+        udump_status removed = udump_journal_remove(folder->path, status || finished ? NULL : &last);
+        if (ended) finished = removed;
+    }
     if (error && (status || finished)) *error = status ? first : last;
     folder_free(folder);
     return status ? status : finished;

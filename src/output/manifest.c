@@ -32,6 +32,7 @@ void udump_manifest_free(udump_manifest *manifest) {
 }
 
 const char *udump_manifest_run(const udump_manifest *manifest) { return manifest->run.data; }
+udump_text *udump_manifest_files(udump_manifest *manifest) { return &manifest->files; }
 const char *udump_manifest_contexts(const udump_manifest *manifest) { return manifest->contexts.data; }
 
 udump_status udump_manifest_set_run(udump_manifest *manifest, const udump_run_info *run, udump_error *error) {

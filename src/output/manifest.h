@@ -15,6 +15,7 @@
 #define UDUMP_OUTPUT_MANIFEST_H
 
 #include "output/file.h"
+#include "output/text.h"
 
 typedef struct udump_manifest udump_manifest;
 
@@ -38,6 +39,9 @@ udump_status udump_manifest_add_canvas(udump_manifest *manifest, const char *fil
 /* tensor: its shape is used alone. */
 udump_status udump_manifest_add_tensor(udump_manifest *manifest, const udump_manifest_tensor *written, const udump_place *place,
     const udump_view *tensor, udump_error *error);
+
+/* The entries of files so far, a comma and a line break between them; to be read, or to be added to. */
+udump_text *udump_manifest_files(udump_manifest *manifest);
 
 /* The whole, with a line break at its end. content is set only on success. Errors: MEMORY. */
 udump_status udump_manifest_format(const udump_manifest *manifest, udump_bytes *content, udump_error *error);

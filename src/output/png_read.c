@@ -163,10 +163,31 @@ static void give_image(struct decoder *decoder, udump_image *image) {
     decoder->pixels = NULL;
 }
 
+static size_t big_endian(const uint8_t *bytes) { return (size_t)bytes[0] << 24 | (size_t)bytes[1] << 16 | (size_t)bytes[2] << 8 | bytes[3]; }
+
+/* libpng makes room for what a chunk says it has before it reads it; only pixels come in pieces. */
+static udump_status check_chunks(const char *where, const uint8_t *data, size_t size, udump_error *error) {
+    enum { HEAD_BYTES = 8, CRC_BYTES = 4 };
+    for (size_t at = SIGNATURE_BYTES; size - at >= HEAD_BYTES;) {
+        size_t length = big_endian(data + at), left = size - at - HEAD_BYTES;
+        if (left < CRC_BYTES || length > left - CRC_BYTES) {
+            if (memcmp(data + at + 4, "IDAT", 4) == 0) return UDUMP_OK;
+            udump_status status = udump_fail(error, UDUMP_ERROR_FORMAT, where, "a damaged PNG: the file ends too early");
+            if (error) error->offset = (int64_t)at;
+            return status;
+        }
+        if (memcmp(data + at + 4, "IEND", 4) == 0) return UDUMP_OK; /* what follows is not read */
+        at += HEAD_BYTES + length + CRC_BYTES;
+    }
+    return UDUMP_OK;
+}
+
 udump_status udump_png_decode(
     const char *where, const uint8_t *data, size_t size, udump_image *image, char **parameters, udump_error *error) {
     if (size < SIGNATURE_BYTES || png_sig_cmp(data, 0, SIGNATURE_BYTES) != 0)
         return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, where, "not a PNG file");
+    udump_status checked = check_chunks(where, data, size, error);
+    if (checked) return checked;
     struct decoder decoder = { .data = data, .size = size, .want_pixels = image != NULL, .want_text = parameters != NULL };
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;

@@ -1,13 +1,10 @@
 /* The report: one page with everything that a run left in its folder. The page is src/output/report; here it gets its data. */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/status.h"
 #include "output/draft.h"
@@ -16,7 +13,6 @@
 extern const char udump_report_html[], udump_report_css[], udump_report_js[];
 
 enum {
-    MANIFEST_MOST_BYTES = 256 << 20,
     PIECE_BYTES = 3 << 16 /* of a picture at a time: a multiple of 3, which base64 makes 4 of */
 };
 
@@ -38,25 +34,11 @@ static udump_status put_bytes(struct page *page, const void *data, size_t size) 
 
 static udump_status put(struct page *page, const char *text) { return put_bytes(page, text, strlen(text)); }
 
-/* A whole file as text; *text stays NULL where there is none. Errors: FILE, FORMAT (too large), MEMORY. */
+/* A file of the folder; *text stays NULL where there is none. */
 static udump_status read_text(const char *folder, const char *name, char **text, udump_error *error) {
     *text = NULL;
     char *path = udump_file_join(folder, name);
-    if (!path) return udump_fail_memory(error, folder, strlen(folder));
-    struct stat state;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    udump_status status = UDUMP_OK;
-    if (fd < 0) status = errno == ENOENT ? UDUMP_OK : udump_file_fail(error, path, "read", errno);
-    else if (fstat(fd, &state) || !S_ISREG(state.st_mode)) status = udump_fail(error, UDUMP_ERROR_FORMAT, path, "not a file");
-    else if (state.st_size > MANIFEST_MOST_BYTES)
-        status = udump_fail(error, UDUMP_ERROR_FORMAT, path, "%lld bytes: more than a run writes", (long long)state.st_size);
-    else if (!(*text = malloc((size_t)state.st_size + 1))) status = udump_fail_memory(error, path, (size_t)state.st_size);
-    else {
-        size_t used = 0;
-        for (ssize_t got; used < (size_t)state.st_size && (got = read(fd, *text + used, (size_t)state.st_size - used)) > 0;) used += (size_t)got;
-        (*text)[used] = 0;
-    }
-    if (fd >= 0) close(fd);
+    udump_status status = path ? udump_file_read_text(path, text, error) : udump_fail_memory(error, folder, strlen(folder));
     free(path);
     return status;
 }

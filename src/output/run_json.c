@@ -71,6 +71,7 @@ bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json_put_text(&json, "device", run->device);
     udump_json_put_text(&json, "precision", run->precision);
     udump_json_put_text(&json, "infotext", run->infotext);
+    udump_json_put_text(&json, "fingerprint", run->fingerprint);
     put_texts(&json, "words", run->word_count, run->words);
     put_texts(&json, "skipped", run->skipped_count, run->skipped);
     put_prompts(&json, run);

@@ -151,6 +151,15 @@ udump_status udump_writers_submit_to(
     return udump_fail_memory(error, folder, strlen(folder));
 }
 
+udump_status udump_writers_wait(udump_writers *writers, udump_error *error) {
+    pthread_mutex_lock(&writers->lock);
+    while (writers->held_jobs) pthread_cond_wait(&writers->room, &writers->lock);
+    udump_status status = writers->error.status;
+    if (status && error) *error = writers->error;
+    pthread_mutex_unlock(&writers->lock);
+    return status;
+}
+
 void udump_writers_count(udump_writers *writers, int64_t *written, int64_t *waiting) {
     pthread_mutex_lock(&writers->lock);
     if (written) *written = writers->written;

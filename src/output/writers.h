@@ -33,6 +33,9 @@ udump_status udump_writers_submit(udump_writers *writers, const udump_write_job 
 udump_status udump_writers_submit_to(
     udump_writers *writers, const char *folder, const char *name, udump_write_job *job, udump_error *error);
 
+/* Waits until nothing is queued or being written. Returns the first job's error. */
+udump_status udump_writers_wait(udump_writers *writers, udump_error *error);
+
 /* Files written, and files of jobs that are queued or being written. Thread-safe. */
 void udump_writers_count(udump_writers *writers, int64_t *written, int64_t *waiting);
 

@@ -79,6 +79,7 @@ static void describe(udump_session *session, udump_run_info *info) {
         .device = model.device,
         .precision = model.precision,
         .infotext = run->infotexts[0],
+        .fingerprint = run->fingerprint,
         .seed = run->seed,
         .cfg = run->sizes.cfg,
         .width_px = run->sizes.width_px,
@@ -102,13 +103,13 @@ static void describe(udump_session *session, udump_run_info *info) {
 /* What the other model's run adds. */
 static void add_other(udump_session *other, struct lists *lists, udump_run_info *info) {
     const udump_look_totals *totals = &other->run.look.totals;
-    int64_t images = other->run.sink.image ? other->run.sizes.latents : 0;
+    int64_t images = other->run.sink.image ? other->run.sizes.latents : 0, batches = other->run.batches;
     info->variants++;
-    info->picture_count += totals->pictures + images;
-    info->picture_bytes += totals->picture_bytes + images * info->width_px * info->height_px * 3;
-    info->tensor_count += totals->tensors;
-    info->tensor_bytes += totals->tensor_bytes;
-    info->tensor_tile_count += totals->tensor_tiles;
+    info->picture_count += batches * (totals->pictures + images);
+    info->picture_bytes += batches * (totals->picture_bytes + images * info->width_px * info->height_px * 3);
+    info->tensor_count += batches * totals->tensors;
+    info->tensor_bytes += batches * totals->tensor_bytes;
+    info->tensor_tile_count += batches * totals->tensor_tiles;
     info->work_bytes += work_bytes(other);
     list_contexts(&other->run, lists, info);
     list_prompts(other, lists, info);
@@ -133,8 +134,10 @@ udump_status udump_run_announce(udump_session *session, udump_error *error) {
         list_prompts(session, &lists, &info);
         list_skipped(session, &lists, &info);
         if (more) add_other(session->other, &lists, &info);
-        if (run->sink.begin(run->sink.user, &info) == UDUMP_STOP)
-            status = udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback");
+        udump_flow flow = run->sink.begin(run->sink.user, &info);
+        session->skipped = flow == UDUMP_SKIP;
+        if (flow == UDUMP_STOP) status = udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback");
+        if (flow == UDUMP_SKIP) status = udump_fail(error, UDUMP_ERROR_CANCELLED, "", "skipped by a callback");
     }
     lists_free(&lists);
     return status;

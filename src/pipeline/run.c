@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/available.h"
 #include "base/status.h"
 #include "pipeline/session.h"
 
@@ -187,6 +188,15 @@ static void lay_out(udump_session *session) {
     run->mark = udump_arena_mark(x);
 }
 
+/* What the run will fill: the arena, as the dry pass measured it, and the picture on the host. */
+static udump_status check_memory(const udump_session *session, udump_error *error) {
+    const udump_exec *x = &session->x;
+    const udump_sizes *sizes = &session->run.sizes;
+    size_t picture_bytes = (size_t)sizes->width_px * (size_t)sizes->height_px * 3 * (sizeof(float) + 1);
+    size_t more_bytes = x->backend->host_memory && x->peak_bytes > x->arena_bytes ? x->peak_bytes - x->arena_bytes : 0;
+    return udump_memory_check("activations and picture", more_bytes + picture_bytes, error);
+}
+
 /* Sizes the arena with the whole run's code, then fills what stays. */
 static udump_status prepare(udump_session *session, udump_error *error) {
     udump_run *run = &session->run;
@@ -199,6 +209,7 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     udump_decode_latent(session, 0);
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
     x->beside_bytes = udump_outbox_device_bytes(&run->look.outbox, x);
+    if (!status && !x->status) status = check_memory(session, error);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
     if (!status) status = udump_outbox_create(&run->look.outbox, x, error);
@@ -282,6 +293,7 @@ udump_status udump_begin(
     bool paired = session->other && options->diff;
     udump_status status = paired ? begin_pair(session, options, table, sink, error) : udump_run_create(session, options, table, sink, run, error);
     if (!status && !paired) status = fill(session, options, table, error);
+    if (!status) udump_run_fingerprint(session, options, run->fingerprint);
     if (!status) status = udump_run_announce(session, error);
     if (status) {
         if (paired) udump_run_free(session->other);
@@ -408,8 +420,9 @@ int64_t udump_session_bad_values(const udump_session *session) { return session 
 
 static udump_status generate_batch(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
+    session->skipped = false;
     udump_status status = udump_begin(session, options, NULL, sink, error);
-    if (status) return status;
+    if (status) return session->skipped ? UDUMP_OK : status;
     int32_t remaining = session->run.sampling.steps;
     while (!status && remaining > 0) status = udump_step(session, &remaining, error);
     if (!status) return udump_end(session, 1, error);

@@ -69,6 +69,7 @@ typedef struct udump_run {
     udump_kept kept;  /* of a pair's first */
 
     char **infotexts;      /* [latents] */
+    char fingerprint[17];  /* of what was asked for: see udump_run_info */
     float *decoded;        /* host, [height, width, 3] */
     float *tile, *latent;  /* host, where the autoencoder works in tiles: [8 * tile, 8 * tile, 3]; [h, w, 4] */
     uint8_t *pixels;       /* [height, width, 3] */
@@ -94,6 +95,7 @@ struct udump_session {
     int32_t swept_count;
     udump_context_cache contexts; /* of a sweep's batches so far */
     int32_t first_image; /* of the batch that begins next */
+    bool skipped;        /* the last that was begun: its sink has it already */
     int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
 };
@@ -125,6 +127,8 @@ udump_status udump_run_announce(udump_session *session, udump_error *error);
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
 udump_status udump_run_create(udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink,
     udump_run *run, udump_error *error);
+/* fingerprint.c. 16 hex digits of everything in the options, and in the models' names and LoRAs, that decides what comes out; of all batches alike. */
+void udump_run_fingerprint(const udump_session *session, const udump_generate_options *options, char text[17]);
 /* What the session's run holds. */
 void udump_run_free(udump_session *session);
 

@@ -23,7 +23,7 @@ typedef struct tokenizing {
 
 static bool codes_start_with(const int32_t *codes, size_t count, const char *ascii) {
     size_t i = 0;
-    while (ascii[i] && i < count && codes[i] == ascii[i]) i++;
+    while (i < count && ascii[i] && codes[i] == ascii[i]) i++;
     return !ascii[i];
 }
 

@@ -46,5 +46,6 @@ works parse prompt "a:2 AND b" --json
 grep -q '"weight":2.0,"text":"a"' "$said/out" || fail "no weight in JSON: $(cat "$said/out")"
 refuses "layers, steps or prompt" parse tokens x
 refuses "steps" parse prompt a --steps 0
+refuses "longer than 32768 bytes" parse prompt "$(head -c 32769 /dev/zero | tr '\0' a)"
 
 finish

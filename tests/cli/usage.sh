@@ -88,4 +88,9 @@ run 1 generate -m "$demo" -p a -o refused --device cuda --cuda-module "$PWD/none
 complains "cuda.*none.so"
 nothing_in refused
 
+# What no machine has room for is refused before it starts, with the figures.
+run 1 generate -q -m "$demo" -p a -o refused --width 16384 --height 16384 --batch-size 100 --steps 1
+complains "[0-9.]+ GB are needed, [0-9.]+ GB are available"
+nothing_in refused
+
 finish

@@ -360,7 +360,7 @@ static void a_failed_run_says_nothing(void **state) {
     const udump_sink *sink = udump_folder_sink(folder);
     assert_int_equal(count_entries(below("failed")), 4);
     assert_int_equal(sink->begin(sink->user, &info), UDUMP_CONTINUE);
-    assert_int_equal(count_entries(below("failed")), 0);
+    assert_int_equal(count_entries(below("failed")), 1); /* unfinished.jsonl */
     assert_int_equal(sink->diff(sink->user, &place, &(udump_diff_norms){ 1, 1, 1, 1 }), UDUMP_CONTINUE);
     assert_int_equal(show(sink, UDUMP_KIND_QK, false, 3, 2, 4, 5), UDUMP_CONTINUE);
     assert_int_equal(udump_folder_close(folder, 0, NULL), UDUMP_OK);

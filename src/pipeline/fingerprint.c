@@ -1,0 +1,73 @@
+/* A number of what was asked for: two runs that give the same have the same. FNV-1a, 64 bits (Fowler, Noll, Vo): against mistakes, not against intent. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/session.h"
+#include "tensor/view.h"
+
+static void add(uint64_t *hash, const void *data, size_t size) {
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++) *hash = (*hash ^ bytes[i]) * UINT64_C(0x100000001B3);
+}
+
+/* With its end, so that neighbours do not run into each other; none is not the same as empty. */
+static void add_text(uint64_t *hash, const char *text) {
+    if (text) add(hash, text, strlen(text) + 1);
+    else add(hash, &(uint8_t){ 255 }, 1);
+}
+
+static void add_integer(uint64_t *hash, int64_t value) { add(hash, &value, sizeof value); }
+
+static void add_real(uint64_t *hash, const double *value) {
+    add_integer(hash, value != NULL);
+    if (value) add(hash, value, sizeof *value);
+}
+
+static void add_look(uint64_t *hash, const udump_generate_options *o) {
+    const char *const texts[] = { o->features, o->feature_steps, o->attention, o->attention_steps, o->attention_words, o->diff, o->diff_steps,
+        o->style.color, o->style.transform };
+    const int64_t numbers[] = { o->style.average, o->attention_kinds, o->side, o->no_canvas, o->want_tensors, o->self_query_count };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) add_text(hash, texts[i]);
+    add(hash, numbers, sizeof numbers);
+    for (int32_t i = 0; i < 2 * o->self_query_count; i++) add_integer(hash, o->self_queries_px[i]);
+}
+
+static void add_picture(uint64_t *hash, const udump_picture *picture) {
+    add_integer(hash, picture != NULL);
+    for (int32_t y = 0; picture && y < picture->height_px; y++)
+        add(hash, picture->pixels + (size_t)y * picture->row_bytes, (size_t)picture->width_px * (size_t)picture->channels);
+}
+
+static void add_model(uint64_t *hash, const udump_session *session) {
+    for (; session; session = session->other) {
+        add_text(hash, session->model->name);
+        add_text(hash, session->model->lora_tags);
+        add_integer(hash, session->model->parameter_count);
+        add_integer(hash, session->model->prediction);
+        for (int32_t i = 0; i < session->model->embeddings.words.count; i++) add_text(hash, session->model->embeddings.words.items[i].name);
+    }
+}
+
+void udump_run_fingerprint(const udump_session *session, const udump_generate_options *o, char text[17]) {
+    const udump_run *run = &session->run;
+    const udump_sizes *sizes = &run->sizes;
+    uint64_t hash = UINT64_C(0xCBF29CE484222325);
+    const int64_t numbers[] = { sizes->width_px, sizes->height_px, sizes->steps, sizes->images, run->batches, (int64_t)o->seed, o->rng, o->ensd,
+        o->clip_skip, (int64_t)o->variation_seed, o->vae_tile_px };
+    add_text(&hash, o->prompt);
+    add_text(&hash, o->negative_prompt);
+    add_text(&hash, run->choice.sampler->name);
+    add_integer(&hash, run->choice.schedule);
+    add(&hash, numbers, sizeof numbers);
+    add_real(&hash, &(double){ (double)sizes->cfg });
+    add_real(&hash, o->eta);
+    add_real(&hash, o->s_noise);
+    add_real(&hash, &o->variation_strength);
+    add_real(&hash, &run->strength);
+    if (run->noise) add(&hash, run->noise, (size_t)udump_view_count(o->noise) * sizeof *run->noise);
+    add_picture(&hash, o->init);
+    add_look(&hash, o);
+    add_model(&hash, session);
+    snprintf(text, 17, "%016" PRIx64, hash);
+}

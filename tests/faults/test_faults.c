@@ -1,0 +1,300 @@
+/* Everything that can fail, made to fail, one call after the other: nothing crashes or leaks, each failure is a status that says what, and in the
+ * folder every file that has its name is the whole file. What a fault is survived by (EINTR, a short write) changes nothing.
+ * Which calls: all of them where FAULTS is "all"; else a part, from the call FAULTS_FIRST on (0), so that a run takes seconds. */
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../unit/folders.h"
+#include "interpose.h"
+
+static char tiny[128];
+static udump_model *model, *reference; /* of the scenarios that need one: on oneDNN, and in plain C */
+
+/* ---- scenarios: each does one thing with the library, and leaves nothing behind */
+
+typedef udump_status (*scenario_fn)(udump_error *error);
+
+static udump_model_options on(udump_device device) {
+    udump_model_options options;
+    udump_model_options_init(&options);
+    options.device = device;
+    options.threads = 1;
+    return options;
+}
+
+static udump_status load_with(udump_device device, udump_error *error) {
+    udump_model_options options = on(device);
+    udump_model *loaded = NULL;
+    udump_status status = udump_model_load(tiny, &options, &loaded, error);
+    udump_model_release(loaded);
+    return status;
+}
+
+static udump_status load_reference(udump_error *error) { return load_with(UDUMP_DEVICE_REFERENCE, error); }
+static udump_status load_cpu(udump_error *error) { return load_with(UDUMP_DEVICE_CPU, error); }
+
+static udump_status load_additions(udump_error *error) {
+    udump_model_options options = on(UDUMP_DEVICE_REFERENCE);
+    const udump_lora lora = { .path = TEST_ROOT "/tests/parity/goldens/lora-kohya.safetensors", .block_weights = "IN04=0.5,TE=0" };
+    udump_model *loaded = NULL;
+    options.loras = &lora;
+    options.lora_count = 1;
+    options.embeddings = TEST_ROOT "/tests/parity/goldens/embeddings";
+    udump_status status = udump_model_load(TEST_ROOT "/models/demo", &options, &loaded, error);
+    udump_model_release(loaded);
+    return status;
+}
+
+static udump_generate_options everything(void) {
+    udump_generate_options o;
+    udump_generate_options_init(&o);
+    o.prompt = "a (~: _: red; OUT06-OUT08: green :~) circle";
+    o.negative_prompt = "(square:1.2)";
+    o.width_px = o.height_px = 64;
+    o.steps = 1;
+    o.features = "IN05";
+    o.diff = "OUT11";
+    o.attention = "OUT05";
+    o.attention_kinds = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_SELF | UDUMP_ATTEND_SELF_MAP;
+    o.attention_words = "circle";
+    o.style.average = UDUMP_AVERAGE_SUM;
+    o.want_tensors = 1;
+    o.batch_count = 2;
+    return o;
+}
+
+static udump_status generate(udump_model *with, udump_dump dump, udump_error *error) {
+    const udump_generate_options o = everything();
+    udump_folder_options options;
+    udump_session *session = NULL;
+    udump_folder *folder = NULL;
+    udump_error closing;
+    udump_folder_options_init(&options);
+    options.dump = dump;
+    udump_status status = udump_folder_open(below("out"), &options, &folder, error);
+    if (!status) status = udump_session_create(with, &session, error);
+    if (!status) status = udump_generate(session, &o, udump_folder_sink(folder), error);
+    udump_session_destroy(session);
+    udump_status closed = udump_folder_close(folder, !status, &closing);
+    if (closed && (!status || status == UDUMP_ERROR_CANCELLED)) {
+        *error = closing;
+        return closed;
+    }
+    return status ? status : udump_report_write(below("out"), error);
+}
+
+static udump_status generate_npy(udump_error *error) { return generate(model, UDUMP_DUMP_NPY, error); }
+static udump_status generate_safetensors(udump_error *error) { return generate(model, UDUMP_DUMP_SAFETENSORS, error); }
+
+static udump_status parse_texts(udump_error *error) {
+    static const char text[] = "a (~: IN00-IN03: [red:blue:0.5]; _: (green:1.3) :~) [cat|dog] AND (b) BREAK c :0.5";
+    uint8_t selected[25];
+    udump_prompt *prompt = NULL;
+    udump_token tokens[64];
+    int32_t count;
+    udump_parameters *parameters = NULL;
+    udump_generate_options options;
+    udump_generate_options_init(&options);
+    udump_status status = udump_layers_parse(NULL, "IN00-OUT11(+2)", selected, 25, error);
+    if (!status) status = udump_prompt_parse(NULL, text, 10, 0, &prompt, error);
+    udump_prompt_free(prompt);
+    if (!status) status = udump_tokens("a (red:1.2) caf\xC3\xA9", tokens, 64, &count, error);
+    if (!status)
+        status = udump_parameters_parse("a cat\nNegative prompt: b\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64, Note: \"a, b\"", &parameters, error);
+    if (!status) status = udump_parameters_apply(parameters, &options, error);
+    udump_parameters_free(parameters);
+    return status;
+}
+
+static udump_status make_contexts(udump_error *error) {
+    udump_generate_options o = everything();
+    udump_session *session = NULL;
+    udump_table *table = NULL;
+    udump_context *context = NULL;
+    udump_status status = udump_session_create(reference, &session, error);
+    if (!status) status = udump_context_encode(session, "a red circle", &context, error);
+    if (!status) status = udump_table_encode(session, &o, &table, error);
+    if (!status) status = udump_table_set(table, -1, -1, context, error);
+    udump_context_release(context);
+    udump_table_free(table);
+    udump_session_destroy(session);
+    return status;
+}
+
+static udump_status render_and_read(udump_error *error) {
+    float values[4 * 8 * 8];
+    for (int i = 0; i < 4 * 8 * 8; i++) values[i] = (float)(i % 17) - 8;
+    udump_view view = { values, UDUMP_F32, 3, { 4, 8, 8 }, { 64, 8, 1 } };
+    udump_style style;
+    udump_image canvas = { 0 }, average = { 0 }, read = { 0 }, resized = { 0 };
+    udump_array array = { 0 };
+    udump_parameters *parameters = NULL;
+    udump_style_init(&style);
+    style.color = "rgb:v;where(v>0.5,v**2,sin(v));1-v";
+    style.average = UDUMP_AVERAGE_L2;
+    udump_status status = udump_render(&view, &style, &canvas, &average, error);
+    if (!status) status = udump_png_write(below("a.png"), &canvas.picture, "a\nSteps: 1, Seed: 2, Size: 8x8", error);
+    if (!status) status = udump_png_read(below("a.png"), &read, error);
+    if (!status) status = udump_picture_resize(&read.picture, 40, 24, &resized, error);
+    if (!status) status = udump_parameters_read(below("a.png"), &parameters, error);
+    if (!status) status = udump_npy_read(TEST_ROOT "/tests/fuzz/corpus/npy/fortran.npy", &array, error);
+    udump_image_free(&canvas);
+    udump_image_free(&average);
+    udump_image_free(&read);
+    udump_image_free(&resized);
+    udump_parameters_free(parameters);
+    udump_array_free(&array);
+    return status;
+}
+
+/* ---- running them */
+
+enum { PART = 20 }; /* how many calls of a scenario fail in a run that takes a part */
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void empty_folder(const char *path) {
+    if (exists(path)) assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+/* Nothing half-written: what is in out under its own name is, to the byte, what is in whole. */
+static void check_folder(const char *out, bool finished) {
+    DIR *folder = opendir(out);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        char a[1024], b[1024];
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        if (!finished && !strcmp(entry->d_name, "unfinished.jsonl")) continue;
+        assert_int_not_equal(entry->d_name[0], '.'); /* a file that was given up is removed */
+        snprintf(a, sizeof a, "%s/%s", out, entry->d_name);
+        snprintf(b, sizeof b, "%s/%s", below("whole"), entry->d_name);
+        udump_bytes found = read_all(a), expected = read_all(b);
+        assert_int_equal(found.size, expected.size);
+        assert_memory_equal(found.data, expected.data, found.size);
+        free(found.data);
+        free(expected.data);
+    }
+    if (folder) closedir(folder);
+}
+
+/* How many calls of that kind the scenario makes. */
+static int64_t count_calls(scenario_fn scenario, fault_kind kind) {
+    udump_error error = { 0 };
+    enum { ENDLESS = 1 << 30 };
+    for (int warm = 0; warm < 2; warm++) { /* what is cached for good is cached */
+        empty_folder(below("out"));
+        assert_int_equal(scenario(&error), UDUMP_OK);
+    }
+    empty_folder(below("whole"));
+    if (exists(below("out"))) assert_int_equal(rename(below("out"), below("whole")), 0);
+    int64_t low = 0, high = ENDLESS; /* the last call that comes */
+    while (low + 1 < high) {
+        int64_t middle = high == ENDLESS ? (low ? 4 * low : 64) : (low + high) / 2;
+        if (middle >= high) middle = (low + high) / 2;
+        empty_folder(below("out"));
+        fault_arm(kind, middle, EIO);
+        scenario(&error);
+        if (fault_disarm()) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+/* The nth call fails. Returns whether that was survived. */
+static bool fail_at(scenario_fn scenario, fault_kind kind, int64_t nth, int code) {
+    udump_error error = { 0 };
+    empty_folder(below("out"));
+    int64_t before = fault_live();
+    fault_arm(kind, nth, code);
+    udump_status status = scenario(&error);
+    bool fired = fault_disarm();
+    if (status && (!error.what[0] || error.status != status)) fail_msg("call %lld: status %d without a reason", (long long)nth, (int)status);
+    if (status && !fired) fail_msg("call %lld was not reached, and yet: %s: %s", (long long)nth, error.where, error.what);
+    if (fault_live() != before) fail_msg("call %lld: %lld allocations are left", (long long)nth, (long long)(fault_live() - before));
+    check_folder(below("out"), !status);
+    return !status;
+}
+
+static void fail_each(const char *name, scenario_fn scenario, fault_kind kind, int code, bool survived) {
+    const char *which = getenv("FAULTS"), *first = getenv("FAULTS_FIRST");
+    int64_t calls = count_calls(scenario, kind), stride = which && !strcmp(which, "all") ? 1 : calls / PART + 1, done = 0, good = 0;
+    double begin = seconds();
+    if (!calls) fail_msg("%s makes no such call", name);
+    for (int64_t nth = 1 + (first ? atoll(first) : 0) % stride; nth <= calls; nth += stride, done++) {
+        bool fine = fail_at(scenario, kind, nth, code);
+        if (survived && !fine) fail_msg("%s: call %lld was to be survived", name, (long long)nth);
+        good += fine;
+    }
+    printf("%s: %lld of %lld calls failed, %lld survived, %.1f s\n", name, (long long)done, (long long)calls, (long long)good, seconds() - begin);
+}
+
+static void test_allocations(void **state) {
+    (void)state;
+    fail_each("texts", parse_texts, FAULT_ALLOCATION, ENOMEM, false);
+    fail_each("pictures", render_and_read, FAULT_ALLOCATION, ENOMEM, false);
+    fail_each("contexts", make_contexts, FAULT_ALLOCATION, ENOMEM, false);
+    fail_each("loading", load_reference, FAULT_ALLOCATION, ENOMEM, false);
+    fail_each("loading for oneDNN", load_cpu, FAULT_ALLOCATION, ENOMEM, false);
+    fail_each("loading a LoRA and embeddings", load_additions, FAULT_ALLOCATION, ENOMEM, false);
+    fail_each("a run with npy", generate_npy, FAULT_ALLOCATION, ENOMEM, false);
+    fail_each("a run with safetensors", generate_safetensors, FAULT_ALLOCATION, ENOMEM, false);
+}
+
+static void test_dnn_calls(void **state) {
+    (void)state;
+    fail_each("loading for oneDNN", load_cpu, FAULT_DNN, 0, false);
+    fail_each("a run", generate_npy, FAULT_DNN, 0, false);
+}
+
+static void test_writes(void **state) {
+    (void)state;
+    fail_each("a full disk", generate_npy, FAULT_WRITE, ENOSPC, false);
+    fail_each("a broken disk", generate_safetensors, FAULT_WRITE, EIO, false);
+    fail_each("an interrupted write", generate_npy, FAULT_WRITE, EINTR, true);
+    fail_each("a short write", generate_safetensors, FAULT_WRITE, FAULT_SHORT, true);
+    fail_each("a rename that fails", generate_npy, FAULT_RENAME, EACCES, false);
+    fail_each("a close that fails", generate_npy, FAULT_CLOSE, EDQUOT, false);
+    fail_each("an open that fails", generate_npy, FAULT_OPEN, EMFILE, false);
+    fail_each("an open that is interrupted", generate_npy, FAULT_OPEN, EINTR, false);
+}
+
+static void test_reads(void **state) {
+    (void)state;
+    fail_each("a broken disk", load_reference, FAULT_READ, EIO, false);
+    fail_each("an interrupted read", load_reference, FAULT_READ, EINTR, true);
+    fail_each("a short read", load_reference, FAULT_READ, FAULT_SHORT, true);
+}
+
+static int set_up(void **state) {
+    char command[512];
+    if (make_base(state)) return -1;
+    snprintf(tiny, sizeof tiny, "%s/tiny", base);
+    snprintf(command, sizeof command, "'%s' '%s' f32 tiny >'%s/log'", RANDOM_MODEL, tiny, base);
+    if (system(command)) return -1;
+    const udump_model_options cpu = on(UDUMP_DEVICE_CPU), plain = on(UDUMP_DEVICE_REFERENCE);
+    return udump_model_load(tiny, &cpu, &model, NULL) || udump_model_load(tiny, &plain, &reference, NULL) ? -1 : 0;
+}
+
+static int tear_down(void **state) {
+    udump_model_release(model);
+    udump_model_release(reference);
+    return remove_base(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_allocations), cmocka_unit_test(test_dnn_calls), cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_reads) };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

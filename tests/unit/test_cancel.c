@@ -1,0 +1,135 @@
+/* A cancel from another thread, and a checkpoint that changes while it is read. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "folders.h"
+
+/* ---- cancelling */
+
+struct shared {
+    udump_cancel cancel;
+    atomic_int step, raised_at; /* sampler steps finished; how many when the flag went up */
+};
+
+static udump_flow on_progress(void *user, const udump_progress *progress) {
+    struct shared *shared = user;
+    atomic_store(&shared->step, progress->step);
+    return UDUMP_CONTINUE;
+}
+
+/* Raises the flag once the second step is done, from its own thread. */
+static void *watch(void *user) {
+    struct shared *shared = user;
+    while (atomic_load(&shared->step) < 2) nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+    udump_cancel_raise(&shared->cancel);
+    atomic_store(&shared->raised_at, atomic_load(&shared->step));
+    return NULL;
+}
+
+static void test_cancel_is_heard_within_a_step(void **state) {
+    (void)state;
+    struct shared shared = { .cancel = UDUMP_CANCEL_INIT };
+    udump_model *model = NULL;
+    udump_session *session = NULL;
+    udump_generate_options o;
+    udump_error error;
+    pthread_t thread;
+    udump_generate_options_init(&o);
+    o.prompt = "a red circle";
+    o.width_px = o.height_px = 32;
+    o.steps = 1000;
+    o.cancel = &shared.cancel;
+    const udump_sink sink = { .struct_bytes = sizeof sink, .user = &shared, .progress = on_progress };
+    assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", NULL, &model, NULL), UDUMP_OK);
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    assert_int_equal(pthread_create(&thread, NULL, watch, &shared), 0);
+    assert_int_equal(udump_generate(session, &o, &sink, &error), UDUMP_ERROR_CANCELLED);
+    pthread_join(thread, NULL);
+    assert_string_equal(error.what, "cancelled");
+    /* the one that ran when the flag went up, and the one that may have ended between the flag and its being noted */
+    assert_in_range(atomic_load(&shared.step), 2, atomic_load(&shared.raised_at) + 1);
+    shared.cancel = (udump_cancel)UDUMP_CANCEL_INIT; /* the session goes on */
+    o.steps = 1;
+    assert_int_equal(udump_generate(session, &o, &sink, &error), UDUMP_OK);
+    udump_session_destroy(session);
+    udump_model_release(model);
+}
+
+/* ---- a changing file */
+
+static void copy_file(const char *from, const char *to) {
+    udump_bytes bytes = read_all(from);
+    FILE *file = fopen(to, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes.data, 1, bytes.size, file), bytes.size);
+    fclose(file);
+    free(bytes.data);
+}
+
+static void copy_demo(const char *to) {
+    static const char *const files[] = { "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json",
+        "text_encoder/model.safetensors", "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors" };
+    char path[1200], from[1200];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", to, files[i]);
+        snprintf(from, sizeof from, TEST_ROOT "/models/demo/%s", files[i]);
+        char *slash = strrchr(path, '/');
+        *slash = '\0';
+        assert_int_equal(udump_file_make_folder(path, NULL), UDUMP_OK);
+        *slash = '/';
+        copy_file(from, path);
+    }
+}
+
+struct change {
+    const char *path;
+    off_t size;
+    int64_t after_ns;
+};
+
+static void *truncate_later(void *user) {
+    const struct change *change = user;
+    nanosleep(&(struct timespec){ .tv_nsec = change->after_ns }, NULL);
+    if (truncate(change->path, change->size)) abort();
+    return NULL;
+}
+
+/* Whenever it happens: loaded whole before it did, or refused with the file's name; never a crash, as a mapping of the file would have. */
+static void test_a_model_cut_while_it_is_read(void **state) {
+    (void)state;
+    int refused = 0;
+    for (int i = 0; i < 6; i++) {
+        char folder[600], path[1000];
+        snprintf(folder, sizeof folder, "%s", below("model"));
+        copy_demo(folder);
+        snprintf(path, sizeof path, "%s/unet/diffusion_pytorch_model.safetensors", folder);
+        struct change change = { path, i % 2 ? 1000000 : 20, (int64_t)i * i * 1600000 };
+        pthread_t thread;
+        udump_model *model = NULL;
+        udump_error error = { 0 };
+        assert_int_equal(pthread_create(&thread, NULL, truncate_later, &change), 0);
+        udump_status status = udump_model_load(folder, NULL, &model, &error);
+        pthread_join(thread, NULL);
+        if (status) {
+            refused++;
+            assert_int_equal(status, UDUMP_ERROR_FORMAT);
+            assert_non_null(strstr(error.where, "diffusion_pytorch_model.safetensors"));
+        }
+        udump_model_release(model);
+    }
+    assert_true(refused > 0); /* the first is cut at once */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cancel_is_heard_within_a_step), cmocka_unit_test(test_a_model_cut_while_it_is_read) };
+    return cmocka_run_group_tests(tests, make_base, remove_base);
+}
