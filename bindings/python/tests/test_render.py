@@ -3,15 +3,14 @@
 import ctypes
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from numpy.typing import NDArray
 
 import unetdump
+from conftest import ROOT
 from unetdump import dlpack
 
 COLOURS = {"White/Black": "white-black", "Red/Blue": "red-blue", "Custom": None}
