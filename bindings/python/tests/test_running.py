@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DEMO
 from numpy.typing import NDArray
 
 import unetdump
+from conftest import DEMO
 
 SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 3, "cfg": 3.5, "seed": 1}
 
