@@ -44,7 +44,7 @@ endforeach()
 
 file(GLOB CUDA_HOST CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backend/cuda/*.c)
 file(GLOB CUDA_SHARED_PARTS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/base/*.c ${PROJECT_SOURCE_DIR}/src/tensor/*.c)
-list(FILTER CUDA_SHARED_PARTS EXCLUDE REGEX "/parallel\\.c$")
+list(FILTER CUDA_SHARED_PARTS EXCLUDE REGEX "/(parallel|digest)\\.c$") # of the host alone
 list(APPEND CUDA_SHARED_PARTS ${PROJECT_SOURCE_DIR}/src/backend/exec.c ${PROJECT_SOURCE_DIR}/src/backend/ops.c)
 add_library(unetdump_cuda MODULE ${CUDA_HOST} ${CUDA_SHARED_PARTS} ${KERNEL_OBJECTS})
 target_include_directories(unetdump_cuda PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
