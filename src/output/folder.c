@@ -83,7 +83,7 @@ static udump_status check_budget(const udump_folder *folder, const udump_run_inf
 /* A journal that begins with all that is there: whatever happens from now on, that is not lost. */
 static udump_status begin_journal(udump_folder *folder, udump_error *error) {
     udump_text files = { 0 }, rows = { 0 };
-    bool good = true, cross;
+    bool good = true, cross = false;
     for (int32_t batch = 0; batch < folder->resume.batches && good; batch++)
         if (folder->resume.done[batch]) good = udump_resume_copy(&folder->resume, batch * folder->resume.batch_size, &files, &rows, &cross);
     const udump_journal_batch kept = { files.data, rows.data, files.size, rows.size };
