@@ -36,8 +36,7 @@ static int open_retrying(const char *path, int flags) {
     return fd;
 }
 
-/* 0, or an errno. Closes fd in any case: some file systems report a full disk only then. */
-static int write_and_close(int fd, const uint8_t *data, size_t size) {
+int udump_file_write_and_close(int fd, const uint8_t *data, size_t size) {
     int code = 0;
     while (size && !code) {
         ssize_t written = write(fd, data, size < LONGEST_WRITE ? size : LONGEST_WRITE);
@@ -76,7 +75,7 @@ static udump_status save_beside(const char *path, const void *data, size_t size,
     char *temporary;
     int fd = udump_file_open_beside(path, &temporary);
     if (fd < 0) return udump_file_fail(error, path, "created", errno);
-    int code = write_and_close(fd, data, size);
+    int code = udump_file_write_and_close(fd, data, size);
     if (!code && rename(temporary, path)) code = errno;
     if (code) unlink(temporary);
     free(temporary);
@@ -86,7 +85,7 @@ static udump_status save_beside(const char *path, const void *data, size_t size,
 static udump_status save_through(const char *path, const void *data, size_t size, udump_error *error) {
     int fd = open_retrying(path, O_WRONLY);
     if (fd < 0) return udump_file_fail(error, path, "opened", errno);
-    int code = write_and_close(fd, data, size);
+    int code = udump_file_write_and_close(fd, data, size);
     return code ? udump_file_fail(error, path, "written", code) : UDUMP_OK;
 }
 

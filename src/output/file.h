@@ -35,4 +35,7 @@ udump_status udump_file_fail(udump_error *error, const char *path, const char *a
 /* folder/name on the heap; NULL without memory. */
 char *udump_file_join(const char *folder, const char *name);
 
+/* All of it. 0, or an errno. Closes fd in any case: some file systems report a full disk only then. */
+int udump_file_write_and_close(int fd, const uint8_t *data, size_t size);
+
 #endif

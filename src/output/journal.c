@@ -36,18 +36,8 @@ udump_status udump_journal_begin(const char *folder, const char *run, int64_t ti
 
 /* 0, or an errno. */
 static int append(const char *path, const char *data, size_t size) {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC), code = 0;
-    if (fd < 0) return errno;
-    while (size && !code) {
-        ssize_t written = write(fd, data, size);
-        if (written > 0) {
-            data += written;
-            size -= (size_t)written;
-        } else if (written == 0) code = EIO;
-        else if (errno != EINTR) code = errno;
-    }
-    if (close(fd) && !code && errno != EINTR) code = errno;
-    return code;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    return fd < 0 ? errno : udump_file_write_and_close(fd, (const uint8_t *)data, size);
 }
 
 udump_status udump_journal_add(const char *folder, const udump_journal_batch *batch, udump_error *error) {
