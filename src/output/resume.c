@@ -30,7 +30,7 @@ static udump_status remove_left(const char *folder, udump_error *error) {
     if (!tree) return udump_file_fail(error, folder, "read", errno);
     udump_status status = UDUMP_OK;
     for (FTSENT *entry; !status && (entry = fts_read(tree));) {
-        if (entry->fts_info == FTS_D && entry->fts_level > 1) fts_set(tree, entry, FTS_SKIP); /* the bin dump's folders are as deep as it gets */
+        if (entry->fts_info == FTS_D && entry->fts_level > 2) fts_set(tree, entry, FTS_SKIP); /* deepest are the bin dump's: features/erased/ */
         else if (entry->fts_info != FTS_D && entry->fts_info != FTS_DP && is_left(entry->fts_name))
             status = udump_file_remove(entry->fts_path, error);
     }

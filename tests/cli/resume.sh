@@ -66,6 +66,9 @@ for dump in bin safetensors; do
     count=$(($(find whole-$dump -type f | wc -l) / 2))
     killed "cut-$dump" $count --dump $dump
     whole_files "cut-$dump" "whole-$dump"
+    for folder in $(cd "whole-$dump" && find . -type d); do # as if killed while a file of each folder was written
+        mkdir -p "cut-$dump/$folder" && echo cut >"cut-$dump/$folder/.cut.partial-$process-0"
+    done
     long "cut-$dump" --dump $dump --resume || fail "resuming with $dump"
     sed -i 's/-1[0-9]\{9\}\.bin/-TIME.bin/' "whole-$dump/manifest.json" "cut-$dump/manifest.json"
     same_folders "whole-$dump" "cut-$dump"
