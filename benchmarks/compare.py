@@ -27,8 +27,9 @@ PROMPT, CFG, NAMES, PICTURES = "a red circle on a blue background", 7.0, "featur
 PEERS = "ours,pytorch-fp32,pytorch-fp32-last,pytorch-fp32-last-compile,openvino-fp32,sdcpp"
 ROWS = ("load,text,memory,step-256-b2,step-512-b1,step-512-b2,step-512-b8,step-768-b2,decode-512,features-512,cross-512,diff-512,render-512,write-512")
 # Least cosine against PyTorch's fp32. fp32: another order of sums (1e-7 a sum, some hundred in a row). bf16: 8 bits of mantissa in every activation.
-# sdcpp: fp16 weights times fp16 activations.
-AGREE = {"fp32": 0.99999, "bf16": 0.98, "sdcpp": 0.98}
+# openvino: its fp16 file rounds the frequencies of the time embedding as well as the weights, which were fp16 before (PyTorch with those rounded has the
+# same cosine to 9 digits: 0.999977 at 512 pixels). sdcpp: fp16 weights times fp16 activations.
+AGREE = {"fp32": 0.99999, "openvino-fp32": 0.9999, "bf16": 0.98, "sdcpp": 0.98}
 AGREE_PICTURE = 0.9999  # ours and sdcpp's are of 8 bits
 
 
@@ -51,7 +52,7 @@ def cosine(a, b):
 def alike(picture, expected):
     """The cosine of what is not their mean."""
     picture = np.asarray(picture, np.float64)
-    return cosine(picture - picture.mean(), expected - expected.mean())
+    return cosine(picture - picture.mean(), expected - np.mean(expected))
 
 
 def token_ids(build, text):
@@ -156,10 +157,16 @@ class Case:
         return self.ours_agree
 
     def turn_sdcpp(self):
-        out = self.folder / "sdcpp.json"
-        run([self.arguments.python, HERE / "peers/sdcpp.py", self.arguments.model, self.arguments.threads, self.side, self.arguments.samples, PROMPT, CFG, out])
+        """It draws its own noise, that of seed 1 as the webui does on NVIDIA's cards, and so do we to compare with it: its picture after one step."""
+        out, single = self.folder / "sdcpp.json", Path(self.arguments.model + ".safetensors")
+        if not single.exists():
+            run([self.arguments.python, ROOT / "tools/ldm_from_diffusers.py", self.arguments.model, single])
+        run([self.arguments.python, HERE / "peers/sdcpp.py", single, self.arguments.threads, self.side, self.arguments.samples, PROMPT, CFG, out])
+        run([f"{self.arguments.build}/unetdump", "generate", "-q", "-m", self.arguments.model, "-p", PROMPT, "-o", self.folder / "ours-sdcpp", "--width", self.side,
+             "--height", self.side, "--steps", 1, "--sampler", "Euler", "--cfg", CFG, "--seed", 1, "--rng", "nv", "--threads", self.arguments.threads])
+        expected = np.asarray(Image.open(self.folder / "ours-sdcpp/000.png"), np.float64)
         answer = json.loads(out.read_text())
-        return answer["seconds"], answer["peak_bytes"], {}
+        return answer["seconds"], answer["peak_bytes"], {"decode": alike(Image.open(out.with_suffix(".png")), expected)}
 
 
 def cases_of(arguments):
@@ -193,7 +200,9 @@ def measure(arguments):
                     print(error, file=sys.stderr)
                     continue
                 agree.setdefault(peer, {}).update({row_name(kind, case): value for kind, value in found.items()})
-                bad = {kind: value for kind, value in found.items() if not value >= (AGREE_PICTURE if kind == "render" or (kind, peer) == ("decode", "ours") else AGREE[precision_of(peer)])}
+                if "bf16" in peer:
+                    found.pop("diff", None)  # of two nearly equal values: their 8 bits are gone; the values themselves are checked
+                bad = {kind: value for kind, value in found.items() if not value >= (AGREE_PICTURE if kind == "render" or (kind, peer) == ("decode", "ours") else AGREE.get(peer, AGREE[precision_of(peer)]))}
                 if bad:
                     refused[peer] = f"does not agree with PyTorch's fp32: cosine {bad}"
                     print(peer, refused[peer], file=sys.stderr)
@@ -251,6 +260,8 @@ def main():
     arguments = parser.parse_args()
     size = "tiny" if arguments.quick else "full"
     arguments.side = 64 if arguments.quick else arguments.side
+    if arguments.quick:
+        arguments.peers = arguments.peers.replace(",sdcpp", "")  # which knows Stable Diffusion's own sizes alone
     arguments.rows = arguments.rows or (re.sub("256|768|512", "64", ROWS) if arguments.quick else ROWS)
     if arguments.quick:
         arguments.rows = ",".join(dict.fromkeys(arguments.rows.split(",")))
