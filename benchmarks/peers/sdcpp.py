@@ -37,6 +37,7 @@ def main():
     scale = {"ms": 1e-3, "s": 1.0}
     for row, what in (("text", "get_learned_condition completed"), ("decode", "decode_first_stage completed")):
         seconds[row] = [float(number) * scale[unit] for number, unit in re.findall(what + r",? taking:? *([\d.]+) ?(ms|s)", log)]
+    seconds["text"] = [number / 2 for number in seconds["text"]]  # the prompt and the negative prompt
     out.with_suffix(".log").write_text(log)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     out.write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
