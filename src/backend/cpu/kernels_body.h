@@ -389,13 +389,15 @@ static void group_apply(void *out, udump_dtype out_dtype, const void *in, udump_
 #include "backend/cpu/kernels_attend.h"
 #include "backend/cpu/kernels_look.h"
 #include "backend/cpu/kernels_multiply.h"
+#include "backend/cpu/kernels_winograd.h"
 
 #define KERNELS(kernels_name)                                                                                        \
     {                                                                                                                \
         .name = kernels_name, .lanes = LANES, .tile_rows = TILE_ROWS, .multiply_rows = MULTIPLY_ROWS,                \
         .convert = convert, .activate = activate, .subtract = subtract, .layer_norm = layer_norm,                    \
         .group_moments = group_moments, .group_apply = group_apply, .attend_pack = attend_pack, .attend = attend,    \
-        .multiply = multiply, .finish = finish, .unpack = unpack, .narrow = narrow, .winograd_in = winograd_in,      \
-        .winograd_weights = winograd_weights, .winograd_out = winograd_out, .look = look,                            \
+        .multiply = multiply, .finish = finish, .unpack = unpack, .narrow = narrow, .look = look,                    \
         .look_covariance = look_covariance,                                                                          \
+        .winograd_2 = { 2, winograd_in_2, winograd_weights_2, winograd_out_2 },                                      \
+        .winograd_4 = { 4, winograd_in_4, winograd_weights_4, winograd_out_4 },                                      \
     }
