@@ -1,11 +1,14 @@
 """Sweeps on a Ray cluster of two nodes on this machine: workers killed, a node removed, resumed; the folder is what one process makes of it."""
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 import unetdump
 from conftest import DEMO
 from test_sweep import PROMPT, same_folders
+from unetdump import sweep_ray
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -21,7 +25,7 @@ cluster_utils = pytest.importorskip("ray.cluster_utils")
 # Ten batches, long enough to be lost in the middle.
 OPTIONS: dict[str, Any] = {"width": 64, "height": 64, "steps": 20, "cfg": 3.5, "seeds": [1, 2, 3, 4, 5], "replace": {"red": "green"}}
 OPTIONS |= {"blocks": ["IN01-IN02", "OUT06-OUT08", "M00"], "batch_size": 2, "threads": 1}
-NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 << 20}
 COMMAND: list[str | Path] = [Path(sys.executable).parent / "unetdump", "sweep", "-m", DEMO, "-p", PROMPT, "--threads", "1", "--width", "64", "--height", "64"]
 COMMAND += ["--steps", "20", "--cfg", "3.5", "--seeds", "1-5", "--replace", "red=green", "--blocks", "IN01-IN02;OUT06-OUT08;M00"]
 COMMAND += ["--batch-size", "2"]
@@ -38,53 +42,56 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head with one CPU, and another node with one."""
-    both = cluster_utils.Cluster(initialize_head=True, head_node_args=NODE)
-    both.add_node(**{name: value for name, value in NODE.items() if name != "include_dashboard"})
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}  # a node is gone in 2 s
+    both = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": soon})
+    both.add_node(**NODE)
     ray.init(address=both.address, log_to_driver=False, logging_level="ERROR")
+    session = Path(ray.nodes()[0]["ObjectStoreSocketName"]).parents[1]
     yield both
     ray.shutdown()
     both.shutdown()
+    shutil.rmtree(session, ignore_errors=True)
 
 
-def workers() -> list[int]:
-    """Process ids of our workers, by the names that Ray gives them."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            named = path.read_bytes().startswith(b"ray::Worker")
-        except OSError:
-            continue
-        found += [int(path.parent.name)] if named else []
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The batches whose workers were lost."""
+    found: list[int] = []
+    replace = sweep_ray._Crew._replace
+
+    def note(crew: Any, worker: Any, batch: int, error: Exception) -> None:
+        found.append(batch)
+        replace(crew, worker, batch, error)
+
+    monkeypatch.setattr(sweep_ray._Crew, "_replace", note)
     return found
 
 
-def lose(cells: Iterator[unetdump.SweepCell], when: int, act: Any) -> list[unetdump.SweepCell]:
-    """All cells; after `when` of them something is lost."""
-    found = []
-    for cell in cells:
-        found.append(cell)
-        if len(found) == when:
-            act()
+def workers(node: Any) -> list[int]:
+    """Process ids of a node's workers: children of its raylet, with the names that Ray gives them."""
+    raylet, found = node.all_processes["raylet"][0].process.pid, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            found += [int(folder.name)] if parent == raylet and (folder / "cmdline").read_bytes().startswith(b"ray::Worker") else []
     return found
 
 
-def check(found: list[unetdump.SweepCell], out: Path, whole: Path) -> None:
-    """Nothing is lost or doubled."""
-    assert len(found) == 20 and len({cell.key for cell in found}) == 20
+def sweep_and_lose(out: Path, whole: Path, lose: Callable[[], object]) -> None:
+    """Something is lost after the eighth of 20 cells; nothing is missing or doubled."""
+    found = []
+    for cell in unetdump.Sweep(DEMO, PROMPT, output=out, engine="ray", **OPTIONS):
+        found.append(cell.key)
+        if len(found) == 8:
+            lose()
+    assert len(found) == 20 and len(set(found)) == 20
     assert unetdump.collect_sweep(out).missing == 0
     same_folders(whole, out)
 
 
-def test_a_killed_worker_s_batch_is_made_by_another(cluster: Any, whole: Path, tmp_path: Path) -> None:
-    killed: list[int] = []
-
-    def kill() -> None:
-        killed.extend(workers()[:1])
-        os.kill(killed[0], signal.SIGKILL)
-
-    sweep = unetdump.Sweep(DEMO, PROMPT, output=tmp_path / "out", engine="ray", **OPTIONS)
-    check(lose(iter(sweep), 8, kill), tmp_path / "out", whole)
-    assert killed and killed[0] not in workers()
+def test_a_killed_worker_s_batch_is_made_again(cluster: Any, lost: list[int], whole: Path, tmp_path: Path) -> None:
+    sweep_and_lose(tmp_path / "out", whole, lambda: os.kill(workers(cluster.head_node)[0], signal.SIGKILL))
+    assert len(lost) == 1 and lost[0] >= 0
 
 
 def test_what_is_there_is_not_made_again(cluster: Any, whole: Path, tmp_path: Path) -> None:
@@ -103,25 +110,15 @@ def test_what_is_there_is_not_made_again(cluster: Any, whole: Path, tmp_path: Pa
     same_folders(whole, out)
 
 
-def test_errors_and_a_cancel_come_from_the_workers(cluster: Any, tmp_path: Path) -> None:
-    with pytest.raises(unetdump.NotationError) as caught:
-        unetdump.sweep(DEMO, PROMPT, output=tmp_path / "out", engine="ray", **{**OPTIONS, "blocks": "IN77"})
-    assert caught.value.found or caught.value.what
-    with pytest.raises(unetdump.FileError, match=r"/nowhere.*\(on "):
-        unetdump.sweep("/nowhere", PROMPT, output=tmp_path / "out", engine="ray", **OPTIONS)
-    assert not (tmp_path / "out").exists()
-    cancel = unetdump.Cancel()
-    sweep = unetdump.Sweep(DEMO, PROMPT, output=tmp_path / "cancelled", engine="ray", cancel=cancel, **{**OPTIONS, "steps": 1000})
-    threading.Timer(3, cancel.set).start()
-    with pytest.raises(unetdump.CancelledError):
-        list(sweep)
-
-
-def test_a_removed_node_s_batch_is_made_by_the_other(cluster: Any, whole: Path, tmp_path: Path) -> None:
+def test_a_removed_node_s_batch_is_made_by_the_other(cluster: Any, lost: list[int], whole: Path, tmp_path: Path) -> None:
     node = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
-    sweep = unetdump.Sweep(DEMO, PROMPT, output=tmp_path / "out", engine="ray", **OPTIONS)
-    check(lose(iter(sweep), 8, lambda: cluster.remove_node(node, allow_graceful=False)), tmp_path / "out", whole)
-    assert sum(node["Alive"] for node in ray.nodes()) == 1
+
+    def remove() -> None:
+        assert workers(node)
+        cluster.remove_node(node, allow_graceful=False)  # SIGKILL
+
+    sweep_and_lose(tmp_path / "out", whole, remove)
+    assert len(lost) == 1 and lost[0] >= 0
 
 
 def test_the_command(cluster: Any, whole: Path, tmp_path: Path) -> None:
@@ -132,3 +129,28 @@ def test_the_command(cluster: Any, whole: Path, tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "OUT06-OUT08" in shown.stdout and "20 pictures: " in shown.stdout
     same_folders(whole, tmp_path / "out")
+
+
+def test_errors_and_a_cancel_come_from_the_workers(cluster: Any, tmp_path: Path) -> None:
+    with pytest.raises(unetdump.NotationError) as caught:
+        unetdump.sweep(DEMO, PROMPT, output=tmp_path / "out", engine="ray", **{**OPTIONS, "blocks": "IN77"})
+    assert caught.value.found or caught.value.what
+    with pytest.raises(unetdump.FileError, match=r"/nowhere.*\(on "):
+        unetdump.sweep("/nowhere", PROMPT, output=tmp_path / "out", engine="ray", **OPTIONS)
+    assert not (tmp_path / "out").exists()
+    cancel = unetdump.Cancel()
+    running: list[Path] = []
+
+    def folders() -> set[Path]:
+        return set(Path(tempfile.gettempdir()).glob("unetdump-sweep-*"))
+
+    def stop() -> None:
+        running.extend(folders() - before)
+        cancel.set()
+
+    before = folders()  # of workers that were killed
+    options: dict[str, Any] = {**OPTIONS, "steps": 1000, "cancel": cancel}
+    with pytest.raises(unetdump.CancelledError):  # told once, before the first batch: that is running a second later
+        unetdump.sweep(DEMO, PROMPT, output=tmp_path, engine="ray", progress=lambda _: threading.Timer(1, stop).start(), **options)
+    assert running and not folders() & set(running)  # the worker stopped, and cleared up
+    assert unetdump.collect_sweep(tmp_path).missing == 20

@@ -69,6 +69,7 @@ class Worker:
     def begin(self) -> str:
         """Loads the model; the hash of the plan, which must be that of all workers."""
         self._plan = Plan(self._job, cancel=self._cancel)
+        self._cells = list(self._plan.cells(Path()))
         return hashlib.sha256(self.plan_file()).hexdigest()
 
     def plan_file(self) -> bytes:
@@ -80,14 +81,14 @@ class Worker:
     @_answering
     def plan(self) -> tuple[bytes, list[SweepCell]]:
         """sweep.json and the cells."""
-        return self.plan_file(), list(self._plan.cells(Path()))
+        return self.plan_file(), self._cells
 
     @_answering
     def make(self, batch: int) -> dict[str, Files]:
         """The files of a batch's cells, by their keys."""
         with _own_folder() as folder:
             self._plan.run(folder, batch, 1)
-            own = [cell for cell in self._plan.cells(folder) if cell.batch == batch]
+            own = [dataclasses.replace(cell, folder=folder) for cell in self._cells if cell.batch == batch]
             return {cell.key: tuple(cell.file(suffix).read_bytes() for suffix in _SUFFIXES) for cell in own}  # type: ignore[misc]
 
     def stop(self) -> None:
@@ -156,6 +157,7 @@ class _Crew:
         """Begins with one worker: the plan says how many there is work for."""
         self._ray, self._job, self._size, self._cancel = ray, job, size, cancel
         self._actor = ray.remote(max_concurrency=2, **resources)(Worker)  # 2: `stop` is heard while a batch is running
+        self._hired: set[Any] = set()
         self._doing: dict[Any, tuple[Any, int]] = {}  # by the reference of its answer: a worker, and the batch
         self._free: list[Any] = []
         self._waiting: deque[int] = deque()
@@ -165,6 +167,7 @@ class _Crew:
 
     def _hire(self) -> None:
         worker = self._actor.remote(self._job)
+        self._hired.add(worker)
         self._doing[worker.begin.remote()] = worker, _BEGIN
 
     def plan(self) -> tuple[bytes, list[SweepCell]]:
@@ -184,9 +187,7 @@ class _Crew:
         for _ in range(min(self._size, len(left)) - 1):
             self._hire()
         while left:
-            while self._free and self._waiting:
-                worker, batch = self._free.pop(), self._waiting.popleft()
-                self._doing[worker.make.remote(batch)] = worker, batch
+            self._hand_out()
             with contextlib.suppress(_LostError):
                 worker, batch, answer = self._next()
                 if batch == _BEGIN and answer != self._digest:
@@ -194,9 +195,15 @@ class _Crew:
                 self._free.append(worker)
                 if batch == _BEGIN:
                     self._lost[_BEGIN] = 0
-                else:
-                    left.remove(batch)
-                    yield answer
+                    continue
+                left.remove(batch)
+                self._hand_out()  # while this one's files are written
+                yield answer
+
+    def _hand_out(self) -> None:
+        while self._free and self._waiting:
+            worker, batch = self._free.pop(), self._waiting.popleft()
+            self._doing[worker.make.remote(batch)] = worker, batch
 
     def _next(self) -> tuple[Any, int, Any]:
         """The next answer. Raises _LostError where it is that a worker is lost, which has been seen to."""
@@ -218,6 +225,7 @@ class _Crew:
         return worker, batch, answer
 
     def _replace(self, worker: Any, batch: int, error: Exception) -> None:
+        self._hired.remove(worker)
         self._ray.kill(worker)  # it may only be out of reach: it shall not go on
         self._lost[batch] += 1
         if self._lost[batch] > RETRIES * (self._size if batch == _BEGIN else 1):
@@ -230,13 +238,12 @@ class _Crew:
 
     def close(self) -> None:
         """Has batches that are running stop, which clears up after them, and ends all workers."""
-        workers = [*self._free, *(worker for worker, _ in self._doing.values())]
         running = {reference: worker for reference, (worker, batch) in self._doing.items() if batch != _BEGIN}
         for worker in running.values():
             worker.stop.remote()
         if running:
             self._ray.wait(list(running), num_returns=len(running), timeout=STOP_SECONDS)
-        for worker in workers:
+        for worker in self._hired:
             self._ray.kill(worker)
 
 

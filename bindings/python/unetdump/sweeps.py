@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,12 +105,12 @@ class Sweep:
         def tell_all(p: SweepProgress) -> None:
             tell(SweepProgress(len(cells), done + p.cells_done, p.step, p.steps))
 
-        for batch in range(self._plan.batch_count):
+        for batch, own in groupby(cells, key=lambda cell: cell.batch):
             self._plan.run(self.folder, batch, 1, tell_all)
-            own = [cell for cell in cells if cell.batch == batch]
-            done += len(own)
+            made = list(own)
+            done += len(made)
             tell(SweepProgress(len(cells), done))
-            yield from own
+            yield from made
 
     def _by_ray(self, tell: SweepListener) -> Iterator[SweepCell]:
         from .sweep_ray import make_by_ray
