@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +233,15 @@ def test_workers_fit_their_nodes() -> None:
     for nodes, options in (([head], {}), ([sixteen], {"device": "cuda"}), ([sixteen], {"threads": 17}), ([sixteen], {"device": "cuda:1"})):
         with pytest.raises(unetdump.ArgumentError):
             share(nodes, **options)
+
+
+def test_a_cluster_that_is_not_there_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = f"127.0.0.1:{taken.getsockname()[1]}"
+        sweep_ray._look_for(free)
+    with pytest.raises(ConnectionError, match=f"no Ray cluster at {free}: Connection refused"):
+        sweep_ray._look_for(free)
+    sweep_ray._look_for("auto")
 
 
 def test_a_job_is_told_to_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

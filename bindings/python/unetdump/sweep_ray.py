@@ -115,6 +115,7 @@ def make_by_ray(
         raise ImportError("engine ray needs Ray: pip install 'unetdump[ray]'") from None
     ours = not ray.is_initialized()
     if ours:
+        _look_for(ray_address or "")
         ray.init(address=ray_address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         count, resources = share_out([node["Resources"] for node in ray.nodes() if node["Alive"]], job.source, workers)
@@ -126,6 +127,16 @@ def make_by_ray(
     finally:
         if ours:
             ray.shutdown()
+
+
+def _look_for(address: str) -> None:
+    """Raises ConnectionError where nobody listens at HOST:PORT: Ray goes on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(f"no Ray cluster at {address}: {error.strerror or error}") from None
 
 
 def share_out(nodes: Sequence[dict[str, float]], source: Source, workers: int) -> tuple[int, dict[str, int]]:
