@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +25,8 @@ _TEXTS |= {"--cuda-libraries", "--plan-cache", "--precision", "--prediction", "-
 _TEXTS |= {"--diff", "--diff-steps", "--output", "--shard", "--engine", "--ray-address"}
 OPTIONS = _FLAGS | _LISTS | _WHOLE | _NUMBERS | _TEXTS  # all that the C command knows; not what it means by them
 
-_BAD_INPUT = (ArgumentError, NotationError, FormatError, WeightsError, UnsupportedError, FileError, TypeError)
+_SEEDS_MOST = 10000  # the C command's
+_BAD_INPUT = (ArgumentError, NotationError, FormatError, WeightsError, UnsupportedError, FileError, TypeError, OverflowError)
 
 
 class _UsageError(Exception):
@@ -91,10 +94,10 @@ def _value(name: str, text: str) -> Any:
 
 
 def _number(name: str, text: str, kind: Callable[[str], Any], expected: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise _UsageError(f"{name}: expected {expected}, found '{text}'") from None
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := kind(text)):
+            return value
+    raise _UsageError(f"{name}: expected {expected}, found '{text}'")
 
 
 def _checked(given: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +150,8 @@ def _seeds(text: str) -> list[int]:
         first, _, last = item.partition("-")
         if not (first.isdecimal() and (last.isdecimal() or "-" not in item)) or int(last or first) < int(first):
             raise _UsageError(f"--seeds: expected numbers and ranges, 1,2,10-13, found '{text}'")
+        if int(last or first) - int(first) + len(seeds) >= _SEEDS_MOST:
+            raise _UsageError(f"--seeds: more than {_SEEDS_MOST}")
         seeds += range(int(first), int(last or first) + 1)
     return seeds
 

@@ -162,6 +162,7 @@ def sweep(model: Model | AnyPath, prompt: str, *, output: AnyPath, **options: Un
 
     Raises ArgumentError, NotationError (specs, prompts), UnsupportedError, FileError (also: the disk has too little room), DeviceError,
     OutOfMemoryError, CancelledError (`cancel`), whatever `progress` raised; with "ray" ImportError (it is not installed), ConnectionError
-    (there is no cluster), StateError (workers that would make different cells; a batch whose workers are lost time and again).
+    (there is no cluster), OSError (the folder cannot be written), StateError (workers that would make different cells; a batch whose
+    workers are lost time and again).
     """
     return Sweep(model, prompt, output=output, **options).run()
