@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +39,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the workers have their folders: those that are killed leave one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))
+        yield Path(os.environ["TMPDIR"])
+
+
+@pytest.fixture(scope="module")
+def cluster(temporary: Path) -> Iterator[Any]:
     """A head with one CPU, and another node with one."""
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}  # a node is gone in 2 s
     both = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": soon})
@@ -131,7 +138,7 @@ def test_the_command(cluster: Any, whole: Path, tmp_path: Path) -> None:
     same_folders(whole, tmp_path / "out")
 
 
-def test_errors_and_a_cancel_come_from_the_workers(cluster: Any, tmp_path: Path) -> None:
+def test_errors_and_a_cancel_come_from_the_workers(cluster: Any, temporary: Path, tmp_path: Path) -> None:
     with pytest.raises(unetdump.NotationError) as caught:
         unetdump.sweep(DEMO, PROMPT, output=tmp_path / "out", engine="ray", **{**OPTIONS, "blocks": "IN77"})
     assert caught.value.found or caught.value.what
@@ -139,18 +146,14 @@ def test_errors_and_a_cancel_come_from_the_workers(cluster: Any, tmp_path: Path)
         unetdump.sweep("/nowhere", PROMPT, output=tmp_path / "out", engine="ray", **OPTIONS)
     assert not (tmp_path / "out").exists()
     cancel = unetdump.Cancel()
-    running: list[Path] = []
-
-    def folders() -> set[Path]:
-        return set(Path(tempfile.gettempdir()).glob("unetdump-sweep-*"))
+    killed, running = set(temporary.iterdir()), set()
 
     def stop() -> None:
-        running.extend(folders() - before)
+        running.update(set(temporary.iterdir()) - killed)
         cancel.set()
 
-    before = folders()  # of workers that were killed
     options: dict[str, Any] = {**OPTIONS, "steps": 1000, "cancel": cancel}
     with pytest.raises(unetdump.CancelledError):  # told once, before the first batch: that is running a second later
         unetdump.sweep(DEMO, PROMPT, output=tmp_path, engine="ray", progress=lambda _: threading.Timer(1, stop).start(), **options)
-    assert running and not folders() & set(running)  # the worker stopped, and cleared up
+    assert running and set(temporary.iterdir()) == killed  # the worker stopped, and cleared up
     assert unetdump.collect_sweep(tmp_path).missing == 20
