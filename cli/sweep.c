@@ -15,8 +15,8 @@ enum { OPTIONS_MOST = 64 };
 typedef struct arguments {
     sampling_arguments sampling;
     option_list variants, replaced;
-    const char *output, *blocks, *seeds, *weights, *shard;
-    int32_t batch_size;
+    const char *output, *blocks, *seeds, *weights, *shard, *engine, *ray_address;
+    int32_t batch_size, workers;
     bool collect, json, force, quiet, help;
     int32_t part, parts; /* of --shard, from 1 */
 } arguments;
@@ -36,6 +36,9 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--batch-size", NULL, OPTION_INTEGER, &a->batch_size, "pictures at once, 1 to 256: memory grows with them (8)" },
         { "--shard", NULL, OPTION_TEXT, &a->shard, "I/N: only the I-th of N parts, which may run at the same time; afterwards --collect" },
         { "--collect", NULL, OPTION_FLAG, &a->collect, "only measure and rank what is in the folder: needs -o alone" },
+        { "--engine", NULL, OPTION_TEXT, &a->engine, "local, or ray: on all machines of a Ray cluster, by the Python package (local)" },
+        { "--workers", NULL, OPTION_INTEGER, &a->workers, "of ray: how many processes, each with a model and --threads CPUs, or a GPU (as many as fit)" },
+        { "--ray-address", NULL, OPTION_TEXT, &a->ray_address, "of ray: the cluster (RAY_ADDRESS, or the one that runs here, or one of this machine)" },
         { "--json", NULL, OPTION_FLAG, &a->json, "print all results as JSON" },
         { "--force", NULL, OPTION_FLAG, &a->force, "begin even where the disk may be too small" },
         { "--quiet", "-q", OPTION_FLAG, &a->quiet, "no progress" },
@@ -174,6 +177,16 @@ static bool read_shard(arguments *a) {
     return true;
 }
 
+/* What another engine needs is not here: the Python package's command goes before this one. */
+static bool check_engine(const arguments *a) {
+    static const char *const engines[] = { "local", "ray" };
+    int engine = a->engine ? find_name(a->engine, engines, 2) : 0;
+    if (engine < 0) return fail_usage("--engine: expected local or ray, found '%s'", a->engine), false;
+    if (engine) return fail_usage("--engine ray needs the Python package's unetdump: pip install 'unetdump[ray]'"), false;
+    if (a->workers || a->ray_address) return fail_usage("--workers and --ray-address need --engine ray"), false;
+    return true;
+}
+
 static bool check(const arguments *a) {
     if (a->seeds && a->sampling.options.seed) return fail_usage("--seed and --seeds: one of the two"), false;
     if (a->weights && !a->sampling.model.loras.count) return fail_usage("--lora-weights needs --lora"), false;
@@ -205,6 +218,7 @@ int command_sweep(int argc, char **argv) {
     size_t count = list_options(&a, options);
     if (parse_options(argc, argv, options, count, NULL, 0) < 0) return EXIT_BAD_INPUT;
     if (a.help) return print_help(options, count), finish_output(EXIT_DONE);
+    if (!check_engine(&a)) return EXIT_BAD_INPUT;
     bool alone = !a.sampling.model.path && !a.sampling.options.prompt && !a.shard;
     if (a.collect) return a.output && alone ? collect(&a) : fail_usage("sweep --collect needs -o DIR, and no model, prompt or shard");
     sweep_lists *lists = calloc(1, sizeof *lists); /* too large for a stack */

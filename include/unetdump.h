@@ -815,6 +815,7 @@ typedef struct udump_sweep_options {
     int32_t lora_weight_count;
     int32_t batch_size; /* pictures in a batch, 1..256; 0: 8. With `diff` the base is one of them, in every batch */
     int32_t force;      /* 1: begin even if the disk has less room than is needed */
+    udump_model *model; /* path's, loaded with the same options: then it is not loaded again, unless there are LoRAs. Retained. NULL: loads it */
 } udump_sweep_options;
 UDUMP_API void udump_sweep_options_init(udump_sweep_options *options);
 
@@ -860,6 +861,11 @@ typedef struct udump_sweep_observer {
  * Errors: ARGUMENT (no such batches), as udump_generate; FILE (also: the disk has too little room). */
 UDUMP_API udump_status udump_sweep_run(
     udump_sweep *sweep, const char *folder, int32_t first, int32_t count, const udump_sweep_observer *observer, udump_error *error);
+
+/* Whether a cell is there and whole: its record's hashes are those of its other two files. key: 32 hexadecimal digits. Of machines without a common
+ * file system one collects: the others make cells in folders of their own; from there cells' files go into its folder as they are, the record
+ * last, and sweep.json. Thread-safe. Errors: ARGUMENT, FILE, MEMORY. */
+UDUMP_API udump_status udump_sweep_cell_there(const char *folder, const char *key, int32_t *there, udump_error *error);
 
 /* How far a cell is from its base; pictures as values from 0 to 1. */
 typedef struct udump_sweep_measure {

@@ -26,14 +26,17 @@ def declarations(compiler: str, header: Path) -> str:
 
 
 def callbacks(declared: str) -> str:
-    """A Python function for each function of udump_sink, `sink_begin` and so on, and `block_hook`."""
-    sink = re.search(r"typedef struct udump_sink \{(.*?)\} udump_sink;", declared, re.DOTALL)
+    """A Python function for each function of udump_sink (`sink_begin`) and udump_sweep_observer (`sweep_progress`), and `block_hook`."""
+    functions, member = [], r"udump_flow \(\*(\w+)\)(\([^;]*\));"
+    for struct, prefix in (("udump_sink", "sink"), ("udump_sweep_observer", "sweep")):
+        body = re.search(rf"typedef struct {struct} \{{(.*?)\}} {struct};", declared, re.DOTALL)
+        if not body:
+            sys.exit(f"make_binding.py: {struct} is not where it was in the header")
+        functions += [f"udump_flow {prefix}_{name}{arguments};" for name, arguments in re.findall(member, body[1])]
     hook = re.search(r"typedef udump_flow \(\*udump_hook_fn\)(\([^;]*\));", declared)
-    if not sink or not hook:
-        sys.exit("make_binding.py: udump_sink or udump_hook_fn is not where it was in the header")
-    members = re.findall(r"udump_flow \(\*(\w+)\)(\([^;]*\));", sink[1])
-    functions = [f"udump_flow sink_{name}{arguments};" for name, arguments in members] + [f"udump_flow block_hook{hook[1]};"]
-    return 'extern "Python" {\n' + "\n".join(functions) + "\n}\n"
+    if not hook:
+        sys.exit("make_binding.py: udump_hook_fn is not where it was in the header")
+    return 'extern "Python" {\n' + "\n".join([*functions, f"udump_flow block_hook{hook[1]};"]) + "\n}\n"
 
 
 def main() -> None:

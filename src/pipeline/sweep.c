@@ -197,9 +197,18 @@ static udump_status check_run(udump_sweep *sweep, udump_error *error) {
     return status ? status : udump_sampler_find(sweep->base.sampler, sweep->base.schedule, &choice, error);
 }
 
+static udump_status take_given(udump_sweep *sweep, udump_model *model, udump_error *error) {
+    if (!model || sweep->model_options.lora_count) return UDUMP_OK;
+    udump_model_retain(model);
+    sweep->model = model;
+    sweep->weight = sweep->blocks = -1;
+    return udump_session_create(model, &sweep->session, error);
+}
+
 static udump_status make(udump_sweep *sweep, const udump_sweep_options *o, udump_error *error) {
     int32_t most = o->batch_size ? o->batch_size : BATCH_SIZE;
-    udump_status status = udump_sweep_take_model(sweep, -1, -1, error);
+    udump_status status = take_given(sweep, o->model, error);
+    if (!status) status = udump_sweep_take_model(sweep, -1, -1, error);
     if (!status) status = take_axes(sweep, o, error);
     if (!status) status = count_cells(&sweep->plan, error);
     if (!status) status = sweep->plan.varies_loras ? add_loras(sweep, most, error) : add_prompts(sweep, most, error);

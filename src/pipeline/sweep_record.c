@@ -120,3 +120,14 @@ udump_status udump_sweep_record_read(const char *folder, const char *key, bool *
     else json_decref(own.blocks);
     return status;
 }
+
+udump_status udump_sweep_cell_there(const char *folder, const char *key, int32_t *there, udump_error *error) {
+    enum { DIGITS = UDUMP_SWEEP_KEY_TEXT - 1 };
+    bool whole;
+    if (!folder || !*folder || !key || !there) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "a folder and a key are needed");
+    if (strlen(key) != DIGITS || strspn(key, "0123456789abcdef") != DIGITS)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "no key: expected %d hexadecimal digits", DIGITS);
+    udump_status status = udump_sweep_record_read(folder, key, &whole, NULL, error);
+    if (!status) *there = whole;
+    return status;
+}

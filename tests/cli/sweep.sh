@@ -145,6 +145,9 @@ refused "--seeds: expected" --replace red=green --seeds "1,x"
 refused "--seeds: expected" --replace red=green --seeds "5-2"
 refused "--seed and --seeds" --replace red=green --seeds 1 --seed 2
 refused "--shard: expected" --replace red=green --shard 3/2
+refused "pip install 'unetdump\[ray\]'" --replace red=green --engine ray --workers 2 --ray-address auto
+refused "--engine: expected local or ray" --replace red=green --engine dask
+refused "need --engine ray" --replace red=green --workers 2
 refused "--lora-weights needs --lora" --replace red=green --lora-weights 1
 refused "variant 1" --variant "a (~: IN01 green"
 refused "':~\)'" --variant "a :~) circle"

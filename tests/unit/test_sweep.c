@@ -369,6 +369,51 @@ static void loras_vary(void **state) {
     udump_sweep_free(sweep);
 }
 
+static void a_given_model_is_taken(void **state) {
+    (void)state;
+    struct setting s;
+    static char loaded[64 * UDUMP_SWEEP_KEY_TEXT], given[64 * UDUMP_SWEEP_KEY_TEXT];
+    set(&s);
+    keys_of(&s, loaded);
+    udump_model *model = NULL;
+    assert_int_equal(udump_model_load(demo, &s.model, &model, NULL), UDUMP_OK);
+    s.options.model = model;
+    keys_of(&s, given);
+    assert_string_equal(loaded, given);
+    udump_sweep *sweep = create(&s);
+    assert_ptr_equal(sweep->model, model);
+    udump_model_release(model);
+    assert_int_equal(run_all(sweep, below("given"), NULL), UDUMP_OK); /* it holds the model */
+    udump_sweep_free(sweep);
+}
+
+static void a_cell_is_there_when_its_files_are(void **state) {
+    (void)state;
+    struct setting s;
+    set(&s);
+    udump_sweep *sweep = create(&s);
+    int32_t there = 1;
+    const char *key = cell_of(sweep, 0).key, *folder = below("there");
+    assert_int_equal(udump_sweep_cell_there(folder, key, &there, NULL), UDUMP_OK);
+    assert_false(there);
+    assert_int_equal(udump_sweep_run(sweep, folder, 0, 1, NULL, NULL), UDUMP_OK);
+    assert_int_equal(udump_sweep_cell_there(folder, key, &there, NULL), UDUMP_OK);
+    assert_true(there);
+    assert_int_equal(udump_sweep_cell_there(folder, cell_of(sweep, 5).key, &there, NULL), UDUMP_OK);
+    assert_false(there); /* of the second batch */
+    char name[64];
+    snprintf(name, sizeof name, "there/cells/%s.npy", key);
+    FILE *file = fopen(below(name), "ab");
+    assert_non_null(file);
+    fputc('x', file);
+    fclose(file);
+    assert_int_equal(udump_sweep_cell_there(folder, key, &there, NULL), UDUMP_OK);
+    assert_false(there);
+    assert_int_equal(udump_sweep_cell_there(folder, "../../../../../../../../etc/passwd", &there, NULL), UDUMP_ERROR_ARGUMENT);
+    assert_int_equal(udump_sweep_cell_there(folder, "0123", &there, NULL), UDUMP_ERROR_ARGUMENT);
+    udump_sweep_free(sweep);
+}
+
 static void refuse_with(const struct setting *s, udump_status expected, const char *what) {
     udump_sweep *sweep = NULL;
     udump_error error;
@@ -459,7 +504,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_are_seeds_variants_blocks), cmocka_unit_test(keys_say_what_decides), cmocka_unit_test(batches_hold_all_cells),
         cmocka_unit_test(prompts_mean_what_they_say), cmocka_unit_test(outputs_are_those_of_a_diff), cmocka_unit_test(measures_are_of_the_files),
-        cmocka_unit_test(stopping_keeps_what_is_whole), cmocka_unit_test(what_does_not_fit_the_disk_is_refused), cmocka_unit_test(loras_vary), cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(stopping_keeps_what_is_whole), cmocka_unit_test(what_does_not_fit_the_disk_is_refused), cmocka_unit_test(loras_vary),
+        cmocka_unit_test(a_given_model_is_taken), cmocka_unit_test(a_cell_is_there_when_its_files_are), cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(plans_are_read_as_written), cmocka_unit_test(labels_stay_in_their_place),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);

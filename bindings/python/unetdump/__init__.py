@@ -7,6 +7,7 @@
     r.attention["M00"].word("circle")     [h, w]
     r.diff["OUT11"].norms[20].l2          how far the layer prompt moved that block
     unetdump.render(r.features["OUT11"][20], color="red-blue")
+    m.sweep("a red circle", replace={"red": "green"}, output="sweep").ranking   which blocks the word acts on
 
 The library's calls release the GIL. A model may be shared by threads; sessions, streams and tables belong to one thread at a time.
 """
@@ -30,7 +31,8 @@ from .errors import (
     WeightsError,
 )
 from .folder import write_report
-from .model import Block, Lora, Model, ModelInfo, Tap, TensorInfo, load
+from .loading import Lora
+from .model import Block, Model, ModelInfo, Tap, TensorInfo, load
 from .notation import Entry, Part, Prompt, Token, block_names, parse_layers, parse_prompt, parse_steps, tokens
 from .options import Cancel, Options
 from .parameters import Parameters
@@ -40,6 +42,9 @@ from .progress import Progress
 from .rendering import Renderer, render, render_average
 from .results import Attention, Blocks, Diff, Result, Steps
 from .session import RunOptions, Session, Step, Stream
+from .sweep_plan import SweepProgress
+from .sweep_results import SweepCell, SweepMeasure, SweepRank, SweepResult, collect_sweep
+from .sweeps import Sweep, SweepOptions, sweep
 
 __version__: str = ffi.string(lib.udump_version()).decode()
 
@@ -83,6 +88,13 @@ __all__ = [
     "Step",
     "Steps",
     "Stream",
+    "Sweep",
+    "SweepCell",
+    "SweepMeasure",
+    "SweepOptions",
+    "SweepProgress",
+    "SweepRank",
+    "SweepResult",
     "Table",
     "Tap",
     "TensorInfo",
@@ -91,6 +103,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "block_names",
+    "collect_sweep",
     "load",
     "parse_layers",
     "parse_prompt",
@@ -99,6 +112,7 @@ __all__ = [
     "render",
     "render_average",
     "resize",
+    "sweep",
     "tokens",
     "write_png",
     "write_report",

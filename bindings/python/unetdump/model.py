@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._c import ffi, lib
 from .errors import bad_argument, check, new_error, text
-from .options import Struct, one_of
+from .loading import LoadOptions, Lora, Path, Source
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -19,33 +19,11 @@ if TYPE_CHECKING:
     from .contexts import Context, Table
     from .results import Result
     from .session import RunOptions, Session, Stream
+    from .sweep_results import SweepResult
+    from .sweeps import SweepOptions
 
-Path = str | os.PathLike[str]
-
-_PRECISIONS = {
-    "auto": lib.UDUMP_PRECISION_AUTO,
-    "fp32": lib.UDUMP_PRECISION_FP32,
-    "bf16": lib.UDUMP_PRECISION_BF16,
-    "fp16": lib.UDUMP_PRECISION_FP16,
-}
-_PREDICTIONS = {"auto": lib.UDUMP_PREDICTION_AUTO, "epsilon": lib.UDUMP_PREDICTION_EPSILON, "v": lib.UDUMP_PREDICTION_V}
-_DEVICES = {
-    "auto": lib.UDUMP_DEVICE_AUTO,
-    "cpu": lib.UDUMP_DEVICE_CPU,
-    "reference": lib.UDUMP_DEVICE_REFERENCE,
-    "cuda": lib.UDUMP_DEVICE_CUDA,
-}
 _DTYPES = {lib.UDUMP_F32: "float32", lib.UDUMP_F16: "float16", lib.UDUMP_BF16: "bfloat16"}
 _TAPS = {lib.UDUMP_TAP_TYPE_BLOCK: "block", lib.UDUMP_TAP_TYPE_SELF: "self", lib.UDUMP_TAP_TYPE_CROSS: "cross"}
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A low-rank difference that is added to the weights while they load."""
-
-    path: Path
-    weight: float = 1
-    blocks: str | None = None  #: "IN04=0.5,OUT00-OUT08=0,TE=0.3"; the others keep the weight
 
 
 @dataclass(frozen=True)
@@ -121,49 +99,34 @@ def load(
     embeddings: Path | None = None,
     cuda_module: Path | None = None,
     cuda_libraries: Path | None = None,
+    plan_cache: Path | None = None,
+    cuda_eager: bool = False,
 ) -> Model:
     """Loads a checkpoint: a diffusers folder, or one .safetensors file in the original layout.
 
     device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "reference". precision: "auto", "fp32", "bf16", "fp16". prediction:
     "auto", "epsilon", "v". threads: 0 is one for each core. vae: another autoencoder. embeddings: a folder of textual inversion embeddings.
-    cuda_module: the file libunetdump-cuda.so; cuda_libraries: the folder of cuBLAS and cuDNN.
+    cuda_module: the file libunetdump-cuda.so; cuda_libraries: the folder of cuBLAS and cuDNN; plan_cache: the folder that keeps which of
+    their engines were fastest, "" measures none; cuda_eager: operations one by one, not as one graph a step.
     Raises FileError, FormatError, WeightsError, UnsupportedError, NotationError (a LoRA's blocks), ArgumentError, DeviceError,
     OutOfMemoryError.
     """
-    options = Struct("udump_model_options")
-    o = options.handle
-    name, _, index = device.partition(":")
-    o.device = one_of(_DEVICES, "device", name)
-    if index and (name != "cuda" or not index.isdigit()):
-        raise bad_argument("device", "auto, cpu, cuda, cuda:N or reference", repr(device))
-    o.device_index = int(index or 0)
-    o.precision, o.prediction = one_of(_PRECISIONS, "precision", precision), one_of(_PREDICTIONS, "prediction", prediction)
-    o.threads = threads
-    for field, value in (("vae_path", vae), ("embeddings", embeddings), ("cuda_module", cuda_module), ("cuda_libraries", cuda_libraries)):
-        if value is not None:
-            setattr(o, field, options.keep(ffi.new("char[]", os.fsencode(value))))
-    o.loras, o.lora_count = _loras(options, loras), len(loras)
-    held, error = ffi.new("udump_model **"), new_error()
-    check(lib.udump_model_load(os.fsencode(path), o, held, error), error)
-    return Model(held[0])
-
-
-def _loras(options: Struct, loras: Sequence[Lora | Path]) -> Any:
-    structs = options.keep(ffi.new("udump_lora[]", len(loras)))
-    for struct, given in zip(structs, loras, strict=True):
-        lora = given if isinstance(given, Lora) else Lora(given)
-        struct.path = options.keep(ffi.new("char[]", os.fsencode(lora.path)))
-        struct.weight = options.keep(ffi.new("double *", lora.weight))
-        struct.block_weights = options.text(lora.blocks)
-    return structs
+    given: LoadOptions = {"device": device, "precision": precision, "prediction": prediction, "threads": threads, "vae": vae}
+    given |= {"loras": loras, "embeddings": embeddings, "cuda_module": cuda_module, "cuda_libraries": cuda_libraries}
+    given |= {"plan_cache": plan_cache, "cuda_eager": cuda_eager}
+    source = Source(path, given)
+    options, held, error = source.struct(), ffi.new("udump_model **"), new_error()
+    check(lib.udump_model_load(os.fsencode(path), options.handle, held, error), error)
+    return Model(held[0], source)
 
 
 class Model:
     """A loaded checkpoint. Immutable; threads may share it. `load` makes one."""
 
-    def __init__(self, handle: Any) -> None:
-        """Takes the reference that `handle` is."""
+    def __init__(self, handle: Any, source: Source) -> None:
+        """Takes the reference that `handle` is; source: what it was loaded from."""
         self.handle = ffi.gc(handle, lib.udump_model_release)
+        self.source = source
         self._idle: list[Any] = []  # handles of sessions: a Session would hold this model
         self._lock = threading.Lock()
         info = ffi.new("udump_model_info *")
@@ -259,6 +222,15 @@ class Model:
     def stream(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Stream:
         """The same run a sampler step at a time: `for step in model.stream(...)`. Raises as `generate`."""
         return self._take_session().stream(prompt, self._give_session, **options)
+
+    def sweep(self, prompt: str, *, output: Path, **options: Unpack[SweepOptions]) -> SweepResult:
+        """Another prompt, or a LoRA, in one choice of blocks at a time: as `unetdump.sweep`, and raises as it.
+
+        The model is not loaded again, unless it has LoRAs or "ray" makes the pictures.
+        """
+        from .sweeps import Sweep
+
+        return Sweep(self, prompt, output=output, **options).run()
 
     def encode(self, prompt: str) -> Context:
         """A prompt as a context. Raises NotationError, UnsupportedError (AND, layer prompts), ArgumentError, OutOfMemoryError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -29,12 +30,14 @@ class Cancel:
         """Raises the flag; it stays raised."""
         lib.udump_cancel_raise(self.handle)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it was raised."""
+        return bool(self.handle.raised)
 
-class Options(TypedDict, total=False):
-    """What may be given by keyword; what is not given has the command's defaults.
 
-    Layer specs: None is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: None is all, else "1,5,10-20(+5)".
-    """
+class Sampling(TypedDict, total=False):
+    """How pictures are made; what is not given has the command's defaults."""
 
     negative_prompt: str
     width: int  #: pixels, a multiple of 8; 512
@@ -47,16 +50,28 @@ class Options(TypedDict, total=False):
     ensd: int
     cfg: float  #: 7; 1 runs without the negative prompt
     seed: int  #: of the first image; image i has seed + i
-    batch_size: int
-    batch_count: int  #: batches one after the other; not with `stream`
     rng: str  #: "nv" or "cpu": whose torch.randn
     clip_skip: int
-    noise: NDArray[Any]  #: [batch, 4, height / 8, width / 8] of unit variance, instead of the rng's
     variation_seed: int
     variation_strength: float  #: 0 to 1
     init: Image.Image | NDArray[np.uint8]  #: a picture of width x height pixels to begin from
     strength: float  #: how far to go from it, 0 to 1; 0.75
     vae_tile: int  #: pixels; 0 decodes pictures whole
+    diff: str | None  #: whose outputs to compare: with layer prompts minus without, or minus those of `other`; in a sweep minus the base's
+    diff_steps: str | None
+    side: str  #: "cond", "uncond" or "both": whose rows are kept; "cond"
+    cancel: Cancel
+
+
+class Options(Sampling, total=False):
+    """What may be given by keyword, with what `Sampling` has.
+
+    Layer specs: None is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: None is all, else "1,5,10-20(+5)".
+    """
+
+    batch_size: int
+    batch_count: int  #: batches one after the other; not with `stream`
+    noise: NDArray[Any]  #: [batch, 4, height / 8, width / 8] of unit variance, instead of the rng's
     features: str | None  #: whose outputs to keep
     feature_steps: str | None
     attention: str | None  #: whose attention to keep
@@ -64,15 +79,11 @@ class Options(TypedDict, total=False):
     attention_kinds: str | Sequence[str]  #: of k, qk, vqk, self, self-map; ("qk",)
     words: str | Sequence[str]  #: of the prompt: their maps ("words") and their heat over the picture
     self_queries: Sequence[tuple[int, int]]  #: x, y in the image, in pixels: where these look
-    diff: str | None  #: whose outputs to compare: with layer prompts minus without, or minus those of `other`
-    diff_steps: str | None
-    side: str  #: "cond", "uncond" or "both": whose rows are kept; "cond"
     color: str  #: of canvases, as for `render`
     transform: str
     average: str  #: "none", "sum", "1-norm", "2-norm": also draw the average
     canvases: bool  #: also keep everything as pictures; False
     tensors: bool  #: keep values; True
-    cancel: Cancel
     parameters: Parameters  #: a picture's own parameters, where nothing else is given
 
 
@@ -123,6 +134,14 @@ class Struct:
     def text(self, text: str | None) -> Any:
         """A C string for the struct to point to."""
         return ffi.NULL if text is None else self.keep(ffi.new("char[]", text.encode()))
+
+    def path(self, path: str | os.PathLike[str]) -> Any:
+        """A path for the struct to point to."""
+        return self.keep(ffi.new("char[]", os.fsencode(path)))
+
+    def texts(self, texts: Sequence[str]) -> Any:
+        """An array of C strings for the struct to point to."""
+        return self.keep(ffi.new("char *[]", [self.text(text) for text in texts]))
 
 
 def style(struct: Struct, handle: Any, color: str | None, transform: str | None, average: str | None) -> None:
@@ -184,6 +203,6 @@ class _Filler(Struct):
 
 def fill(prompt: str | None, given: dict[str, Any]) -> Struct:
     """udump_generate_options. Raises TypeError for an argument that there is not, ArgumentError for a name that there is not."""
-    if unknown := set(given) - set(Options.__annotations__):
+    if unknown := set(given) - Options.__optional_keys__:
         raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
     return _Filler(prompt, given)

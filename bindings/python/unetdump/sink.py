@@ -39,14 +39,28 @@ _VARIANTS = {lib.UDUMP_VARIANT_ENABLED: "enabled", lib.UDUMP_VARIANT_ERASED: "er
 _SIDES = {lib.UDUMP_SIDE_COND: "cond", lib.UDUMP_SIDE_UNCOND: "uncond", lib.UDUMP_SIDE_BOTH: "both"}
 
 
-class Receiver:
-    """Takes a run's results, hands them on to a folder's sink (which may be NULL), and keeps the exception that ended it."""
+class Listening:
+    """What the library calls back, as its `user`; keeps the exception that ended a run."""
+
+    def __init__(self) -> None:
+        """Nothing was raised yet."""
+        self.failure: BaseException | None = None
+        self.handle = ffi.new_handle(self)
+
+    def raise_failure(self) -> None:
+        """Raises what a callback raised, once."""
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+
+class Receiver(Listening):
+    """Takes a run's results, and hands them on to a folder's sink (which may be NULL)."""
 
     def __init__(self, listeners: Sequence[Listener] = (), hooks: Sequence[tuple[str, Hook]] = (), folder: Any = ffi.NULL) -> None:
         """hooks: block and function, called in this order."""
+        super().__init__()
         self.store, self.listeners, self.hooks, self.folder = Store(), listeners, hooks, folder
-        self.failure: BaseException | None = None
-        self.handle = ffi.new_handle(self)
         self.sink = ffi.new("udump_sink *", {"struct_bytes": ffi.sizeof("udump_sink"), "user": self.handle})
         for name in ("begin", "canvas", "tensor", "part", "diff", "image", "progress"):
             setattr(self.sink, name, getattr(lib, f"sink_{name}"))
@@ -56,20 +70,14 @@ class Receiver:
         function = ffi.NULL if self.folder == ffi.NULL else getattr(self.folder, name)
         return int(lib.UDUMP_CONTINUE if function == ffi.NULL else function(self.folder.user, *values))
 
-    def raise_failure(self) -> None:
-        """Raises what a callback raised, once."""
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
-
 
 def _keep_failure(_kind: Any, failure: BaseException, trace: Any) -> None:
     """The exception of a callback: kept for the run's caller. The outermost frame is the callback's, whose first argument is `user`."""
-    receiver: Receiver = ffi.from_handle(trace.tb_frame.f_locals["user"])
-    receiver.failure = receiver.failure or failure
+    listening: Listening = ffi.from_handle(trace.tb_frame.f_locals["user"])
+    listening.failure = listening.failure or failure
 
 
-_callback = ffi.def_extern(onerror=_keep_failure, error=lib.UDUMP_STOP)
+callback = ffi.def_extern(onerror=_keep_failure, error=lib.UDUMP_STOP)
 
 
 def place_of(place: Any) -> Place:
@@ -116,7 +124,7 @@ def _list(pointer: Any, count: int) -> list[Any]:
     return list(ffi.unpack(pointer, count)) if count else []
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def sink_begin(user: Any, run: Any) -> int:
     """The run, before its first step."""
     receiver: Receiver = ffi.from_handle(user)
@@ -124,7 +132,7 @@ def sink_begin(user: Any, run: Any) -> int:
     return receiver.forward("begin", run)
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def sink_canvas(user: Any, canvas: Any) -> int:
     """One picture of tiles."""
     receiver: Receiver = ffi.from_handle(user)
@@ -135,7 +143,7 @@ def sink_canvas(user: Any, canvas: Any) -> int:
     return receiver.forward("canvas", canvas)
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
     """One array of values: copied once, since the library's memory is used again."""
     receiver: Receiver = ffi.from_handle(user)
@@ -146,7 +154,7 @@ def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
     return receiver.forward("tensor", place, tensor)
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def sink_part(user: Any, place: Any, whole: Any, axis: int, first: int, part: Any) -> int:  # noqa: PLR0917 (as C calls it)
     """Some rows of an array that the library never holds whole."""
     receiver: Receiver = ffi.from_handle(user)
@@ -158,7 +166,7 @@ def sink_part(user: Any, place: Any, whole: Any, axis: int, first: int, part: An
     return receiver.forward("part", place, whole, axis, first, part)
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def sink_diff(user: Any, place: Any, norms: Any) -> int:
     """How far a block's output moved."""
     receiver: Receiver = ffi.from_handle(user)
@@ -168,7 +176,7 @@ def sink_diff(user: Any, place: Any, norms: Any) -> int:
     return receiver.forward("diff", place, norms)
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def sink_image(user: Any, image: int, variant: int, picture: Any, infotext: Any) -> int:
     """A finished picture."""
     receiver: Receiver = ffi.from_handle(user)
@@ -176,7 +184,7 @@ def sink_image(user: Any, image: int, variant: int, picture: Any, infotext: Any)
     return receiver.forward("image", image, variant, picture, infotext)
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def sink_progress(user: Any, progress: Any) -> int:
     """One more step: here a Ctrl-C that came meanwhile is raised, too."""
     receiver: Receiver = ffi.from_handle(user)
@@ -185,7 +193,7 @@ def sink_progress(user: Any, progress: Any) -> int:
     return receiver.forward("progress", progress)
 
 
-@_callback  # type: ignore[untyped-decorator]
+@callback  # type: ignore[untyped-decorator]
 def block_hook(user: Any, place: Any, view: Any) -> int:
     """A block's output, which hooks may change in place."""
     receiver: Receiver = ffi.from_handle(user)
