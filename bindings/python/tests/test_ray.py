@@ -43,13 +43,15 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the workers have their folders: those that are killed leave one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("workers")))
+        patch.setenv("RAY_raylet_start_wait_time_s", "120")
         yield Path(os.environ["TMPDIR"])
 
 
 @pytest.fixture(scope="module")
 def cluster(temporary: Path) -> Iterator[Any]:
     """A head with one CPU, and another node with one."""
-    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}  # a node is gone in 2 s
+    # A node is gone in 6 s: soon, but not because the machine is busy.
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 6}
     both = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "_system_config": soon})
     both.add_node(**NODE)
     ray.init(address=both.address, log_to_driver=False, logging_level="ERROR")
