@@ -308,11 +308,11 @@ int main(int argc, char **argv) {
     udump_session *session = NULL;
     udump_model *model = time_load(path, &model_options, rows[LOAD].chosen ? repeat : 1);
     check(udump_session_create(model, &session, &error), &error);
-    if (rows[TEXT].chosen) time_text(session, repeat);
+    if (rows[TEXT].chosen) time_text(session, 5 * repeat);
     char prompts[2048];
     write_prompts(model, distinct_prompts, prompts, sizeof prompts);
     for (int i = 0; i < repeat; i++) time_looking(session, &options, prompts, layers);
-    if (rows[RENDER].chosen || rows[WRITE].chosen) time_pictures(session, &options, repeat);
+    if (rows[RENDER].chosen || rows[WRITE].chosen) time_pictures(session, &options, 5 * repeat);
     report(model, &options, json_path);
     udump_session_destroy(session);
     udump_model_release(model);

@@ -56,7 +56,7 @@ install(TARGETS unetdump_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPON
 # Whether cuDNN has a plan for every convolution and self-attention of every family, on a card that is only described: needs the library, and no device.
 if(UDUMP_BUILD_TESTS)
   add_executable(check_plans ${PROJECT_SOURCE_DIR}/tests/device/plans/check_plans.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/convolution.c
-      ${PROJECT_SOURCE_DIR}/src/backend/cuda/fastest.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/plans.c)
+      ${PROJECT_SOURCE_DIR}/src/backend/cuda/dnn.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/fastest.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/plans.c)
   add_executable(check_attention_plans ${PROJECT_SOURCE_DIR}/tests/device/plans/check_attention_plans.c
       ${PROJECT_SOURCE_DIR}/src/backend/cuda/fused_attention.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/dnn.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/library.c)
   add_executable(save_device ${PROJECT_SOURCE_DIR}/tests/device/plans/save_device.c ${PROJECT_SOURCE_DIR}/src/backend/cuda/dnn.c

@@ -51,6 +51,12 @@ def picture(tiles, columns):
     return Image.fromarray(canvas)
 
 
+def canvas(tiles):
+    """A block's channels, in the grid that ours have when their number is a power of two or five times one."""
+    n = len(tiles)
+    return picture(tiles, next(c for c in range(1, n + 1) if n % c == 0 and c * c >= n))
+
+
 class Recording:
     """A cross-attention processor that computes the map itself, since a fused attention has none to keep: DAAM's way."""
 
@@ -94,10 +100,10 @@ class Looking:
             if self.row == "cross":
                 heads, positions, tokens = values.shape
                 side = int(positions**0.5)
-                tiles, columns = values.reshape(heads, side, side, tokens).transpose(0, 3, 1, 2).reshape(-1, side, side), tokens
+                drawn = picture(values.reshape(heads, side, side, tokens).transpose(0, 3, 1, 2).reshape(-1, side, side), tokens)
             else:
-                tiles, columns = values, int(np.ceil(len(values) ** 0.5))
-            picture(tiles, columns).save(self.folder / f"{self.row}-{name}.png")
+                drawn = canvas(values)
+            drawn.save(self.folder / f"{self.row}-{name}.png")
 
     def outputs(self):
         return {f"{self.row} {name}": tensor.float().numpy() for name, tensor in self.kept.items()}

@@ -45,6 +45,10 @@ def main():
             seconds[row], _ = timed(clock, lambda: look.step(peer, given), samples)
             out.update(look.outputs())
             look.remove()
+    if "render" in rows:
+        seconds["render"], canvas = timed(clock, lambda: looking.canvas(given["tiles"]), 2 * samples)
+        seconds["write"], _ = timed(clock, lambda: canvas.save(Path(out_path).parent / "written/canvas.png"), 2 * samples)
+        out["render"] = np.asarray(canvas, np.float32)
     np.savez(out_path, **out)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"seconds": seconds, "peak_bytes": peak}))

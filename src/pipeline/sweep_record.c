@@ -91,7 +91,7 @@ bool udump_sweep_record_parse(const char *text, size_t size, const char *key, ud
 
 static udump_status check_file(
     const char *folder, const char *key, const char *suffix, const char *hash, bool *whole, udump_error *error) {
-    char found[UDUMP_DIGEST_TEXT], *path = udump_sweep_file(folder, key, suffix);
+    char found[UDUMP_DIGEST_TEXT] = "", *path = udump_sweep_file(folder, key, suffix);
     udump_bytes bytes;
     if (!path) return udump_fail_memory(error, folder, strlen(folder));
     udump_status status = udump_sweep_read_file(path, FILE_BYTES_MOST, &bytes, error);

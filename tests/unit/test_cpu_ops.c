@@ -239,7 +239,10 @@ static void test_conv(void **state) {
     try_conv(conv_shape(64, 160, 1, 1, 0, 0), 3, 15, 17, true);
     try_conv(conv_shape(320, 64, 3, 1, 1, 1), 2, 1, 1, true);
     try_conv(conv_shape(12, 20, 3, 1, 1, 1), 2, 16, 16, true);
-    try_conv(conv_shape(48, 80, 3, 1, 1, 1), 2, 31, 33, true); /* Winograd: several parts of tiles, and of the last group of panels one panel */
+    /* Winograd: several parts of tiles, and of the last group of panels one panel; by tiles of 2 x 2, then of 4 x 4 */
+    try_conv(conv_shape(48, 80, 3, 1, 1, 1), 2, 31, 33, true);
+    try_conv(conv_shape(48, 80, 3, 1, 1, 1), 2, 33, 35, true);
+    try_conv(conv_shape(16, 24, 3, 1, 1, 1), 1, 3, 400, true);
 }
 
 /* Larger than any block: of tiles, of rows, of columns, of the depth. */

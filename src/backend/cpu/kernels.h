@@ -76,14 +76,23 @@ typedef struct udump_finish {
     udump_activation activation;
 } udump_finish;
 
-/* One tile of Winograd's convolution: 16 sums to 2 x 2 pixels. */
+/* Winograd's convolutions of 3 x 3, by tiles of m x m outputs; n = m + 2. */
+enum { UDUMP_WINOGRAD_MOST = 4 };
 typedef struct udump_winograd_out {
-    const float *m;      /* [16, columns in whole vectors], m_stride apart */
+    const float *m;      /* [n * n, columns in whole vectors], m_stride apart */
     const float *bias;   /* [columns in whole vectors] */
-    float *out[4];       /* [columns]; NULL: outside of the picture */
-    const float *other[4]; /* added; NULL: none */
+    float *out[UDUMP_WINOGRAD_MOST * UDUMP_WINOGRAD_MOST];         /* [m * m] of [columns]; NULL: outside of the picture */
+    const float *other[UDUMP_WINOGRAD_MOST * UDUMP_WINOGRAD_MOST]; /* added; NULL: none */
     size_t columns, m_stride;
 } udump_winograd_out;
+typedef struct udump_winograd_kernels {
+    int32_t m;
+    /* n x n pixels of `channels` (in whole vectors) to n * n rows, to_stride apart */
+    void (*in)(const float *const *pixels /* [n * n] */, size_t channels, float *to, size_t to_stride);
+    /* 3 x 3 factors for each of count pairs of channels (in whole vectors) to n x n: [9, count] to [n * n, count] */
+    void (*weights)(const void *from, udump_dtype dtype, size_t count, float *to);
+    void (*out)(const udump_winograd_out *job); /* a tile's sums to m x m pixels */
+} udump_winograd_kernels;
 
 typedef struct udump_kernels {
     const char *name;
@@ -119,14 +128,9 @@ typedef struct udump_kernels {
     void (*unpack)(float *to, const void *from, udump_dtype dtype, size_t count);
     /* To dtype, rounded to nearest even. Whether every value is kept, bit for bit. */
     bool (*narrow)(void *to, udump_dtype dtype, const float *from, size_t count);
-    /* 4 x 4 pixels of `channels` (in whole vectors) to 16 rows, to_stride apart */
-    void (*winograd_in)(const float *const *pixels /* [16] */, size_t channels, float *to, size_t to_stride);
-    /* 3 x 3 factors for each of count pairs of channels (in whole vectors) to 4 x 4: [9, count] to [16, count] */
-    void (*winograd_weights)(const void *from, udump_dtype dtype, size_t count, float *to);
-    void (*winograd_out)(const udump_winograd_out *job);
-
     void (*look)(const udump_look *job);
     void (*look_covariance)(const udump_look_covariance *job);
+    udump_winograd_kernels winograd_2, winograd_4;
 } udump_kernels;
 
 /* The best that this CPU runs. */

@@ -23,7 +23,17 @@ typedef double vd __attribute__((vector_size(LANES * 4)));
 
 INLINE vf splat(float value) { return value - (vf){ 0 }; }
 INLINE vf choose(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
+/* a > b ? a : b, and a < b ? a : b; with a NaN b: what one instruction does, which the compiler does not see in the comparison. */
+#if defined(__AVX512F__) && LANES == 16
+INLINE vf larger(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf smaller(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX2__) && LANES == 8
+INLINE vf larger(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf smaller(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+#else
 INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
+INLINE vf smaller(vf a, vf b) { return choose(a < b, a, b); }
+#endif
 
 INLINE vf load_f32(const float *from) {
     vf v;
@@ -98,8 +108,7 @@ INLINE float largest_of(vf v) {
 /* e^x, relative error below 2e-7 on [-87.3, 88]; beyond, the value at the border (so never 0, never infinite). NaN stays NaN.
  * x = n ln 2 + r with |r| <= ln 2 / 2, and the polynomial of Cephes' expf (Moshier 1989) for e^r. */
 INLINE vf exp_of(vf x) {
-    x = choose(x < -87.3f, splat(-87.3f), x);
-    x = choose(x > 88.0f, splat(88.0f), x);
+    x = smaller(splat(88.0f), larger(splat(-87.3f), x));
     vf n = (x * 1.44269504088896341f + 0x1.8p23f) - 0x1.8p23f; /* to the nearest integer */
     vf r = x - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
@@ -389,13 +398,15 @@ static void group_apply(void *out, udump_dtype out_dtype, const void *in, udump_
 #include "backend/cpu/kernels_attend.h"
 #include "backend/cpu/kernels_look.h"
 #include "backend/cpu/kernels_multiply.h"
+#include "backend/cpu/kernels_winograd.h"
 
 #define KERNELS(kernels_name)                                                                                        \
     {                                                                                                                \
         .name = kernels_name, .lanes = LANES, .tile_rows = TILE_ROWS, .multiply_rows = MULTIPLY_ROWS,                \
         .convert = convert, .activate = activate, .subtract = subtract, .layer_norm = layer_norm,                    \
         .group_moments = group_moments, .group_apply = group_apply, .attend_pack = attend_pack, .attend = attend,    \
-        .multiply = multiply, .finish = finish, .unpack = unpack, .narrow = narrow, .winograd_in = winograd_in,      \
-        .winograd_weights = winograd_weights, .winograd_out = winograd_out, .look = look,                            \
+        .multiply = multiply, .finish = finish, .unpack = unpack, .narrow = narrow, .look = look,                    \
         .look_covariance = look_covariance,                                                                          \
+        .winograd_2 = { 2, winograd_in_2, winograd_weights_2, winograd_out_2 },                                      \
+        .winograd_4 = { 4, winograd_in_4, winograd_weights_4, winograd_out_4 },                                      \
     }

@@ -1,6 +1,4 @@
-/* Products' inner loops, included by kernels_body.h: a block of rows times a panel of columns, what happens to a sum at its end, and
- * the transforms of Winograd's convolution F(2x2, 3x3) (Lavin and Gray 2015): 16 products for 4 outputs instead of 36. All its factors
- * are 1 and 1/2, so that it rounds about as the plain sum does; F(4x4, 3x3) would need half as many products and lose a digit. */
+/* Products' inner loops, included by kernels_body.h: a block of rows times a panel of columns, and what happens to a sum at its end. */
 
 enum {
     WIDE = 2 * LANES
@@ -117,76 +115,4 @@ static void finish(const udump_finish *job) {
     case UDUMP_ACTIVATION_GELU: finish_rows(job, UDUMP_ACTIVATION_GELU); break;
     case UDUMP_ACTIVATION_QUICK_GELU: finish_rows(job, UDUMP_ACTIVATION_QUICK_GELU); break;
     }
-}
-
-/* ---------------------------------------------------------------- Winograd */
-
-/* B^T d B: 4 x 4 pixels to 16 values. */
-static void winograd_in(const float *const *pixels, size_t channels, float *to, size_t to_stride) {
-    for (size_t i = 0; i < channels; i += LANES) {
-        vf half[4][4];
-        for (int x = 0; x < 4; x++) {
-            vf d0 = load_f32(pixels[x] + i), d1 = load_f32(pixels[4 + x] + i), d2 = load_f32(pixels[8 + x] + i),
-               d3 = load_f32(pixels[12 + x] + i);
-            half[0][x] = d0 - d2, half[1][x] = d1 + d2, half[2][x] = d2 - d1, half[3][x] = d1 - d3;
-        }
-        for (size_t y = 0; y < 4; y++) {
-            float *row = to + 4 * y * to_stride + i;
-            store_f32(row, half[y][0] - half[y][2]);
-            store_f32(row + to_stride, half[y][1] + half[y][2]);
-            store_f32(row + 2 * to_stride, half[y][2] - half[y][1]);
-            store_f32(row + 3 * to_stride, half[y][1] - half[y][3]);
-        }
-    }
-}
-
-/* G g G^T. */
-INLINE void winograd_weights_of(const void *from, udump_dtype dtype, size_t count, float *to) {
-    for (size_t i = 0; i < count; i += LANES) {
-        vf half[4][3];
-        for (size_t x = 0; x < 3; x++) {
-            vf g0 = widen(from, dtype, x * count + i), g1 = widen(from, dtype, (3 + x) * count + i),
-               g2 = widen(from, dtype, (6 + x) * count + i), outer = (g0 + g2) * 0.5f, inner = g1 * 0.5f;
-            half[0][x] = g0, half[1][x] = outer + inner, half[2][x] = outer - inner, half[3][x] = g2;
-        }
-        for (size_t y = 0; y < 4; y++) {
-            vf outer = (half[y][0] + half[y][2]) * 0.5f, inner = half[y][1] * 0.5f;
-            float *row = to + 4 * y * count + i;
-            store_f32(row, half[y][0]);
-            store_f32(row + count, outer + inner);
-            store_f32(row + 2 * count, outer - inner);
-            store_f32(row + 3 * count, half[y][2]);
-        }
-    }
-}
-
-static void winograd_weights(const void *from, udump_dtype dtype, size_t count, float *to) {
-#define BODY(stored) winograd_weights_of(from, stored, count, to)
-    FOR_STORED(dtype, BODY);
-#undef BODY
-}
-
-/* A^T m A, plus bias and residual, of `count` channels from `at`. */
-INLINE void winograd_out_at(const udump_winograd_out *job, size_t at, size_t count) {
-    vf half[2][4], bias = load_f32(job->bias + at);
-    for (size_t x = 0; x < 4; x++) {
-        const float *m = job->m + x * job->m_stride + at;
-        vf m0 = load_f32(m), m1 = load_f32(m + 4 * job->m_stride), m2 = load_f32(m + 8 * job->m_stride),
-           m3 = load_f32(m + 12 * job->m_stride);
-        half[0][x] = m0 + m1 + m2;
-        half[1][x] = m1 - m2 - m3;
-    }
-    for (int i = 0; i < 4; i++) {
-        const vf *row = half[i / 2];
-        if (!job->out[i]) continue;
-        vf value = (i % 2 ? row[1] - row[2] - row[3] : row[0] + row[1] + row[2]) + bias;
-        if (count == LANES) store_f32(job->out[i] + at, job->other[i] ? value + load_f32(job->other[i] + at) : value);
-        else store_part(job->out[i], UDUMP_F32, at, job->other[i] ? value + load_part(job->other[i], UDUMP_F32, at, count) : value, count);
-    }
-}
-
-static void winograd_out(const udump_winograd_out *job) {
-    size_t at = 0;
-    for (; at + LANES <= job->columns; at += LANES) winograd_out_at(job, at, LANES);
-    if (at < job->columns) winograd_out_at(job, at, job->columns - at);
 }

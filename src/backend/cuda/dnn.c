@@ -5,20 +5,27 @@
 #include "backend/cuda/library.h"
 #include "base/status.h"
 
-enum { CONFIGS_MOST = 16 };
-
 udump_status udump_dnn_load(const char *folder, udump_dnn *d, udump_error *error) {
     static const char *const names[] = { "libcudnn.so.9" };
     const udump_symbol symbols[] = { { "cudnnCreate", (void **)&d->create }, { "cudnnDestroy", (void **)&d->destroy },
         { "cudnnSetStream", (void **)&d->set_stream }, { "cudnnBackendCreateDescriptor", (void **)&d->make },
         { "cudnnBackendDestroyDescriptor", (void **)&d->destroy_descriptor }, { "cudnnBackendSetAttribute", (void **)&d->set },
         { "cudnnBackendGetAttribute", (void **)&d->get }, { "cudnnBackendFinalize", (void **)&d->finalize },
-        { "cudnnBackendExecute", (void **)&d->execute }, { "cudnnGetErrorString", (void **)&d->text } };
+        { "cudnnBackendExecute", (void **)&d->execute }, { "cudnnGetErrorString", (void **)&d->text },
+        { "cudnnGetVersion", (void **)&d->version } };
     return udump_library_load(folder, names, 1, symbols, sizeof symbols / sizeof *symbols, error);
 }
 
-udump_status udump_dnn_describe(udump_dnn_place *place, const char *json, udump_error *error) {
-    const udump_dnn *dnn = place->dnn;
+udump_status udump_dnn_place_open(udump_dnn_place *place, const udump_dnn *dnn, udump_error *error) {
+    *place = (udump_dnn_place){ .dnn = dnn };
+    cudnnStatus_t status = dnn->create(&place->handle);
+    if (!status) return UDUMP_OK;
+    place->handle = NULL;
+    return udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "%s", dnn->text(status));
+}
+
+udump_status udump_dnn_place_describe(udump_dnn_place *place, const udump_dnn *dnn, const char *json, udump_error *error) {
+    *place = (udump_dnn_place){ .dnn = dnn };
     cudnnStatus_t status = dnn->make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &place->described);
     if (!status) status = dnn->set(place->described, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(json), json);
     if (!status) status = dnn->finalize(place->described);
@@ -59,18 +66,24 @@ cudnnBackendDescriptor_t udump_dnn_graph(udump_dnn_build *b, const udump_dnn_pla
     return graph;
 }
 
-static bool repeats(udump_dnn_build *b, cudnnBackendDescriptor_t config) {
+/* The config's engine, by the library's number; -1 where it does not repeat or, if it should, keeps less of fp32. */
+static int32_t wanted_engine(udump_dnn_build *b, cudnnBackendDescriptor_t config, bool precise) {
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-    int64_t count = 0, engines = 0;
+    int64_t count = 0, engines = 0, index = -1;
     cudnnBackendDescriptor_t engine = udump_dnn_make(b, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-    if (b->status || b->dnn->get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engines, &engine)) return false;
-    if (b->dnn->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes)) return false;
+    if (b->status || b->dnn->get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engines, &engine)) return -1;
+    if (b->dnn->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes)) return -1;
     for (int64_t i = 0; i < count; i++)
-        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) return false;
-    return true;
+        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || (precise && notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return -1;
+    return b->dnn->get(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count, &index) ? -1 : (int32_t)index;
 }
 
-/* NULL where the config does not come to one. Only described, a device has no driver to load kernels with: there it is enough that nothing else is missing. */
+/* Only described, a device has no driver to compile for or to load kernels with: there it is enough that nothing else is missing. */
+static bool lacks_driver(const udump_dnn_place *place, cudnnStatus_t status) {
+    return place->described && (status == CUDNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING || status == CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER);
+}
+
+/* NULL where the config does not come to one. */
 static cudnnBackendDescriptor_t plan_of(const udump_dnn_place *place, cudnnBackendDescriptor_t config, size_t most_bytes, size_t *workspace_bytes) {
     const udump_dnn *dnn = place->dnn;
     cudnnBackendDescriptor_t plan = NULL;
@@ -81,41 +94,52 @@ static cudnnBackendDescriptor_t plan_of(const udump_dnn_place *place, cudnnBacke
     else status = dnn->set(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &place->handle);
     if (!status) status = dnn->set(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config);
     if (!status) status = dnn->finalize(plan);
-    if (place->described && status == CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER) return plan;
+    bool driverless = lacks_driver(place, status);
     if (!status) status = dnn->get(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes);
     *workspace_bytes = (size_t)bytes;
-    if (!status && (size_t)bytes <= most_bytes) return plan;
+    if (driverless || (!status && (size_t)bytes <= most_bytes)) return plan;
     dnn->destroy_descriptor(plan);
     return NULL;
 }
 
-cudnnBackendDescriptor_t udump_dnn_plan(
-    udump_dnn_build *b, const udump_dnn_place *place, cudnnBackendDescriptor_t graph, size_t workspace_bytes_most, size_t *workspace_bytes) {
-    cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
-    cudnnBackendDescriptor_t configs[CONFIGS_MOST], plan = NULL, heuristics = udump_dnn_make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+int32_t udump_dnn_candidates(
+    udump_dnn_build *b, const udump_dnn_place *place, cudnnBackendDescriptor_t graph, const udump_dnn_wish *wish, udump_dnn_candidate *candidates) {
+    static const cudnnBackendHeurMode_t modes[UDUMP_DNN_MODES] = { CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK };
+    cudnnBackendDescriptor_t configs[UDUMP_DNN_CONFIGS], heuristics = udump_dnn_make(b, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     int64_t found = 0;
+    int32_t count = 0;
     udump_dnn_link(b, heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-    udump_dnn_set(b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    udump_dnn_set(b, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &modes[wish->mode]);
     if (place->described) udump_dnn_link(b, heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, place->described);
     udump_dnn_finalize(b, heuristics);
-    for (int i = 0; i < CONFIGS_MOST; i++) configs[i] = udump_dnn_make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-    if (b->status) return NULL;
-    b->status = b->dnn->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS_MOST, &found, configs);
-    for (int64_t i = 0; i < found && !b->status && !plan; i++)
-        if (repeats(b, configs[i])) plan = plan_of(place, configs[i], workspace_bytes_most, workspace_bytes);
-    return plan;
+    for (int i = 0; i < UDUMP_DNN_CONFIGS; i++) configs[i] = udump_dnn_make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
+    if (b->status || b->dnn->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, UDUMP_DNN_CONFIGS, &found, configs)) return 0;
+    for (int32_t i = 0; i < found && count < wish->most; i++) {
+        udump_dnn_candidate *next = &candidates[count];
+        int32_t rank = wish->mode * UDUMP_DNN_CONFIGS + i, engine = wish->rank < 0 || wish->rank == rank ? wanted_engine(b, configs[i], wish->precise) : -1;
+        if (engine < 0 || !(next->plan = plan_of(place, configs[i], wish->workspace_bytes_most, &next->workspace_bytes))) continue;
+        next->rank = rank;
+        next->engine = engine;
+        count++;
+    }
+    return count;
 }
 
 void udump_dnn_build_end(udump_dnn_build *b) {
     while (b->count) b->dnn->destroy_descriptor(b->made[--b->count]);
 }
 
+cudnnStatus_t udump_dnn_use_stream(udump_dnn_place *place, cudaStream_t stream) {
+    cudnnStatus_t status = stream == place->stream ? CUDNN_STATUS_SUCCESS : place->dnn->set_stream(place->handle, stream);
+    if (!status) place->stream = stream;
+    return status;
+}
+
 cudnnStatus_t udump_dnn_run(const udump_dnn_place *place, cudnnBackendDescriptor_t plan, int64_t count, const int64_t *ids, const void *const *pointers,
-    void *workspace, cudaStream_t stream) {
+    void *workspace) {
     const udump_dnn *dnn = place->dnn;
     cudnnBackendDescriptor_t pack = NULL;
-    cudnnStatus_t status = dnn->set_stream(place->handle, stream);
-    if (!status) status = dnn->make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
+    cudnnStatus_t status = dnn->make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack);
     if (!status) status = dnn->set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids);
     if (!status) status = dnn->set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers);
     if (!status) status = dnn->set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);

@@ -17,19 +17,23 @@ typedef struct udump_dnn {
     __typeof__(&cudnnBackendFinalize) finalize;
     __typeof__(&cudnnBackendExecute) execute;
     __typeof__(&cudnnGetErrorString) text;
+    __typeof__(&cudnnGetVersion) version;
 } udump_dnn;
 
 /* Errors: DEVICE. */
 udump_status udump_dnn_load(const char *folder, udump_dnn *dnn, udump_error *error);
 
-/* Where plans are to run: on a handle's device, or on one that is only described. */
+/* Where plans are to run: on the session's device, or on one that is only described. */
 typedef struct udump_dnn_place {
     const udump_dnn *dnn;
-    cudnnHandle_t handle;
+    cudnnHandle_t handle; /* NULL: planning only */
+    cudaStream_t stream;  /* the handle's */
     cudnnBackendDescriptor_t described; /* or NULL */
 } udump_dnn_place;
+/* Errors: DEVICE. */
+udump_status udump_dnn_place_open(udump_dnn_place *place, const udump_dnn *dnn, udump_error *error);
 /* json: CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION. Errors: DEVICE. */
-udump_status udump_dnn_describe(udump_dnn_place *place, const char *json, udump_error *error);
+udump_status udump_dnn_place_describe(udump_dnn_place *place, const udump_dnn *dnn, const char *json, udump_error *error);
 void udump_dnn_place_close(udump_dnn_place *place);
 
 /* A graph in the making. The first failure sticks; later calls do nothing. */
@@ -47,14 +51,32 @@ void udump_dnn_link(udump_dnn_build *b, cudnnBackendDescriptor_t d, cudnnBackend
 void udump_dnn_finalize(udump_dnn_build *b, cudnnBackendDescriptor_t d);
 /* The operations as a graph, [count]. */
 cudnnBackendDescriptor_t udump_dnn_graph(udump_dnn_build *b, const udump_dnn_place *place, const cudnnBackendDescriptor_t *operations, int64_t count);
-/* The first plan of the library's own order that works, repeats to the bit and needs no more workspace than that; NULL where there is none. Outlives b. */
-cudnnBackendDescriptor_t udump_dnn_plan(
-    udump_dnn_build *b, const udump_dnn_place *place, cudnnBackendDescriptor_t graph, size_t workspace_bytes_most, size_t *workspace_bytes);
-/* Destroys what was made, the plan aside. */
+/* A plan that works, repeats to the bit, and needs no more workspace than it may. */
+typedef struct udump_dnn_candidate {
+    cudnnBackendDescriptor_t plan; /* outlives its build */
+    size_t workspace_bytes;
+    int32_t rank;   /* in the library's own order: of all modes' configs, UDUMP_DNN_CONFIGS each */
+    int32_t engine; /* the library's own number */
+} udump_dnn_candidate;
+enum { UDUMP_DNN_CONFIGS = 16, UDUMP_DNN_MODES = 2 };
+/* Which are wanted. */
+typedef struct udump_dnn_wish {
+    int32_t mode;    /* 0: by the library's estimate; 1: its fallback */
+    int32_t rank;    /* this one alone; -1: all */
+    bool precise;    /* fp32 is fp32: not TF32 or less inside */
+    size_t workspace_bytes_most;
+    int32_t most;
+} udump_dnn_wish;
+/* How many there are, in the library's own order. candidates: [wish->most]. */
+int32_t udump_dnn_candidates(
+    udump_dnn_build *b, const udump_dnn_place *place, cudnnBackendDescriptor_t graph, const udump_dnn_wish *wish, udump_dnn_candidate *candidates);
+/* Destroys what was made, plans aside. */
 void udump_dnn_build_end(udump_dnn_build *b);
 
+/* What follows begins in this stream. */
+cudnnStatus_t udump_dnn_use_stream(udump_dnn_place *place, cudaStream_t stream);
 /* Begins a plan. pointers, [count], of the tensors that have these ids. */
 cudnnStatus_t udump_dnn_run(const udump_dnn_place *place, cudnnBackendDescriptor_t plan, int64_t count, const int64_t *ids, const void *const *pointers,
-    void *workspace, cudaStream_t stream);
+    void *workspace);
 
 #endif

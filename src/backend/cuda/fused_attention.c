@@ -39,26 +39,21 @@ udump_status udump_fused_library_open(const char *folder, udump_fused_library **
 
 void udump_fused_library_close(udump_fused_library *library) { free(library); }
 
-udump_status udump_fused_open(udump_fused_library *library, udump_fused **fused, udump_error *error) {
-    udump_fused *f = calloc(1, sizeof *f);
-    if (!f) return udump_fail_memory(error, "attention", sizeof *f);
-    f->place.dnn = &library->dnn;
-    cudnnStatus_t status = library->dnn.create(&f->place.handle);
-    *fused = status ? NULL : f;
-    if (!status) return UDUMP_OK;
-    free(f);
-    return udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "%s", library->dnn.text(status));
-}
-
-udump_status udump_fused_open_described(udump_fused_library *library, const char *json, udump_fused **fused, udump_error *error) {
+static udump_status open_at(udump_fused_library *library, const char *json, udump_fused **fused, udump_error *error) {
     udump_fused *f = *fused = calloc(1, sizeof *f);
     if (!f) return udump_fail_memory(error, "attention", sizeof *f);
-    f->place.dnn = &library->dnn;
-    udump_status status = udump_dnn_describe(&f->place, json, error);
+    udump_status status
+        = json ? udump_dnn_place_describe(&f->place, &library->dnn, json, error) : udump_dnn_place_open(&f->place, &library->dnn, error);
     if (!status) return UDUMP_OK;
     udump_fused_close(f);
     *fused = NULL;
     return status;
+}
+
+udump_status udump_fused_open(udump_fused_library *library, udump_fused **fused, udump_error *error) { return open_at(library, NULL, fused, error); }
+
+udump_status udump_fused_open_described(udump_fused_library *library, const char *json, udump_fused **fused, udump_error *error) {
+    return open_at(library, json, fused, error);
 }
 
 void udump_fused_close(udump_fused *f) {
@@ -128,7 +123,11 @@ bool udump_fused_plan(udump_fused *f, const udump_fused_call *call, size_t *work
         *p = (plan){ .shape = *call };
         udump_dnn_build b = { .dnn = f->place.dnn };
         cudnnBackendDescriptor_t graph = build_graph(&b, &f->place, call);
-        if (!b.status) p->execution = udump_dnn_plan(&b, &f->place, graph, WORKSPACE_BYTES_MOST, &p->workspace_bytes);
+        udump_dnn_candidate first = { 0 };
+        const udump_dnn_wish wish = { .rank = -1, .workspace_bytes_most = WORKSPACE_BYTES_MOST, .most = 1 };
+        if (!b.status) udump_dnn_candidates(&b, &f->place, graph, &wish, &first);
+        p->execution = first.plan;
+        p->workspace_bytes = first.workspace_bytes;
         udump_dnn_build_end(&b);
         found = p;
     }
@@ -142,6 +141,7 @@ udump_status udump_fused_run(udump_fused *f, const udump_fused_call *call, void 
     float scale = 1 / sqrtf((float)call->d);
     const int64_t ids[] = { Q, K, V, OUT, SCALE };
     const void *pointers[] = { call->q, call->k, call->v, call->out, &scale };
-    cudnnStatus_t status = p ? udump_dnn_run(&f->place, p->execution, 5, ids, pointers, workspace, stream) : CUDNN_STATUS_BAD_PARAM;
+    cudnnStatus_t status = p ? udump_dnn_use_stream(&f->place, stream) : CUDNN_STATUS_BAD_PARAM;
+    if (!status) status = udump_dnn_run(&f->place, p->execution, 5, ids, pointers, workspace);
     return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "attention", "cuDNN: %s", f->place.dnn->text(status)) : UDUMP_OK;
 }
