@@ -3,7 +3,7 @@
 #   libunetdump-cuda   the module, where it is built         unetdump          the command and its manual page
 find_program(DPKG_SHLIBDEPS dpkg-shlibdeps)
 find_program(DPKG_GENSYMBOLS dpkg-gensymbols)
-if(NOT DPKG_SHLIBDEPS OR NOT DPKG_GENSYMBOLS OR NOT TARGET unetdump OR NOT TARGET unetdump_cli)
+if(NOT DPKG_SHLIBDEPS OR NOT DPKG_GENSYMBOLS OR NOT TARGET unetdump OR NOT TARGET unetdump_cli OR UDUMP_PYTHON OR UDUMP_SANITIZE)
   return()
 endif()
 

@@ -47,9 +47,9 @@ done
 # The consumers, in C and in C++, each four times. Only the shared ones may need libunetdump.so.
 export PKG_CONFIG_PATH="$libdir/pkgconfig"
 by_pkg_config() {
-    # shellcheck disable=SC2046 # pkg-config answers in words
+    # shellcheck disable=SC2046,SC2086 # pkg-config answers in words, and the compiler has some
     quietly $1 "$2" -o "$work/$3_shared" $(pkg-config --cflags --libs unetdump) "-Wl,-rpath,$libdir"
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046,SC2086
     quietly $1 "$2" -o "$work/$3_static" $(pkg-config --cflags unetdump) $(pkg-config --static --libs unetdump | sed 's/-lunetdump/-l:libunetdump.a/')
 }
 by_cmake() {
