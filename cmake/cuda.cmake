@@ -51,7 +51,7 @@ target_include_directories(unetdump_cuda PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT
 target_include_directories(unetdump_cuda SYSTEM PRIVATE ${CUDA_INCLUDE} ${CUDNN_INCLUDE})
 target_link_libraries(unetdump_cuda PRIVATE udump_flags ${CUDART_STATIC} Threads::Threads dl rt m stdc++)
 set_target_properties(unetdump_cuda PROPERTIES OUTPUT_NAME unetdump-cuda C_VISIBILITY_PRESET hidden)
-install(TARGETS unetdump_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS unetdump_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cuda)
 
 # Whether cuDNN has a plan for every convolution and self-attention of every family, on a card that is only described: needs the library, and no device.
 if(UDUMP_BUILD_TESTS)

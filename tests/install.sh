@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs a build and uses what it installed as somebody else would: tests/install.sh BUILD [MODEL]
-# Checks the exported symbols against the header, the header alone, and a consumer by pkg-config and by CMake, with either library.
+# Checks the exported symbols against the header, the header alone, and consumers in C and in C++17 by pkg-config and by CMake, with either library.
 set -eu
 build=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,20 +44,32 @@ for compiler in c++ g++ clang++; do
     quietly $compiler -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -x c++ "$prefix/include/unetdump.h"
 done
 
-# The consumer four times. Only the shared ones may need libunetdump.so.
+# The consumers, in C and in C++, each four times. Only the shared ones may need libunetdump.so.
 export PKG_CONFIG_PATH="$libdir/pkgconfig"
-# shellcheck disable=SC2046 # pkg-config answers in words
-quietly cc "$here/install/consumer.c" -o "$work/pkg_config_shared" $(pkg-config --cflags --libs unetdump) "-Wl,-rpath,$libdir"
-# shellcheck disable=SC2046
-quietly cc "$here/install/consumer.c" -o "$work/pkg_config_static" \
-    $(pkg-config --cflags unetdump) $(pkg-config --static --libs unetdump | sed 's/-lunetdump/-l:libunetdump.a/')
-quietly cmake -G Ninja -S "$here/install" -B "$work/cmake" "-DCMAKE_PREFIX_PATH=$prefix"
-quietly cmake --build "$work/cmake"
-for program in "$work/pkg_config_shared" "$work/pkg_config_static" "$work/cmake/consumer_shared" "$work/cmake/consumer_static"; do
-    "$program" "$model" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "failed: $program $model"; }
-    grep -qx 'unetdump [0-9.]*, 25 blocks' "$work/log" || fail "$program says: $(cat "$work/log")"
-    needed=$(readelf -d "$program" | grep -c 'NEEDED.*libunetdump' || true)
-    case $program in *shared) [ "$needed" = 1 ] ;; *static) [ "$needed" = 0 ] ;; esac || fail "$program is linked to the wrong library"
+by_pkg_config() {
+    # shellcheck disable=SC2046,SC2086 # pkg-config answers in words, and the compiler has some
+    quietly $1 "$2" -o "$work/$3_shared" $(pkg-config --cflags --libs unetdump) "-Wl,-rpath,$libdir"
+    # shellcheck disable=SC2046,SC2086
+    quietly $1 "$2" -o "$work/$3_static" $(pkg-config --cflags unetdump) $(pkg-config --static --libs unetdump | sed 's/-lunetdump/-l:libunetdump.a/')
+}
+by_cmake() {
+    quietly cmake -G Ninja -S "$1" -B "$work/$2" "-DCMAKE_PREFIX_PATH=$prefix"
+    quietly cmake --build "$work/$2"
+}
+by_pkg_config cc "$here/install/consumer.c" c
+by_pkg_config "c++ -std=c++17 -Wall -Wextra -Werror" "$here/install/cpp/consumer.cpp" cpp
+by_cmake "$here/install" cmake
+by_cmake "$here/install/cpp" cmake_cpp
+for program in "$work/c" "$work/cpp" "$work/cmake/consumer" "$work/cmake_cpp/cpp"; do
+    for library in shared static; do
+        "${program}_$library" "$model" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "failed: ${program}_$library $model"; }
+        grep -qx 'unetdump [0-9.]*, 25 blocks' "$work/log" || fail "${program}_$library says: $(cat "$work/log")"
+        needed=$(readelf -d "${program}_$library" | grep -c 'NEEDED.*libunetdump' || true)
+        case $library in shared) [ "$needed" = 1 ] ;; static) [ "$needed" = 0 ] ;; esac || fail "${program}_$library is linked to the wrong library"
+        case $program in # which samples: two steps of one block, [channels, h, w]
+        *cpp) grep -qx 'OUT05, step 2: \[64, 4, 4\]' "$work/log" && grep -qx '1 image' "$work/log" || fail "${program}_$library says: $(cat "$work/log")" ;;
+        esac
+    done
 done
 [ "$(pkg-config --modversion unetdump)" = "$("$prefix/bin/unetdump" --version | cut -d ' ' -f 2)" ] || fail "pkg-config and the command disagree on the version"
-echo "installed, found and used: shared and static, by pkg-config and by CMake; $(wc -l <"$work/declared") functions exported"
+echo "installed, found and used: shared and static, by pkg-config and by CMake, in C and C++; $(wc -l <"$work/declared") functions exported"
