@@ -7,8 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+
+def _ui(arguments: list[str]) -> int:
+    from .ui import main
+
+    return main(arguments)
+
+
 # What the package adds: a subcommand's name, and a function of the arguments after it that returns the exit status.
-SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {}
+SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {"ui": _ui}
 
 
 def main() -> int:
