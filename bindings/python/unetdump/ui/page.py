@@ -17,6 +17,7 @@ from .blocks import with_attention
 from .captured import Point
 from .colours import preview
 from .form import AVERAGES, DUMPS, KINDS, SAMPLERS, SCHEDULES, SIDES, Form, Looks, default_steps, small_attention
+from .moved import chart, last_norms
 from .panels import QUICK, TYPED, ColourFields, Picker, Sizes, colour_fields, colours_of, picker
 from .prompts import blocks as blocks_prompts
 from .prompts import problem as prompt_problem
@@ -64,6 +65,11 @@ class Page:
         self.css = (Path(__file__).parent / "page.css").read_text()
         with gr.Blocks(title="unetdump", analytics_enabled=False, fill_width=True) as self.blocks:
             self._header()
+            with gr.Row(elem_id="top"):
+                with gr.Column(scale=3, min_width=380):
+                    self._prompts()
+                with gr.Column(scale=2, min_width=300):
+                    self._buttons()
             with gr.Row(elem_id="halves"):
                 with gr.Column(scale=5, min_width=380):
                     self._inputs()
@@ -78,13 +84,21 @@ class Page:
         told = (Path(self.path).name, info.family, f"{info.block_count} blocks", f"{info.parameter_count / 1e6:.0f} M parameters")
         gr.HTML(f"<h1>unetdump</h1><p>{escape(' · '.join((*told, info.device, info.precision)))}</p>", elem_id="header")
 
-    def _inputs(self) -> None:
-        family, small = self.model.info.family, self.model.info.parameter_count < SMALL
-        side = 128 if small else 1024 if family == "SDXL" else 512
+    def _prompts(self) -> None:
         self.prompt = gr.Textbox("", label="Prompt", lines=3, placeholder="a red circle on a blue background", elem_id="prompt")
         self.prompt_problem = gr.HTML(elem_id="prompt-problem", elem_classes="problems")
         self.negative = gr.Textbox("", label="Negative prompt", lines=1, elem_id="negative")
         self.negative_problem = gr.HTML(elem_id="negative-problem", elem_classes="problems")
+
+    def _buttons(self) -> None:
+        with gr.Row():
+            self.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
+            self.stop = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False, scale=1, min_width=80)
+        self.status = gr.HTML(status.progress(None), elem_id="status")
+
+    def _inputs(self) -> None:
+        family, small = self.model.info.family, self.model.info.parameter_count < SMALL
+        side = 128 if small else 1024 if family == "SDXL" else 512
         with gr.Row():
             self.sampler = gr.Dropdown(SAMPLERS, value=SAMPLERS[0], label="Sampling method", elem_id="sampler")
             self.schedule = gr.Dropdown(SCHEDULES, value=SCHEDULES[0], label="Schedule type", elem_id="schedule")
@@ -134,15 +148,12 @@ class Page:
         self.points = gr.Checkbox(True, label="Keep the self-attention of every point, to be clicked on", elem_id="points")
 
     def _results(self) -> None:
-        with gr.Row():
-            self.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
-            self.stop = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False, scale=1)
-        self.status = gr.HTML(status.progress(None), elem_id="status")
         self.viewer = gr.HTML('<div class="viewer empty"><p>The picture appears here.</p></div>', elem_id="viewer", js_on_load=LOOK)
         with gr.Row(visible=False, elem_id="choices") as self.choices:
             self.picture = gr.Dropdown([], label="Picture", elem_id="which-picture", min_width=120)
             self.block = gr.Dropdown([ALL], value=ALL, label="Block", elem_id="which-block", min_width=120)
             self.step = gr.Dropdown([ALL], value=ALL, label="Step", elem_id="which-step", min_width=120)
+        self.moved = gr.HTML(visible=False, elem_id="moved")
         self.gallery = gr.Gallery(
             label="Pictures and maps",
             elem_id="gallery",
@@ -168,7 +179,7 @@ class Page:
         sizes.steps.change(_follow, [sizes.steps, before, *links], [before, *links], **QUICK)
         gr.on([field.change for field in self.colours.all], self._preview, list(self.colours.all), self.colours.preview, **TYPED)
         outputs = [self.status, self.gallery, self.viewer, self.choices, self.picture, self.block, self.step, self.files]
-        outputs += [self.generate, self.stop, self.colours.preview]
+        outputs += [self.generate, self.stop, self.colours.preview, self.moved]
         how: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "once"}
         self.generate.click(self._run, self._fields(), outputs, **how)
         self.stop.click(self._stop, None, None, **QUICK)
@@ -233,7 +244,7 @@ class Page:
 
     def _tell(self, status: Any = None, *, busy: bool = False) -> list[Any]:
         """What changes on the page: the outputs of `_run`, most of them as they are."""
-        told = [gr.skip() for _ in range(11)]
+        told = [gr.skip() for _ in range(12)]
         told[0] = status
         told[8], told[9] = gr.update(interactive=not busy), gr.update(interactive=busy)
         return told
@@ -248,6 +259,8 @@ class Page:
         told[1] = self._gallery(run, run.pictures())
         told[7] = status.files(run, visit.form.command(self.model, self.path))
         told[10] = preview(visit.form.colours, run.keeper.sample)
+        bars = chart(last_norms(run.result), [block.name for block in self.model.blocks]) if run.result else ""
+        told[11] = gr.update(value=bars, visible=bool(bars))
         names = list(visit.pictures())
         if names:
             _, captured = visit.captured(names[0])
