@@ -45,14 +45,15 @@ class Colours:
         name, numbers = ("linear", self.clamp) if self.transform == "Linear" else ("sigmoid", self.sigmoid)
         return plain.get(self.transform) or f"{name}:{numbers[0]:g},{numbers[1]:g}"
 
-    def place(self, offset: int) -> tuple[str, str, int]:
-        """Which expression an offset into `color` is in: its letter, its text, where that begins."""
-        begin = len(self.space) + 1
-        for letter, text in zip(self.space, self.expressions, strict=True):
-            if offset <= begin + len(text) or letter == self.space[-1]:
-                return letter, text, begin
-            begin += len(text) + 1
-        raise AssertionError("one of three")
+    def place(self, failure: Error) -> tuple[str, Error]:
+        """The expression that a failure of `color` is in, and the failure with the place in that expression."""
+        begin, which = len(self.space) + 1, 0
+        while which < 2 and failure.offset > begin + len(self.expressions[which]):
+            begin += len(self.expressions[which]) + 1
+            which += 1
+        detail = {name: getattr(failure, name) for name in ("what", "expected", "found", "line")}
+        placed = {"offset": failure.offset - begin, "column": failure.column - begin, "where": self.space[which]}
+        return self.expressions[which], type(failure)(str(failure), failure.status, **detail, **placed)
 
 
 def preview(colours: Colours, sample: tuple[str, Array] | None = None) -> str:
@@ -66,8 +67,8 @@ def preview(colours: Colours, sample: tuple[str, Array] | None = None) -> str:
     except Error as failure:
         if failure.where != "color" or failure.offset < 0:
             return show(failure)
-        letter, text, begin = colours.place(failure.offset)
-        return f'<div class="wrong"><b>{letter}</b>{show(failure, text, begin)}</div>'
+        text, placed = colours.place(failure)
+        return show(placed, text)
     shown = figure(picture, "from a tile's lowest value to its highest")
     if colours.transform in ("Linear", "Sigmoid"):
         shown = figure(picture, "values from -1 to 1")

@@ -97,7 +97,7 @@ def picker(
     if more:
         more()
     drawing = gr.HTML(first[0], elem_id=f"{name}-drawing", js_on_load=CHOOSE)
-    with gr.Accordion("Selected Layer Info", open=False):
+    with gr.Accordion("Selected Layer Info", open=False, elem_id=f"{name}-info"):
         listed = gr.HTML(first[1], elem_id=f"{name}-table", js_on_load=CHOOSE)
     made = Picker(enabled, layers, steps, drawing, listed, problem)
     _connect(model, made, sizes, attention_only)

@@ -36,9 +36,9 @@ def caret(text: str, offset: int) -> str:
     return line.replace("\t", " ") + "\n" + " " * (offset - begin) + "^"
 
 
-def show(failure: BaseException, text: str | None = None, shift: int = 0) -> str:
-    """HTML. text: what the failure's offset, less shift, points into."""
+def show(failure: BaseException, text: str | None = None) -> str:
+    """HTML. text: what the failure's offset points into."""
     said = f'<p class="problem" role="alert">{escape(line_of(failure))}</p>'
-    if text is not None and isinstance(failure, Error) and failure.offset >= shift:
-        said += f'<pre class="caret">{escape(caret(text, failure.offset - shift))}</pre>'
+    if text is not None and isinstance(failure, Error) and failure.offset >= 0:
+        said += f'<pre class="caret">{escape(caret(text, failure.offset))}</pre>'
     return said
