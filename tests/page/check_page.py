@@ -39,7 +39,7 @@ class Tab:
     def __init__(self, browser, url, width=1400):
         self.browser, browser.session = browser, None
         target = browser.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.session, self.target = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"], target
         browser.session = self.session
         for domain in ("Page", "Runtime", "Log", "Network"):
             browser.call(domain + ".enable")
@@ -47,21 +47,28 @@ class Tab:
         browser.call("Page.navigate", url=url)
         check(self.until("!!document.querySelector('#generate') && !!document.querySelector('svg.unet')", 60), "the page opens")
 
+    def front(self):
+        """Turns to this tab: what lies behind another is not drawn."""
+        if self.browser.session != self.session:
+            self.browser.session = self.session
+            self.browser.call("Page.bringToFront")
+
     def js(self, expression):
-        self.browser.session = self.session
+        self.front()
         return self.browser.js(expression)
 
-    def until(self, expression, seconds=30):
-        self.browser.session = self.session
+    def until(self, expression, seconds=60):  # a busy machine takes its time
+        self.front()
         return self.browser.eventually(expression, seconds)
 
     def look(self, width, scheme):
-        self.browser.session = self.session
+        self.front()
         self.browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.browser.call("Emulation.setDeviceMetricsOverride", width=width, height=1200, deviceScaleFactor=1, mobile=False)
 
     def write(self, selector, text):
         """Types into a field, as far as the page can tell."""
+        self.there(selector)
         self.js(f"(() => {{ const e = document.querySelector('{selector} :is(textarea, input:not([type=range]))');"
                 "const kind = e.tagName === 'TEXTAREA' ? HTMLTextAreaElement : HTMLInputElement;"
                 f"Object.getOwnPropertyDescriptor(kind.prototype, 'value').set.call(e, {json.dumps(text)});"
@@ -73,7 +80,13 @@ class Tab:
     def text(self, selector):
         return self.js(f"document.querySelector('{selector}')?.textContent ?? ''")
 
+    def there(self, selector):
+        """Waits for what the page makes when it is opened."""
+        if not self.until(f"document.querySelector(`{selector}`) !== null"):
+            raise SystemExit(f"no {selector} on the page")
+
     def press(self, selector):
+        self.there(selector)
         self.js(f"document.querySelector('{selector}').click()")
 
     def tab(self, name, then):
@@ -83,13 +96,14 @@ class Tab:
 
     def click(self, selector, x=0.5, y=0.5):
         """The mouse, at a part of the element's width and height."""
+        self.there(selector)
         box = self.js(f"(() => {{ const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}});"
                       f"const b = e.getBoundingClientRect(); return [b.x + b.width * {x}, b.y + b.height * {y}]; }})()")
         for kind in ("mousePressed", "mouseReleased"):
             self.browser.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
     def shoot(self, path):
-        self.browser.session = self.session
+        self.front()
         time.sleep(0.5)  # for what moves
         self.browser.shoot(path)
 
@@ -138,6 +152,10 @@ def check_drawing(tab):
     tab.write("#features-layers", "IN04-IN06,OUT05")
     check(tab.until(f"{chosen} === 'IN04,IN05,IN06,OUT05'"), "the drawing follows the spec")
     check(tab.until("document.querySelectorAll('#features-table tr.on').length === 4"), "and so does the table")
+    tab.click("#features-table [data-block=M00] td")
+    check(tab.until(f"{chosen} === 'IN04,IN05,IN06,M00,OUT05'"), "whose rows can be clicked on")
+    tab.click("#features-table [data-block=M00] td")
+    check(tab.until(f"{chosen} === 'IN04,IN05,IN06,OUT05'"), "on and off")
     tab.js("document.querySelector('#features-drawing [data-block=IN05]').focus()")
     for kind in ("keyDown", "keyUp"):
         tab.browser.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13)
@@ -192,7 +210,7 @@ def check_run(tab, runs, folder, unetdump):
     tab.write("#diff-steps", "4")
     time.sleep(1)
     tab.press("#generate")
-    check(tab.until("!!document.querySelector('#status .status.done')", 60), f"a run ends: {tab.text('#status')}")
+    check(tab.until("!!document.querySelector('#status .status.done')", 120), f"a run ends: {tab.text('#status')}")
     check(tab.until("document.querySelector('#viewer img.picture')?.naturalWidth === 128"), "its picture is shown")
     check(tab.until("document.querySelectorAll('#moved .bar').length === 25"), "how far every block moved is shown")
     check(tab.until("document.querySelectorAll('#gallery img').length > 50"), "all its maps are in the gallery")
@@ -201,7 +219,7 @@ def check_run(tab, runs, folder, unetdump):
 
     command = shlex.split(tab.text("#files .command"))
     command[0], command[command.index("-o") + 1] = unetdump, str(folder / "command")
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([*command, "--quiet", "--threads", "1"], check=True)
     mine, theirs = ({p.name: p.read_bytes() for p in path.iterdir()} for path in (runs / "0002", folder / "command"))
     check(sorted(mine) == sorted(theirs) and len(mine) > 60, f"the command of the page writes the same files: {sorted(set(mine) ^ set(theirs))[:4]}")
     pictures = [name for name in mine if name.endswith((".png", ".csv")) or name == "tokens.json"]
@@ -257,10 +275,21 @@ def check_tabs(browser, first, url):
     second.press("#generate")
     check(second.until("document.querySelector('#status').textContent.includes('Waiting for 1 other run')"), "the other waits for it, and says so")
     first.press("#stop")
-    check(second.until("!!document.querySelector('#status .status.done')", 60), "and goes on when it ends")
+    check(second.until("!!document.querySelector('#status .status.done')", 120), "and goes on when it ends")
     check(first.until("!!document.querySelector('#status .status.stopped')"), "each has its own end")
     check(second.until("document.querySelector('#viewer img.picture')?.naturalWidth === 128"), "and its own picture")
     check(second.js("document.querySelector('#viewer img.picture').src") != picture, "which is another")
+    # 150 steps at 512 x 512 take minutes: who closes the tab ends its run.
+    for selector, number in (("#steps", "150"), ("#width", "512"), ("#height", "512")):
+        second.write(selector, number)
+    time.sleep(1)
+    second.press("#generate")
+    check(second.until("!!document.querySelector('#status .status.running')"), "a long run begins")
+    browser.call("Target.closeTarget", targetId=second.target)
+    first.write("#steps", "4")
+    time.sleep(1)
+    first.press("#generate")
+    check(first.until("!!document.querySelector('#status :is(.done, .failed)')", 120) and "Done" in first.text("#status"), "a tab that is closed ends its run, and the next one begins")
 
 
 def take_pictures(tab, folder):
@@ -281,7 +310,7 @@ def main():
     (folder / "downloads").mkdir(parents=True)
     (folder / "secret.txt").write_text("beside the runs' folder")
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(subprocess.Popen([unetdump, "ui", "-m", model, "-o", str(runs)], stdout=subprocess.PIPE, text=True))
+        server = stack.enter_context(subprocess.Popen([unetdump, "ui", "-m", model, "-o", str(runs), "--threads", "1"], stdout=subprocess.PIPE, text=True))
         stack.callback(server.kill)
         told = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
         check(told, "the server says where it is")

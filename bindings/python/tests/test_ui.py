@@ -145,7 +145,7 @@ def test_queries_are_the_commands() -> None:
 
 def test_captions() -> None:
     said = {"000.png": "picture", "000-unet-OUT11-020-average.png": "OUT11 20 average", "000-attn-IN05-001-qk.png": "IN05 1 qk"}
-    said |= {"000-heat-red.png": "heat of red", "000-diff-M00-003.png": "M00 3 difference", "sheet.png": "sheet.png"}
+    said |= {"000-heat-red.png": "heat of red", "000-diff-M00-003.png": "M00 3 diff", "sheet.png": "sheet.png"}
     assert {name: caption(name) for name in said} == said
     assert caption("001-unet-OUT11-020.png", 2) == "1: OUT11 20"
     assert (duration(0.123), duration(12.3), duration(200)) == ("0.12 s", "12 s", "3 min 20 s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -95,6 +96,8 @@ class Queue:
             run.state = STOPPED
         except Exception as failure:  # whatever it is: the page says it
             run.failure, run.state = failure, FAILED
+            with contextlib.suppress(OSError):
+                run.folder.rmdir()  # if it wrote nothing
         finally:
             run.ended.set()
 
@@ -128,7 +131,7 @@ def new_folder(root: Path) -> Path:
 
 
 _NAME = re.compile(r"(\d{3,})(?:-(unet|attn|diff)-([A-Z]+\d\d)-(\d{3,}))?(?:-(.+))?\.png")
-_SOURCES = {"unet": "", "attn": "", "diff": "difference"}
+_SOURCES = {"unet": "", "attn": "", "diff": "diff"}
 
 
 def caption(name: str, batch: int = 1) -> str:

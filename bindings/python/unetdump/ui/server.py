@@ -63,6 +63,7 @@ def serve(model: Model, path: str, root: Path, host: str, port: int | None, *, b
             footer_links=[],
             theme=page.theme,
             css=page.css,
+            _frontend=False,  # does without a look at its own page, which a busy machine may not answer in time
         )
         print(f"unetdump: {url} shows runs in {root}; Ctrl-C ends it", flush=True)
         try:
