@@ -289,7 +289,7 @@ def check_tabs(browser, first, url):
     first.write("#steps", "4")
     time.sleep(1)
     first.press("#generate")
-    check(first.until("!!document.querySelector('#status :is(.done, .failed)')", 120) and "Done" in first.text("#status"), "a tab that is closed ends its run, and the next one begins")
+    check(first.until("!!document.querySelector('#status :is(.done, .failed)')", 120) and "Done" in first.text("#status"), f"a tab that is closed ends its run, and the next one begins: {first.text('#status')}")
 
 
 def take_pictures(tab, folder):

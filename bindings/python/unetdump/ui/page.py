@@ -28,6 +28,7 @@ from .visits import ALL, Visit, Visits
 TICK_S = 0.25  # how often a page hears of its run
 SHOWN_MOST = 600  # pictures in the gallery: the first of them
 STEPS = 20
+EMPTY = '<div class="viewer empty"><p>The picture appears here.</p></div>'
 SMALL = 100_000_000  # parameters: what has fewer was made to draw small
 
 # Where the picture is clicked on, in its own pixels; which token; back to the picture.
@@ -148,7 +149,7 @@ class Page:
         self.points = gr.Checkbox(True, label="Keep the self-attention of every point, to be clicked on", elem_id="points")
 
     def _results(self) -> None:
-        self.viewer = gr.HTML('<div class="viewer empty"><p>The picture appears here.</p></div>', elem_id="viewer", js_on_load=LOOK)
+        self.viewer = gr.HTML(EMPTY, elem_id="viewer", js_on_load=LOOK)
         with gr.Row(visible=False, elem_id="choices") as self.choices:
             self.picture = gr.Dropdown([], label="Picture", elem_id="which-picture", min_width=120)
             self.block = gr.Dropdown([ALL], value=ALL, label="Block", elem_id="which-block", min_width=120)
@@ -176,7 +177,7 @@ class Page:
         self.last.click(self._last_seed, None, self.seed, **QUICK)
         links = [self.features.steps, self.attention.steps, self.diff.steps]
         before = gr.State(STEPS)
-        sizes.steps.change(_follow, [sizes.steps, before, *links], [before, *links], **QUICK)
+        sizes.steps.change(_follow, [sizes.steps, before, *links], [before, *links], **TYPED)
         gr.on([field.change for field in self.colours.all], self._preview, list(self.colours.all), self.colours.preview, **TYPED)
         outputs = [self.status, self.gallery, self.viewer, self.choices, self.picture, self.block, self.step, self.files]
         outputs += [self.generate, self.stop, self.colours.preview, self.moved]
@@ -203,6 +204,7 @@ class Page:
         kinds, words, queries, points, layer_prompts, average, side, dump, report = rest[:9]
         names = ("prompt", "negative", "sampler", "schedule", "steps", "cfg", "width", "height", "batch", "seed")
         whole = ("steps", "width", "height", "batch", "seed")
+        plain = (*plain[:9], -1 if plain[9] is None else plain[9])
         given: dict[str, Any] = {name: int(value) if name in whole else value for name, value in zip(names, plain, strict=True)}
         return Form(
             **given,
@@ -234,6 +236,8 @@ class Page:
             while not run.ended.is_set():
                 pictures = run.pictures()
                 told = self._tell(status=status.progress(run, self.queue.ahead(run)), busy=True)
+                if shown < 0:
+                    told[2], told[3], told[11] = EMPTY, gr.update(visible=False), gr.update(visible=False)
                 if len(pictures) != shown:
                     told[1], shown = self._gallery(run, pictures), len(pictures)
                 yield told
@@ -296,9 +300,8 @@ class Page:
 
     def _point(self, picture: str, block: str, step: str, event: gr.EventData, request: gr.Request) -> str:
         visit = self.visits.of(request.session_hash)
-        before, visit.target = visit.target, Point(int(event.x), int(event.y))
-        if not visit.captured(picture)[1].has_points:
-            visit.target = before
+        if picture in visit.pictures() and visit.captured(picture)[1].has_points:
+            visit.target = Point(int(event.x), int(event.y))
         return self._look(picture, block, step, request)
 
     def _unpick(self, picture: str, block: str, step: str, request: gr.Request) -> str:
@@ -307,9 +310,11 @@ class Page:
 
     def _look(self, picture: str, block: str, step: str, request: gr.Request) -> str:
         visit = self.visits.of(request.session_hash)
+        if picture not in visit.pictures():
+            return EMPTY
         try:
             return visit.look(picture, block, step, self.names)
-        except LookupError:
+        except LookupError:  # nothing was kept of it
             visit.target = None
             return visit.look(picture, ALL, ALL, self.names)
 
