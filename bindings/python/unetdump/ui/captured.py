@@ -137,8 +137,9 @@ class Captured:
     def _point(self, point: Point, block: str | None, step: int | None) -> Maps:
         """Where a point of the picture looks, as a multiple of looking everywhere alike."""
         maps: list[tuple[str, Array]] = []
-        for key in self._keys("self-map"):
-            if key[3:5] == ("cond", 0) and block in (None, key[5]):
+        keys = self._keys("self-map")
+        for key in keys:
+            if key[3:5] == keys[0][3:5] and block in (None, key[5]):  # of the prompt's rows, if these were kept
                 for at, array in self._store.tensors[key].items():
                     if step in (None, at):
                         maps.append((key[5], self._row(_plain(array[0]), point)))

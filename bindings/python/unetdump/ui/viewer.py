@@ -14,7 +14,7 @@ from .blocks import spec_of
 from .captured import Captured, Maps, Point, Prompted, Token, overlay
 from .colours import tile
 
-WEBUI_SIDES = {"cond": "", "uncond": "negative prompt"}
+SIDE_NAMES = {"cond": "", "uncond": "negative prompt"}
 
 
 def _data(bytes_: bytes) -> str:
@@ -36,7 +36,7 @@ def tokens(prompts: Sequence[Prompted], chosen: Token | Point | None, names: Seq
     """The prompts' tokens, to be clicked on; with the blocks that see them where there are several prompts."""
     rows = []
     for prompt in prompts:
-        which = [WEBUI_SIDES[prompt.side], f"part {prompt.part + 1}" if any(p.part for p in prompts) else ""]
+        which = [SIDE_NAMES[prompt.side], f"part {prompt.part + 1}" if any(p.part for p in prompts) else ""]
         which.append(spec_of(prompt.blocks, names) if len(prompts) > 1 else "")
         label = " · ".join(part for part in which if part)
         buttons = []
