@@ -267,3 +267,19 @@ def test_notebook_forms(model: unetdump.Model) -> None:
         assert "data:image/png;base64," in shown._repr_html_()
     with pytest.raises(KeyError, match="no word of the prompt"):
         result.attention["M00"].word("square")
+
+
+def test_keep_decides_what_of_each_array_is_kept(model: unetdump.Model) -> None:
+    options: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "attention_kinds": "qk self-map"}
+    whole = model.generate("a red circle", features="IN05", attention="IN05", **options)
+
+    def keep(place: unetdump.Place, values: NDArray[Any]) -> NDArray[Any] | None:
+        return None if place.kind == "features" else values.mean(0, keepdims=True).astype(np.float16)
+
+    some = model.generate("a red circle", features="IN05", attention="IN05", keep=keep, **options)
+    assert not some.features and some.image.tobytes() == whole.image.tobytes()
+    for kind in ("qk", "self-map"):
+        kept, full = some.attention["IN05"].kind(kind)[2], whole.attention["IN05"].kind(kind)[2]
+        assert kept.dtype == np.float16 and kept.shape == (1, *full.shape[1:])
+        assert np.array_equal(kept, full.mean(0, keepdims=True).astype(np.float16))
+    assert some.attention["IN05"].word("circle", 2).shape == whole.attention["IN05"].word("circle", 2).shape

@@ -25,8 +25,15 @@ def _sweep(arguments: list[str]) -> int:
     return shown if isinstance(shown, int) else become_c_command(shown)
 
 
+
+def _ui(arguments: list[str]) -> int:
+    from .ui import main
+
+    return main(arguments)
+
+
 # What the package adds: a subcommand's name, and a function of the arguments after it that returns the exit status.
-SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {"sweep": _sweep}
+SUBCOMMANDS: dict[str, Callable[[list[str]], int]] = {"sweep": _sweep, "ui": _ui}
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from .notation import parse_layers
 from .options import Options, Struct, fill
 from .progress import Bar, Listener
 from .results import Result
-from .sink import Hook, Receiver
+from .sink import Hook, Keep, Receiver
 from .views import Array, borrow, copy
 
 if TYPE_CHECKING:
@@ -38,10 +38,13 @@ class RunOptions(Options, total=False):
     output: str | os.PathLike[str]  #: also write everything to this folder, as the command does
     dump: str  #: what `output` gets of the values: "npy", "bin" or "safetensors"
     force: bool  #: begin even where the disk may be too small
+    #: called with every array as it is made, a self-map's parts one by one: what it gives is kept instead, None nothing. It may be an
+    #: array of fewer heads or values of another type; `values.mean(0, keepdims=True)` is the mean over heads
+    keep: Keep
 
 
 GiveBack = Callable[["Session"], None]
-_OURS = ("progress", "hooks", "edit_context", "table", "other", "output", "dump", "force")
+_OURS = ("progress", "hooks", "edit_context", "table", "other", "output", "dump", "force", "keep")
 
 
 class Session:
@@ -125,7 +128,7 @@ class _Run:
         listeners = [self.bar or progress] if progress else []
         hooks = [(block, hook) for spec, hook in ours.get("hooks", {}).items() for block in parse_layers(spec, session.model)]
         self.folder = Folder(ours["output"], ours.get("dump"), force=ours.get("force", False)) if "output" in ours else None
-        self.receiver = Receiver(listeners, hooks, self.folder.sink if self.folder else ffi.NULL)
+        self.receiver = Receiver(listeners, hooks, self.folder.sink if self.folder else ffi.NULL, ours.get("keep"))
 
     def enter(self) -> None:
         """Hands the session the other model and the hooks."""

@@ -19,6 +19,7 @@ from .results import Store
 from .views import borrow, copy, from_bf16, shape_of, to_bf16
 
 Hook = Callable[[Place, NDArray[Any]], object]
+Keep = Callable[[Place, NDArray[Any]], "NDArray[Any] | None"]
 
 _KINDS = {
     lib.UDUMP_KIND_FEATURES: "features",
@@ -57,10 +58,17 @@ class Listening:
 class Receiver(Listening):
     """Takes a run's results, and hands them on to a folder's sink (which may be NULL)."""
 
-    def __init__(self, listeners: Sequence[Listener] = (), hooks: Sequence[tuple[str, Hook]] = (), folder: Any = ffi.NULL) -> None:
-        """hooks: block and function, called in this order."""
+    def __init__(
+        self,
+        listeners: Sequence[Listener] = (),
+        hooks: Sequence[tuple[str, Hook]] = (),
+        folder: Any = ffi.NULL,
+        keep: Keep | None = None,
+    ) -> None:
+        """hooks: block and function, called in this order. keep: see `RunOptions`."""
         super().__init__()
         self.store, self.listeners, self.hooks, self.folder = Store(), listeners, hooks, folder
+        self.keep = keep or (lambda _, values: values)
         self.sink = ffi.new("udump_sink *", {"struct_bytes": ffi.sizeof("udump_sink"), "user": self.handle})
         for name in ("begin", "canvas", "tensor", "part", "diff", "image", "progress"):
             setattr(self.sink, name, getattr(lib, f"sink_{name}"))
@@ -148,8 +156,10 @@ def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
     """One array of values: copied once, since the library's memory is used again."""
     receiver: Receiver = ffi.from_handle(user)
     where = place_of(place)
-    receiver.store.tensors.setdefault(where.key(), {})[where.step] = copy(tensor)
-    if where.context >= 0:
+    kept = receiver.keep(where, copy(tensor))
+    if kept is not None:
+        receiver.store.tensors.setdefault(where.key(), {})[where.step] = kept
+    if kept is not None and where.context >= 0:
         receiver.store.contexts.setdefault(where.key(), {})[where.step] = where.context
     return receiver.forward("tensor", place, tensor)
 
@@ -158,11 +168,14 @@ def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
 def sink_part(user: Any, place: Any, whole: Any, axis: int, first: int, part: Any) -> int:  # noqa: PLR0917 (as C calls it)
     """Some rows of an array that the library never holds whole."""
     receiver: Receiver = ffi.from_handle(user)
-    where, rows = place_of(place), copy(part)
-    steps = receiver.store.tensors.setdefault(where.key(), {})
-    if where.step not in steps:
-        steps[where.step] = np.empty(shape_of(whole), np.float32)
-    steps[where.step][(slice(None),) * axis + (slice(first, first + rows.shape[axis]),)] = rows
+    where = place_of(place)
+    rows = receiver.keep(where, copy(part))
+    if rows is not None:
+        steps = receiver.store.tensors.setdefault(where.key(), {})
+        if where.step not in steps:
+            shape = (*rows.shape[:axis], shape_of(whole)[axis], *rows.shape[axis + 1 :])
+            steps[where.step] = np.empty(shape, rows.dtype)
+        steps[where.step][(slice(None),) * axis + (slice(first, first + rows.shape[axis]),)] = rows
     return receiver.forward("part", place, whole, axis, first, part)
 
 

@@ -1,0 +1,230 @@
+"""What the page works out, without Gradio and without a browser; tests/page/check_page.py uses the page itself."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import unetdump
+from unetdump.ui import main, server
+from unetdump.ui.blocks import describe, spec_of, toggle, with_attention
+from unetdump.ui.captured import Captured, Keeper, Point, Token
+from unetdump.ui.colours import Colours, preview
+from unetdump.ui.drawing import draw
+from unetdump.ui.form import Form, Looks, default_steps, parse_queries, small_attention
+from unetdump.ui.moved import chart, last_norms
+from unetdump.ui.problems import caret, line_of, show
+from unetdump.ui.prompts import blocks as blocks_prompts
+from unetdump.ui.prompts import problem
+from unetdump.ui.runs import DONE, FAILED, STOPPED, Queue, Run, caption, new_folder
+from unetdump.ui.status import duration, progress
+from unetdump.ui.table import table
+from unetdump.ui.viewer import parse_token, tokens, view
+
+PROMPT = "a (~: _: red; OUT06-OUT08: green :~) circle"
+
+
+def names(model: unetdump.Model) -> list[str]:
+    return [block.name for block in model.blocks]
+
+
+def test_specs_say_what_was_chosen(model: unetdump.Model) -> None:
+    every = names(model)
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        chosen = [name for name in every if rng.random() < 0.6]
+        if chosen:
+            assert unetdump.parse_layers(spec_of(chosen, every), model) == chosen
+    assert spec_of(["IN00", "IN01", "IN02", "M00", "OUT00"], every) == "IN00-IN02,M00,OUT00"
+
+
+def test_a_click_turns_a_block_on_and_off(model: unetdump.Model) -> None:
+    assert toggle("", "IN05", model) == "IN05"  # nobody had chosen: the first choice is the only one
+    assert toggle("IN05", "M00", model) == "IN05,M00"
+    assert toggle("IN04-IN06", "IN05", model) == "IN04,IN06"
+    assert toggle("IN05", "IN05", model) == ""
+    with pytest.raises(unetdump.NotationError):
+        toggle("IN99", "IN05", model)
+
+
+def test_blocks_are_described_as_they_are(model: unetdump.Model) -> None:
+    result = model.generate("a circle", width=104, height=72, steps=1, features="")
+    for block in describe(model, 104, 72):
+        assert result.features[block.name][1].shape == (block.channels, block.height, block.width), block.name
+    what = {block.name: block.what for block in describe(model, 128, 128)}
+    assert what["IN00"] == "input convolution" and what["IN03"] == "downsampling"
+    assert what["OUT05"] == "residual, attention (2 heads), upsampling" and what["M00"].startswith("residual, attention")
+
+
+def test_the_drawing_has_every_block_once(model: unetdump.Model) -> None:
+    drawn = ElementTree.fromstring(draw(model, 128, 128, ["IN05", "M00"]))
+    boxes = {box.get("data-block"): box for box in drawn.iter("g")}
+    assert sorted(str(name) for name in boxes) == sorted(names(model)) and len(list(drawn.iter("g"))) == len(names(model))
+    assert sorted(name for name, box in boxes.items() if name and box.get("aria-checked") == "true") == ["IN05", "M00"]
+    places = {name: box.find("rect") for name, box in boxes.items()}
+    for i in range(12):  # a skip's ends are on one level
+        left, right = places[f"IN{i:02}"], places[f"OUT{11 - i:02}"]
+        assert left is not None and right is not None and left.get("y") == right.get("y")
+    only = ElementTree.fromstring(draw(model, 128, 128, [], attention_only=True))
+    able = [str(box.get("data-block")) for box in only.iter("g") if box.get("data-block")]
+    assert sorted(able) == sorted(with_attention(model)) and len(list(only.iter("g"))) == len(names(model))
+    rows = ElementTree.fromstring(table(model, 128, 128, ["IN05"]))
+    assert [row.get("data-block") for row in rows.iter("tr") if row.get("class") == "on"] == ["IN05"]
+
+
+def test_problems_have_a_line_and_a_place() -> None:
+    assert caret("a\nb (~: IN99: x :~)", 9) == "b (~: IN99: x :~)\n       ^"
+    with pytest.raises(unetdump.NotationError) as caught:
+        unetdump.parse_prompt("a\nb (~: IN99: <i>x</i> :~)")
+    shown = show(caught.value, "a\nb (~: IN99: <i>x</i> :~)")
+    assert "line 2, column 7" in shown and "<i>" not in shown and "&lt;i&gt;" in shown
+    with pytest.raises(unetdump.NotationError) as caught:
+        unetdump.render(np.zeros((1, 1, 1)), color="rgb:w;v;v")
+    assert len(line_of(caught.value)) < 160 and 'unknown name "w"' in line_of(caught.value)
+    assert line_of(OSError(28, "No space left")) == "OSError: [Errno 28] No space left"
+
+
+def test_colours_are_what_the_command_is_given() -> None:
+    assert (Colours().color, Colours().transformed) == ("hsl:(2+v)/3;1.0;0.5", "auto01")
+    assert Colours("Red/Blue", transform="Linear", clamp=(-2, 0.5)).color == "red-blue"
+    assert Colours(transform="Linear", clamp=(-2, 0.5)).transformed == "linear:-2,0.5"
+    assert Colours(transform="Sigmoid", sigmoid=(3, -0.1)).transformed == "sigmoid:3,-0.1"
+    assert "<img" in preview(Colours())
+    # The error stands in its own expression.
+    for i, letter in enumerate("RGB"):
+        expressions = ["v", "v**2", "1"]
+        expressions[i] += "+sqrt(q)"
+        shown = preview(Colours(space="RGB", expressions=(expressions[0], expressions[1], expressions[2])))
+        at = expressions[i].rindex("q")
+        assert f"{letter}: unknown name &quot;q&quot; at column {at + 1}:" in shown and f"{expressions[i]}\n{' ' * at}^" in shown
+
+
+def test_prompts_are_shown_by_block(model: unetdump.Model) -> None:
+    shown = blocks_prompts(PROMPT, "", 20, model)
+    assert "<td>IN00-OUT05</td><td>a red circle</td>" in shown and "<td>OUT06-OUT08</td><td>a  green  circle</td>" in shown
+    assert "No layer prompts" in blocks_prompts("a circle", "", 20, model)
+    assert "<script" not in blocks_prompts("(~: _: <script>x</script>; M00: y :~)", "", 20, model)
+    assert problem(PROMPT, 20, model, negative=False) == "" and "caret" in problem("(~: x", 20, model, negative=False)
+
+
+def test_a_form_is_options_and_a_command(model: unetdump.Model) -> None:
+    form = Form(prompt=PROMPT, width=128, height=128, features=Looks(True, "", "10"), attention=Looks(True, " IN05 "), points=True)
+    options = form.options(model)
+    assert (options["features"], options["feature_steps"], options["attention"]) == ("", "10", "IN05") and "diff" not in options
+    assert list(options["attention_kinds"]) == ["qk", "self-map"]
+    assert "self-map" not in form.command(model, "m") and "--features ''" in form.command(model, "m")
+    assert Form(prompt=PROMPT, layer_prompts=False).prompts(model)[0] == "a  circle"
+    large = Form(width=512, height=512, attention=Looks(True), points=True)
+    with pytest.raises(unetdump.ArgumentError, match="every point"):
+        large.options(model)
+    with pytest.raises(unetdump.ArgumentError, match="at least one output"):
+        Form(attention=Looks(True), kinds=()).options(model)
+
+
+def test_default_attention_is_cheap(model: unetdump.Model) -> None:
+    assert small_attention(model, 128, 128) == ""
+    spec = small_attention(model, 512, 512)
+    kept = unetdump.parse_layers(spec, model)
+    sizes = {b.name: b.width * b.height for b in describe(model, 512, 512)}
+    assert kept and all(sizes[name] <= 1024 for name in kept if name in with_attention(model))
+    assert default_steps(20) == "10,20" and default_steps(1) == "1"
+
+
+def test_queries_are_the_commands() -> None:
+    assert parse_queries("64,80; 10,10", 128, 128) == [(64, 80), (10, 10)]
+    assert parse_queries("grid:2x1", 128, 64) == [(32, 32), (96, 32)]
+    for bad in ("", "1", "1,2,3", "a,b", "grid:9x9", "grid:0x1", "1,2;;"):
+        with pytest.raises(unetdump.ArgumentError):
+            parse_queries(bad, 128, 128)
+
+
+def test_captions() -> None:
+    said = {"000.png": "picture", "000-unet-OUT11-020-average.png": "OUT11 20 average", "000-attn-IN05-001-qk.png": "IN05 1 qk"}
+    said |= {"000-heat-red.png": "heat of red", "000-diff-M00-003.png": "M00 3 diff", "sheet.png": "sheet.png"}
+    assert {name: caption(name) for name in said} == said
+    assert caption("001-unet-OUT11-020.png", 2) == "1: OUT11 20"
+    assert (duration(0.123), duration(12.3), duration(200)) == ("0.12 s", "12 s", "3 min 20 s")
+
+
+def start(queue: Queue, root: Path, **options: Any) -> Run:
+    given = {"width": 64, "height": 64, "steps": 3, "cfg": 3.5, "seed": 1, **options}
+    run = Run(PROMPT, given, new_folder(root))  # type: ignore[arg-type]
+    queue.add(run)
+    return run
+
+
+def test_runs_take_turns_and_stop(model: unetdump.Model, tmp_path: Path) -> None:
+    queue = Queue(model)
+    endless = start(queue, tmp_path, steps=1000, features="OUT11", feature_steps="1")
+    second, third, wrong = start(queue, tmp_path), start(queue, tmp_path), start(queue, tmp_path, sampler="none such")
+    assert (queue.ahead(second), queue.ahead(third)) == (1, 2)
+    third.stop()
+    while not endless.progress or endless.progress.step < 2:
+        time.sleep(0.01)
+    assert "Waiting for 2 other runs" in progress(third, queue.ahead(third)) and "of 1000" in progress(endless)
+    assert [path.name for path in endless.pictures()] == ["000-unet-OUT11-001.png"]  # while it goes on
+    endless.stop()
+    for run in (endless, second, third, wrong):
+        assert run.ended.wait(60)
+    assert [run.state for run in (endless, second, third, wrong)] == [STOPPED, DONE, STOPPED, FAILED]
+    assert not (endless.folder / "manifest.json").exists() and (second.folder / "manifest.json").exists()
+    assert "Stopped at step" in progress(endless) and "unknown sampler" in progress(wrong)
+    assert [run.folder.name for run in (endless, second, third)] == ["0001", "0002", "0003"]
+    queue.close()
+
+
+def test_clicks_show_what_the_run_captured(model: unetdump.Model, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"width": 64, "height": 96, "attention": "IN05,OUT08", "attention_kinds": ["qk", "self-map"], "diff": "OUT11"}
+    queue = Queue(model)
+    run = start(queue, tmp_path, **options)
+    assert run.ended.wait(60) and run.state == DONE and run.result
+    queue.close()
+    whole = model.generate(PROMPT, **run.options)
+    captured = Captured(run.result, 0, "enabled")
+    assert captured.steps() == [1, 2, 3] and captured.blocks() == ["IN05", "OUT08"] and captured.has_points
+    texts = {captured.run.contexts[prompt.context].text: prompt for prompt in captured.prompts()}
+    assert {text: prompt.blocks for text, prompt in texts.items()} == {"a red circle": ("IN05",), "a  green  circle": ("OUT08",)}
+    green = texts["a  green  circle"]
+    at = [column.text for column in green.columns].index("green")
+    maps = captured.maps(Token("cond", 0, green.context, at))
+    expected = whole.attention["OUT08"].word("green")
+    assert list(maps.blocks) == ["OUT08"] and maps.mean.shape == (12, 8)
+    assert np.allclose(maps.blocks["OUT08"], expected, rtol=1e-3, atol=1e-6)  # half precision has 11 bits
+    with pytest.raises(LookupError):
+        captured.maps(Token("cond", 0, green.context, at), "IN05")
+
+    point = Point(50, 70)
+    looked = captured.maps(point, "IN05", 2)
+    full = whole.attention["IN05"].kind("self-map")[2].mean(0)  # 4 x 6 positions of 16 px
+    assert np.allclose(looked.blocks["IN05"], full[4 * 4 + 3].reshape(6, 4) * 24, rtol=1e-3, atol=1e-4)
+
+    shown = view(run.result.image, captured, with_attention(model), point, looked)
+    assert 'class="mark"' in shown and "OUT08" in shown and "<script" not in shown
+    assert parse_token("cond 0 1 5") == Token("cond", 0, 1, 5)
+    assert 'class="on word"' in tokens([green], Token("cond", 0, green.context, at), with_attention(model))
+    norms = last_norms(run.result)
+    assert norms == {"OUT11": pytest.approx(whole.diff["OUT11"].norms[3].relative_l2)} and "OUT11" in chart(norms, names(model))
+
+
+def test_little_is_kept(model: unetdump.Model, tmp_path: Path) -> None:
+    keeper = Keeper()
+    result = model.generate("a circle", width=64, height=64, steps=2, features="", attention="IN05", keep=keeper)
+    assert not result.features and keeper.sample and keeper.sample[0] == "OUT11 at step 2"
+    assert result.attention["IN05"].qk[1].dtype == np.float16 and len(result.attention["IN05"].qk[1]) == 1
+
+
+def test_the_page_is_optional(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = "import sys, unetdump, unetdump.ui; print('gradio' in sys.modules, 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", imported], check=True, capture_output=True, text=True).stdout == "False False\n"
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["-m", "x"]) == 1
+    assert capsys.readouterr().err == "unetdump: ui needs Gradio: pip install 'unetdump[ui]'\n"
+
+
+def test_addresses_of_this_machine() -> None:
+    assert [server.is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "192.168.1.2", "example.org")] == [True] * 3 + [False] * 3

@@ -1,0 +1,51 @@
+"""`unetdump ui`: a page to work in, by Gradio (`pip install unetdump[ui]`)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+PORT = 7860  # Gradio's, and the webui's
+
+
+def _demo() -> str | None:
+    """The demo model, from a checkout's folder or one in it."""
+    here = Path.cwd()
+    found = [folder / "models" / "demo" for folder in (here, *here.parents) if (folder / "models" / "demo" / "unet").is_dir()]
+    return str(found[0]) if found else None
+
+
+def _arguments(given: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("unetdump ui", description="A page to work in: prompts in, pictures and their insides out.")
+    parser.add_argument("-m", "--model", default=_demo(), help="a diffusers folder or a .safetensors file (models/demo, if it is there)")
+    parser.add_argument("-o", "--output", default="unetdump-runs", type=Path, help="the folder of its runs, all served (unetdump-runs)")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen; all but this machine's own lets others in (127.0.0.1)")
+    parser.add_argument("--port", type=int, help=f"the port (the first from {PORT} on that is free)")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or reference (auto)")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (auto)")
+    parser.add_argument("--threads", type=int, default=0, help="0 is one for each core (0)")
+    return parser.parse_args(given)
+
+
+def main(given: list[str]) -> int:
+    """Loads the model and serves the page. 0 when it was ended, 1 when it failed, 2 for bad usage."""
+    from unetdump import Error, load
+
+    arguments = _arguments(given)
+    if importlib.util.find_spec("gradio") is None:
+        print("unetdump: ui needs Gradio: pip install 'unetdump[ui]'", file=sys.stderr)
+        return 1
+    if arguments.model is None:
+        print("unetdump: ui needs -m MODEL", file=sys.stderr)
+        return 2
+    from .server import serve
+
+    try:
+        model = load(arguments.model, device=arguments.device, precision=arguments.precision, threads=arguments.threads)
+        return serve(model, arguments.model, arguments.output.resolve(), arguments.host, arguments.port, browse=arguments.open)
+    except (Error, OSError) as failure:
+        print(f"unetdump: {failure}", file=sys.stderr)
+        return 1

@@ -1,0 +1,325 @@
+"""The page: its fields, in the order that users of the webui and its extension know, and what happens when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from unetdump.errors import Error
+from unetdump.model import Model
+
+from . import status
+from .blocks import with_attention
+from .captured import Point
+from .colours import preview
+from .form import AVERAGES, DUMPS, KINDS, SAMPLERS, SCHEDULES, SIDES, Form, Looks, default_steps, small_attention
+from .moved import chart, last_norms
+from .panels import QUICK, TYPED, ColourFields, Picker, Sizes, colour_fields, colours_of, picker
+from .prompts import blocks as blocks_prompts
+from .prompts import problem as prompt_problem
+from .runs import Queue, Run, caption
+from .viewer import parse_token
+from .visits import ALL, Visit, Visits
+
+TICK_S = 0.25  # how often a page hears of its run
+SHOWN_MOST = 600  # pictures in the gallery: the first of them
+STEPS = 20
+EMPTY = '<div class="viewer empty"><p>The picture appears here.</p></div>'
+SMALL = 100_000_000  # parameters: what has fewer was made to draw small
+
+# Where the picture is clicked on, in its own pixels; which token; back to the picture.
+LOOK = """
+element.addEventListener('click', e => {
+    const token = e.target.closest('[data-token]'), picture = e.target.closest('img.picture');
+    if (token) trigger('token', {token: token.dataset.token});
+    else if (e.target.closest('[data-clear]')) trigger('unpick', {});
+    else if (picture) {
+        const box = picture.getBoundingClientRect();
+        const at = (offset, length, pixels) => Math.min(Math.max(Math.floor(offset / length * pixels), 0), pixels - 1);
+        const x = at(e.clientX - box.left, box.width, +picture.dataset.width);
+        trigger('point', {x, y: at(e.clientY - box.top, box.height, +picture.dataset.height)});
+    }
+});
+"""
+
+
+class Page:
+    """The page of one model: `blocks` is Gradio's, `queue` does its runs."""
+
+    def __init__(self, model: Model, path: str, root: Path) -> None:
+        """path: the checkpoint's, as the command would be given it. root: where runs' folders go."""
+        self.model, self.path, self.root = model, path, root
+        self.queue, self.visits = Queue(model), Visits()
+        self.names = with_attention(model)
+        self.theme = gr.themes.Default(
+            primary_hue="blue",
+            neutral_hue="slate",
+            radius_size="sm",
+            spacing_size="sm",
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        )
+        self.css = (Path(__file__).parent / "page.css").read_text()
+        with gr.Blocks(title="unetdump", analytics_enabled=False, fill_width=True) as self.blocks:
+            self._header()
+            with gr.Row(elem_id="top"):
+                with gr.Column(scale=3, min_width=380):
+                    self._prompts()
+                with gr.Column(scale=2, min_width=300):
+                    self._buttons()
+            with gr.Row(elem_id="halves"):
+                with gr.Column(scale=5, min_width=380):
+                    self._inputs()
+                with gr.Column(scale=6, min_width=380):
+                    self._results()
+            self._connect()
+
+    # The fields.
+
+    def _header(self) -> None:
+        info = self.model.info
+        told = (Path(self.path).name, info.family, f"{info.block_count} blocks", f"{info.parameter_count / 1e6:.0f} M parameters")
+        gr.HTML(f"<h1>unetdump</h1><p>{escape(' · '.join((*told, info.device, info.precision)))}</p>", elem_id="header")
+
+    def _prompts(self) -> None:
+        self.prompt = gr.Textbox("", label="Prompt", lines=3, placeholder="a red circle on a blue background", elem_id="prompt")
+        self.prompt_problem = gr.HTML(elem_id="prompt-problem", elem_classes="problems")
+        self.negative = gr.Textbox("", label="Negative prompt", lines=1, elem_id="negative")
+        self.negative_problem = gr.HTML(elem_id="negative-problem", elem_classes="problems")
+
+    def _buttons(self) -> None:
+        with gr.Row():
+            self.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
+            self.stop = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False, scale=1, min_width=80)
+        self.status = gr.HTML(status.progress(None), elem_id="status")
+
+    def _inputs(self) -> None:
+        family, small = self.model.info.family, self.model.info.parameter_count < SMALL
+        side = 128 if small else 1024 if family == "SDXL" else 512
+        with gr.Row():
+            self.sampler = gr.Dropdown(SAMPLERS, value=SAMPLERS[0], label="Sampling method", elem_id="sampler")
+            self.schedule = gr.Dropdown(SCHEDULES, value=SCHEDULES[0], label="Schedule type", elem_id="schedule")
+        with gr.Row():
+            steps = gr.Slider(1, 150, STEPS, step=1, label="Sampling steps", elem_id="steps")
+            self.batch = gr.Slider(1, 8, 1, step=1, label="Batch size", elem_id="batch")
+        with gr.Row():
+            width = gr.Slider(64, 2048, side, step=8, label="Width", elem_id="width")
+            height = gr.Slider(64, 2048, side, step=8, label="Height", elem_id="height")
+        with gr.Row(elem_id="seeds"):
+            self.cfg = gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id="cfg", scale=4)
+            self.seed = gr.Number(-1, precision=0, label="Seed", elem_id="seed", scale=2, min_width=110)
+            self.random = gr.Button("Random", elem_id="seed-random", scale=1, min_width=70, size="sm")
+            self.last = gr.Button("Last", elem_id="seed-last", scale=1, min_width=60, size="sm")
+        self.sizes = Sizes(width, height, steps)
+        with gr.Tabs():
+            self._looks(side)
+        with gr.Accordion("Colorization", open=False, elem_id="colorization"):
+            gr.HTML('<p class="said">The colours of all maps.</p>')
+            self.colours: ColourFields = colour_fields()
+        with gr.Accordion("Dump Setting", open=False, elem_id="dump-setting"):
+            self.average = gr.Radio(AVERAGES, value=AVERAGES[0], label="Average over channels, as a picture of its own", elem_id="average")
+            self.side = gr.Radio(list(SIDES), value="prompt", label="Maps of", elem_id="side")
+            self.dump = gr.Radio(DUMPS, value=DUMPS[0], label="Dump the values to files, too", elem_id="dump")
+            self.report = gr.Checkbox(False, label="Write report.html: all of a run as one page", elem_id="report")
+
+    def _looks(self, side: int) -> None:
+        at = default_steps(STEPS)
+        with gr.Tab("U-Net features"):
+            self.features: Picker = picker(self.model, "features", "Extract U-Net features", self.sizes, (True, "", at))
+        with gr.Tab("Attention"):
+            first = True, small_attention(self.model, side, side), at
+            label = "Extract attention layers' features"
+            self.attention: Picker = picker(self.model, "attention", label, self.sizes, first, attention_only=True, more=self._attended)
+        with gr.Tab("Layer Prompt"):
+            off = "Off: they are taken out of the prompts"
+            self.layer_prompts = gr.Checkbox(True, label="Enable Layer Prompt", info=off, elem_id="layer-prompts")
+            self.own = gr.HTML(blocks_prompts("", "", STEPS, self.model), elem_id="own-prompts")
+            label = "Output difference map of U-Net features between with and without Layer Prompt"
+            self.diff: Picker = picker(self.model, "diff", label, self.sizes, (False, "", str(STEPS)))
+
+    def _attended(self) -> None:
+        self.kinds = gr.CheckboxGroup(list(KINDS), value=["Q*K"], label="Output features", elem_id="kinds")
+        with gr.Row():
+            self.words = gr.Textbox("", label="Words", placeholder="of the prompt: their maps and heat", elem_id="words")
+            self.queries = gr.Textbox("", label="Self-attention from", placeholder="x,y;x,y or grid:4x4", elem_id="queries")
+        self.points = gr.Checkbox(True, label="Keep the self-attention of every point, to be clicked on", elem_id="points")
+
+    def _results(self) -> None:
+        self.viewer = gr.HTML(EMPTY, elem_id="viewer", js_on_load=LOOK)
+        with gr.Row(visible=False, elem_id="choices") as self.choices:
+            self.picture = gr.Dropdown([], label="Picture", elem_id="which-picture", min_width=120)
+            self.block = gr.Dropdown([ALL], value=ALL, label="Block", elem_id="which-block", min_width=120)
+            self.step = gr.Dropdown([ALL], value=ALL, label="Step", elem_id="which-step", min_width=120)
+        self.moved = gr.HTML(visible=False, elem_id="moved")
+        self.gallery = gr.Gallery(
+            label="Pictures and maps",
+            elem_id="gallery",
+            columns=5,
+            height=560,
+            object_fit="cover",
+            buttons=["download", "download_all", "fullscreen"],
+            interactive=False,
+        )
+        with gr.Accordion("Files", open=False, elem_id="files-panel"):
+            self.files = gr.HTML('<p class="said">No run yet.</p>', elem_id="files")
+
+    # What happens.
+
+    def _connect(self) -> None:
+        sizes = self.sizes
+        prompts = [self.prompt, self.negative, sizes.steps]
+        gr.on([field.change for field in prompts], self._typed, prompts, [self.prompt_problem, self.negative_problem, self.own], **TYPED)
+        self.random.click(lambda: -1, None, self.seed, **QUICK)
+        self.last.click(self._last_seed, None, self.seed, **QUICK)
+        links = [self.features.steps, self.attention.steps, self.diff.steps]
+        before = gr.State(STEPS)
+        sizes.steps.change(_follow, [sizes.steps, before, *links], [before, *links], **TYPED)
+        gr.on([field.change for field in self.colours.all], self._preview, list(self.colours.all), self.colours.preview, **TYPED)
+        outputs = [self.status, self.gallery, self.viewer, self.choices, self.picture, self.block, self.step, self.files]
+        outputs += [self.generate, self.stop, self.colours.preview, self.moved]
+        how: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "once"}
+        self.generate.click(self._run, self._fields(), outputs, **how)
+        self.stop.click(self._stop, None, None, **QUICK)
+        looked = [self.picture, self.block, self.step]
+        self.viewer.token(self._token, looked, self.viewer, **QUICK)
+        self.viewer.point(self._point, looked, self.viewer, **QUICK)
+        self.viewer.unpick(self._unpick, looked, self.viewer, **QUICK)
+        gr.on([field.input for field in looked], self._look, looked, self.viewer, **QUICK)
+        self.blocks.unload(self._leave)
+
+    def _fields(self) -> list[Any]:
+        sizes = self.sizes
+        plain = [self.prompt, self.negative, self.sampler, self.schedule, sizes.steps, self.cfg]
+        plain += [sizes.width, sizes.height, self.batch, self.seed]
+        looks = [field for one in (self.features, self.attention, self.diff) for field in (one.enabled, one.layers, one.steps)]
+        attended = [self.kinds, self.words, self.queries, self.points, self.layer_prompts]
+        return [*plain, *looks, *attended, self.average, self.side, self.dump, self.report, *self.colours.all]
+
+    def _form(self, values: tuple[Any, ...]) -> Form:
+        plain, looks, rest = values[:10], values[10:19], values[19:]
+        kinds, words, queries, points, layer_prompts, average, side, dump, report = rest[:9]
+        names = ("prompt", "negative", "sampler", "schedule", "steps", "cfg", "width", "height", "batch", "seed")
+        whole = ("steps", "width", "height", "batch", "seed")
+        plain = (*plain[:9], -1 if plain[9] is None else plain[9])
+        given: dict[str, Any] = {name: int(value) if name in whole else value for name, value in zip(names, plain, strict=True)}
+        return Form(
+            **given,
+            features=Looks(*looks[0:3]),
+            attention=Looks(*looks[3:6]),
+            kinds=tuple(kinds),
+            words=words,
+            queries=queries,
+            points=points,
+            layer_prompts=layer_prompts,
+            diff=Looks(*looks[6:9]),
+            colours=colours_of(rest[9:]),
+            average=average,
+            side=side,
+            dump=dump,
+            report=report,
+        )
+
+    def _run(self, request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        """Asks for a run and tells of it until it has ended."""
+        visit = self.visits.of(request.session_hash)
+        try:
+            run = visit.begin(self._form(values), self.model, self.queue, self.root)
+        except (Error, OSError, ValueError) as failure:
+            yield self._tell(status=status.refused(failure))
+            return
+        try:
+            shown = -1
+            while not run.ended.is_set():
+                pictures = run.pictures()
+                told = self._tell(status=status.progress(run, self.queue.ahead(run)), busy=True)
+                if shown < 0:
+                    told[2], told[3], told[11] = EMPTY, gr.update(visible=False), gr.update(visible=False)
+                if len(pictures) != shown:
+                    told[1], shown = self._gallery(run, pictures), len(pictures)
+                yield told
+                run.ended.wait(TICK_S)
+            yield self._finished(visit, run)
+        finally:
+            run.stop()  # where nobody listens any more
+
+    def _tell(self, status: Any = None, *, busy: bool = False) -> list[Any]:
+        """What changes on the page: the outputs of `_run`, most of them as they are."""
+        told = [gr.skip() for _ in range(12)]
+        told[0] = status
+        told[8], told[9] = gr.update(interactive=not busy), gr.update(interactive=busy)
+        return told
+
+    def _gallery(self, run: Run, pictures: list[Path]) -> list[tuple[str, str]]:
+        batch = run.options.get("batch_size", 1)
+        return [(str(path), caption(path.name, batch)) for path in pictures[:SHOWN_MOST]]
+
+    def _finished(self, visit: Visit, run: Run) -> list[Any]:
+        assert visit.form
+        told = self._tell(status.progress(run))
+        told[1] = self._gallery(run, run.pictures())
+        told[7] = status.files(run, visit.form.command(self.model, self.path))
+        told[10] = preview(visit.form.colours, run.keeper.sample)
+        bars = chart(last_norms(run.result), [block.name for block in self.model.blocks]) if run.result else ""
+        told[11] = gr.update(value=bars, visible=bool(bars))
+        names = list(visit.pictures())
+        if names:
+            _, captured = visit.captured(names[0])
+            steps = [str(step) for step in captured.steps()]
+            told[2] = visit.look(names[0], ALL, ALL, self.names)
+            told[3] = gr.update(visible=bool(steps) or len(names) > 1)
+            told[4] = gr.update(choices=names, value=names[0])
+            told[5] = gr.update(choices=[ALL, *captured.blocks()], value=ALL)
+            told[6] = gr.update(choices=[ALL, *steps], value=ALL)
+        return told
+
+    def _stop(self, request: gr.Request) -> None:
+        self.visits.of(request.session_hash).stop()
+
+    def _leave(self, request: gr.Request) -> None:
+        self.visits.leave(request.session_hash)
+
+    def _last_seed(self, request: gr.Request) -> int:
+        form = self.visits.of(request.session_hash).form
+        return form.seed if form else -1
+
+    def _typed(self, prompt: str, negative: str, steps: int) -> tuple[str, str, str]:
+        wrong = [prompt_problem(text, int(steps), self.model, negative=no) for text, no in ((prompt, False), (negative, True))]
+        return wrong[0], wrong[1], blocks_prompts(prompt, negative, int(steps), self.model)
+
+    def _preview(self, request: gr.Request, *values: Any) -> str:
+        run = self.visits.of(request.session_hash).run
+        return preview(colours_of(values), run.keeper.sample if run else None)
+
+    def _token(self, picture: str, block: str, step: str, event: gr.EventData, request: gr.Request) -> str:
+        self.visits.of(request.session_hash).target = parse_token(str(event.token))
+        return self._look(picture, block, step, request)
+
+    def _point(self, picture: str, block: str, step: str, event: gr.EventData, request: gr.Request) -> str:
+        visit = self.visits.of(request.session_hash)
+        if picture in visit.pictures() and visit.captured(picture)[1].has_points:
+            visit.target = Point(int(event.x), int(event.y))
+        return self._look(picture, block, step, request)
+
+    def _unpick(self, picture: str, block: str, step: str, request: gr.Request) -> str:
+        self.visits.of(request.session_hash).target = None
+        return self._look(picture, block, step, request)
+
+    def _look(self, picture: str, block: str, step: str, request: gr.Request) -> str:
+        visit = self.visits.of(request.session_hash)
+        if picture not in visit.pictures():
+            return EMPTY
+        try:
+            return visit.look(picture, block, step, self.names)
+        except LookupError:  # nothing was kept of it
+            visit.target = None
+            return visit.look(picture, ALL, ALL, self.names)
+
+
+def _follow(steps: int, before: int, *specs: str) -> tuple[Any, ...]:
+    """Step specs that nobody has changed go with the number of steps."""
+    plain = {default_steps(int(before)): default_steps(int(steps)), str(int(before)): str(int(steps))}
+    return steps, *(plain.get(spec, spec) for spec in specs)
