@@ -287,7 +287,7 @@ def check_tabs(browser, first, url):
     check(second.until("!!document.querySelector('#status .status.running')"), "a long run begins")
     browser.call("Target.closeTarget", targetId=second.target)
     first.write("#steps", "4")
-    time.sleep(1)
+    check(first.until("document.querySelector('#features-steps :is(textarea, input)').value === '2,4'"), "the steps of a panel follow their number")
     first.press("#generate")
     check(first.until("!!document.querySelector('#status :is(.done, .failed)')", 120) and "Done" in first.text("#status"), f"a tab that is closed ends its run, and the next one begins: {first.text('#status')}")
 
