@@ -28,20 +28,20 @@ class Failure(Exception):
     """What a page shows is not so."""
 
 
-def options_of(unetdump: Path, command: str) -> set[str]:
-    """The options that a command has."""
-    said = subprocess.run([unetdump, command, "--help"], capture_output=True, text=True, check=False)
+def options_of(command: str) -> set[str]:
+    """The options that a command has; those of the package's own commands, too."""
+    said = subprocess.run([Path(sys.executable).parent / "unetdump", command, "--help"], capture_output=True, text=True, check=False)
     if said.returncode:
         raise Failure(f"there is no command {command}")
-    return set(re.findall(r"^  (?:(-\w), )?", said.stdout, re.MULTILINE)) | set(re.findall(r"(--[a-z-]+)", said.stdout))
+    return set(re.findall(r"^  (-\w)[ ,]", said.stdout, re.MULTILINE)) | set(re.findall(r"(--[a-z-]+)", said.stdout))
 
 
-def shown(unetdump: Path, block: str) -> None:
+def shown(block: str) -> None:
     """The options of the commands in a block that is not run."""
     for line in block.replace("\\\n", " ").splitlines():
         if match := re.match(r"\s*unetdump ([a-z]+) (.*)", line):
             text = re.split(r"\s{4,}", match[2])[0]  # what follows many spaces says what it does
-            if unknown := {word for word in shlex.split(text) if re.match(r"-{1,2}[a-z]", word)} - options_of(unetdump, match[1]):
+            if unknown := {word for word in shlex.split(text) if re.match(r"-{1,2}[a-z]", word)} - options_of(match[1]):
                 raise Failure(f"{line.strip()}: there is no {', '.join(unknown)}")
 
 
@@ -90,7 +90,7 @@ def check(page: Path, unetdump: Path, folder: Path) -> int:
         elif language in ("py", "python"):
             compile(text, page.name, "exec")
         elif language in ("bash", ""):
-            shown(unetdump, text)
+            shown(text)
     return count
 
 
