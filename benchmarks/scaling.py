@@ -15,7 +15,7 @@ CORES = len(os.sched_getaffinity(0))
 SPECS = {0: None, 1: "OUT11", 5: "IN01,IN06,M00,OUT05,OUT11", 13: "IN00-OUT11(+2)", 25: ""}
 # axis: title, label, the option, its values, the row, and the options that hold meanwhile
 AXES = {
-    "size": ("Image size, batch 2", "image side, pixels", "--side", [128, 256, 384, 512, 640], "step", {}),
+    "size": ("Image size, batch 2", "image side, pixels", "--side", [128, 256, 384, 512], "step", {}),
     "batch": ("Batch, 256 x 256", "rows of the U-Net's batch", "--batch", [1, 2, 4, 8], "step", {"--side": 256}),
     "blocks": ("Blocks looked at, 256 x 256, batch 2", "blocks captured, rendered and written each step", "--layers", list(SPECS), "features written", {"--side": 256}),
     "prompts": ("Different prompts, 256 x 256, batch 2", "different prompts in the 25 blocks", "--prompts", [1, 5, 13, 25], "layer prompts", {"--side": 256}),
