@@ -17,20 +17,10 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))
-from browser import Browser  # noqa: E402
+from browser import Browser, Checks  # noqa: E402
 
 PROMPT = "a (~: _: red; OUT06-OUT08: green :~) circle on a blue background"
-failures = []
-passed = 0
-
-
-def check(good, what):
-    global passed
-    if good:
-        passed += 1
-    else:
-        failures.append(what)
-        print(f"FAILED: {what}")
+check = Checks()
 
 
 class Tab:
@@ -334,8 +324,8 @@ def main():
         check(not strange, f"nothing is asked of anybody else: {strange[:3]}")
         server.send_signal(signal.SIGINT)
         check(server.wait(20) == 0, "Ctrl-C ends the server")
-    print(f"{passed} passed, {len(failures)} failed")
-    return bool(failures)
+    print(f"{check.passed} passed, {len(check.failures)} failed")
+    return bool(check.failures)
 
 
 if __name__ == "__main__":

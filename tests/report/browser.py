@@ -8,6 +8,20 @@ import time
 from pathlib import Path
 
 
+class Checks:
+    """What was found good and what not."""
+
+    def __init__(self):
+        self.passed, self.failures = 0, []
+
+    def __call__(self, good, what):
+        if good:
+            self.passed += 1
+        else:
+            self.failures.append(what)
+            print(f"FAILED: {what}")
+
+
 class Browser:
     def __init__(self, width=1280, height=1600, reach=""):
         """reach: the one address that the browser can reach; without it, none."""

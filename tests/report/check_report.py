@@ -7,20 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from browser import Browser
+from browser import Browser, Checks
 
 
-failures = []
-passed = 0
-
-
-def check(good, what):
-    global passed
-    if good:
-        passed += 1
-    else:
-        failures.append(what)
-        print(f"FAILED: {what}")
+check = Checks()
 
 
 def point_at(browser, selector):
@@ -101,8 +91,8 @@ def main():
     asked = browser.asked()
     check(not [u for u in asked if not u.startswith(("data:", page.as_uri(), "about:"))], f"nothing is fetched: {[u[:80] for u in asked][:3]}")
     browser.close()
-    print(f"{passed} passed, {len(failures)} failed")
-    return bool(failures)
+    print(f"{check.passed} passed, {len(check.failures)} failed")
+    return bool(check.failures)
 
 
 if __name__ == "__main__":

@@ -87,17 +87,8 @@ static const cudnnDataType_t types[] = { [UDUMP_F32] = CUDNN_DATA_FLOAT, [UDUMP_
 /* [n, c, h, w] by name, channels last in memory. */
 static cudnnBackendDescriptor_t tensor(
     udump_dnn_build *b, cudnnDataType_t type, int64_t id, int64_t n, int64_t c, int64_t h, int64_t w) {
-    int64_t shape[4] = { n, c, h, w }, stride[4] = { c * h * w, 1, c * w, c }, alignment_bytes = 16;
-    bool between = id >= CONVOLVED;
-    cudnnBackendDescriptor_t d = udump_dnn_make(b, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, shape);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment_bytes);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &between);
-    udump_dnn_finalize(b, d);
-    return d;
+    const int64_t shape[4] = { n, c, h, w }, stride[4] = { c * h * w, 1, c * w, c };
+    return udump_dnn_tensor(b, type, id, shape, stride, id >= CONVOLVED);
 }
 
 static cudnnBackendDescriptor_t convolve(udump_dnn_build *b, const udump_conv_shape *s, cudnnBackendDescriptor_t in, cudnnBackendDescriptor_t weight, cudnnBackendDescriptor_t out) {

@@ -58,6 +58,20 @@ void udump_dnn_finalize(udump_dnn_build *b, cudnnBackendDescriptor_t d) {
     if (!b->status) b->status = b->dnn->finalize(d);
 }
 
+cudnnBackendDescriptor_t udump_dnn_tensor(
+    udump_dnn_build *b, cudnnDataType_t type, int64_t id, const int64_t shape[4], const int64_t stride[4], bool between) {
+    int64_t alignment_bytes = 16;
+    cudnnBackendDescriptor_t d = udump_dnn_make(b, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
+    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, shape);
+    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride);
+    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
+    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment_bytes);
+    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &between);
+    udump_dnn_finalize(b, d);
+    return d;
+}
+
 cudnnBackendDescriptor_t udump_dnn_graph(udump_dnn_build *b, const udump_dnn_place *place, const cudnnBackendDescriptor_t *operations, int64_t count) {
     cudnnBackendDescriptor_t graph = udump_dnn_make(b, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     udump_dnn_set(b, graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, operations);

@@ -49,6 +49,9 @@ void udump_dnn_set(udump_dnn_build *b, cudnnBackendDescriptor_t d, cudnnBackendA
     const void *values);
 void udump_dnn_link(udump_dnn_build *b, cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name, cudnnBackendDescriptor_t value);
 void udump_dnn_finalize(udump_dnn_build *b, cudnnBackendDescriptor_t d);
+/* A tensor of four dimensions at 16 bytes. between: it is never in memory. */
+cudnnBackendDescriptor_t udump_dnn_tensor(
+    udump_dnn_build *b, cudnnDataType_t type, int64_t id, const int64_t shape[4], const int64_t stride[4], bool between);
 /* The operations as a graph, [count]. */
 cudnnBackendDescriptor_t udump_dnn_graph(udump_dnn_build *b, const udump_dnn_place *place, const cudnnBackendDescriptor_t *operations, int64_t count);
 /* A plan that works, repeats to the bit, and needs no more workspace than it may. */

@@ -66,16 +66,8 @@ void udump_fused_close(udump_fused *f) {
 
 /* [n, heads, tokens, d] by name. */
 static cudnnBackendDescriptor_t tensor(udump_dnn_build *b, int64_t id, const udump_fused_call *c, int64_t row) {
-    int64_t shape[4] = { c->n, c->heads, c->tokens, c->d }, stride[4] = { c->tokens * row, c->d, row, 1 }, alignment_bytes = 16;
-    cudnnDataType_t type = c->dtype == UDUMP_F16 ? CUDNN_DATA_HALF : CUDNN_DATA_BFLOAT16;
-    cudnnBackendDescriptor_t d = udump_dnn_make(b, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, shape);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
-    udump_dnn_set(b, d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment_bytes);
-    udump_dnn_finalize(b, d);
-    return d;
+    const int64_t shape[4] = { c->n, c->heads, c->tokens, c->d }, stride[4] = { c->tokens * row, c->d, row, 1 };
+    return udump_dnn_tensor(b, c->dtype == UDUMP_F16 ? CUDNN_DATA_HALF : CUDNN_DATA_BFLOAT16, id, shape, stride, false);
 }
 
 /* One number, which the host gives at every run. */
