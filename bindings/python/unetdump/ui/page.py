@@ -259,8 +259,8 @@ class Page:
         return form.seed if form else -1
 
     def _typed(self, prompt: str, negative: str, steps: int) -> tuple[str, str, str]:
-        wrong = [prompt_problem(text, steps, self.model, negative=no) for text, no in ((prompt, False), (negative, True))]
-        return wrong[0], wrong[1], blocks_prompts(prompt, negative, steps, self.model)
+        wrong = [prompt_problem(text, int(steps), self.model, negative=no) for text, no in ((prompt, False), (negative, True))]
+        return wrong[0], wrong[1], blocks_prompts(prompt, negative, int(steps), self.model)
 
     def _preview(self, request: gr.Request, *values: Any) -> str:
         run = self.visits.of(request.session_hash).run
@@ -295,5 +295,5 @@ class Page:
         count = len(OF_STEPS)
         of_steps, before, specs = values[:count], values[count], values[count + 1 :]
         now = sampled(self.model, *of_steps)
-        plain = {default_steps(before): default_steps(now), str(before): str(now)}
+        plain = {default_steps(int(before)): default_steps(now), f"{before:.0f}": f"{now}"}
         return now, *(plain.get(spec, spec) for spec in specs)
