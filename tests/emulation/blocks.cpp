@@ -155,10 +155,6 @@ void udump_emulation_run(const udump_emulated_launch &launch) {
     blockDim = launch.block;
     gridDim = launch.grid;
     thread_count = launch.block.x * launch.block.y * launch.block.z;
-    if (!thread_count || thread_count > THREADS_MOST || !launch.grid.x || !launch.grid.y || !launch.grid.z || launch.grid.y > 65535 || launch.grid.z > 65535) {
-        fprintf(stderr, "emulation: a launch of %u x %u x %u blocks of %u threads\n", launch.grid.x, launch.grid.y, launch.grid.z, thread_count);
-        abort();
-    }
     std::function<void()> thread = launch.thread;
     body = &thread;
     shared_memory = launch.shared_bytes ? (unsigned char *)aligned_alloc(16, (launch.shared_bytes + 15) / 16 * 16) : NULL;
