@@ -36,6 +36,8 @@ struct CUevent_st {
 };
 static float clock_milliseconds;
 
+static bool idle = getenv("UDUMP_EMULATED_IDLE") != NULL; /* nothing is done, only counted: memory holds what it held */
+
 static std::map<char *, size_t> pinned;
 static std::map<void *, size_t> sizes;
 static cudaError_t last;
@@ -79,6 +81,7 @@ static void wait_for(CUstream_st *stream, long position) {
 }
 
 static void append(CUstream_st *stream, std::function<void()> work) {
+    if (idle) return;
     if (stream->capturing) {
         if (stream->spoiled) fail(cudaErrorStreamCaptureInvalidated);
         else stream->captured.push_back(work);
@@ -140,7 +143,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
     if (allocation_fails() || counts.used_bytes + bytes > limit_bytes()) return fail(cudaErrorMemoryAllocation);
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
-    memset(*memory, 0xFF, bytes); /* NaN, in every format */
+    if (!idle) memset(*memory, 0xFF, bytes); /* NaN, in every format */
     sizes[*memory] = bytes;
     counts.used_bytes += bytes;
     return cudaSuccess;
@@ -205,6 +208,7 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEve
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
+    counts.launches += !stream->capturing;
     append(stream, [=]() { memset(memory, value, bytes); });
     return cudaSuccess;
 }
@@ -219,7 +223,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream) {
     bool pageable = (kind == cudaMemcpyHostToDevice && !is_pinned(from)) || (kind == cudaMemcpyDeviceToHost && !is_pinned(to));
     if (pageable && stream->capturing) return is_forbidden(), last;
-    if (kind == cudaMemcpyHostToDevice && pageable) {
+    if (kind == cudaMemcpyHostToDevice && pageable && !idle) {
         std::string staged((const char *)from, bytes);
         append(stream, [to, staged]() { memcpy(to, staged.data(), staged.size()); });
         return cudaSuccess;
@@ -228,7 +232,11 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     if (pageable) cudaStreamSynchronize(stream);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind) { return is_forbidden() ? last : (memcpy(to, from, bytes), cudaSuccess); }
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind) {
+    if (is_forbidden()) return last;
+    if (!idle) memcpy(to, from, bytes);
+    return cudaSuccess;
+}
 
 /* UDUMP_EMULATED_GRAPHS: "begin", "end" or "instantiate" is what fails. */
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode) {
