@@ -21,8 +21,8 @@ static void check(udump_status status, const udump_error *error) {
 static double larger(double a, double b) { return a > b ? a : b; }
 
 static void print(const udump_tally *t, double sums[2]) {
-    double flops_us = t->flops / FLOPS_PER_US, floor_us = larger(t->least_bytes / BYTES_PER_US, flops_us),
-           predicted_us = larger(t->moved_bytes / BYTES_PER_US, flops_us) + LAUNCH_US * (double)t->launches;
+    double floor_us = larger(t->least_bytes / BYTES_PER_US, t->flops / FLOPS_PER_US),
+           predicted_us = floor_us + (t->moved_bytes - t->least_bytes) / BYTES_PER_US + LAUNCH_US * (double)t->launches;
     printf("| %-22s | %5ld | %8ld | %5.0f | %11.0f | %8.0f | %9.0f | %13.0f |\n", t->name, t->calls, t->launches, t->flops * 1e-9, t->least_bytes * 1e-6,
         t->moved_bytes * 1e-6, floor_us, predicted_us);
     sums[0] += floor_us;
