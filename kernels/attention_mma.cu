@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(WARPS *UDUMP_WARP, D <= 80 ? 3 : 2) /* blocks 
     int head = (int)blockIdx.y, row = (int)blockIdx.z, first_query = (int)blockIdx.x * QUERIES;
     int64_t first = s.keys ? (int64_t)row * s.keys : s.first[row];
     int keys = s.keys ? s.keys : s.count[row];
-    float scale = 1.0f / sqrtf((float)s.d);
+    float scale = 1.44269504f / sqrtf((float)s.d); /* powers of 2 instead of e: one instruction */
 
     /* Q's fragments: [D / 16] of 16 queries by 16 channels */
     uint32_t query[D / 16][4];
@@ -73,15 +73,15 @@ __global__ void __launch_bounds__(WARPS *UDUMP_WARP, D <= 80 ? 3 : 2) /* blocks 
                 int key = begin + j * 8 + lane % 4 * 2 + i % 2, at = first_query + warp * WARP_QUERIES + lane / 4 + i / 2 * 8;
                 bool seen = key < keys && (!s.causal || key <= at);
                 scores[j][i] = seen ? scores[j][i] * scale : -INFINITY;
-                larger[i / 2] = scores[j][i] > larger[i / 2] ? scores[j][i] : larger[i / 2];
+                larger[i / 2] = fmaxf(scores[j][i], larger[i / 2]); /* NaN is passed over */
             }
+        float base[2];
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            for (int step = 1; step < 4; step *= 2) { /* the four lanes of a row */
-                float other = __shfl_xor_sync(0xFFFFFFFFu, larger[h], step);
-                larger[h] = other > larger[h] ? other : larger[h];
-            }
-            float shrink = larger[h] == -INFINITY ? 1.0f : expf(most[h] - larger[h]);
+            for (int step = 1; step < 4; step *= 2) /* the four lanes of a row */
+                larger[h] = fmaxf(larger[h], __shfl_xor_sync(0xFFFFFFFFu, larger[h], step));
+            base[h] = larger[h] == -INFINITY ? 0 : larger[h]; /* a row of nothing so far */
+            float shrink = exp2f(most[h] - base[h]);
             most[h] = larger[h];
             total[h] *= shrink;
 #pragma unroll
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(WARPS *UDUMP_WARP, D <= 80 ? 3 : 2) /* blocks 
         for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                scores[j][i] = scores[j][i] == -INFINITY ? 0.0f : expf(scores[j][i] - most[i / 2]);
+                scores[j][i] = exp2f(scores[j][i] - base[i / 2]);
                 total[i / 2] += scores[j][i];
             }
 
@@ -123,8 +123,7 @@ __global__ void __launch_bounds__(WARPS *UDUMP_WARP, D <= 80 ? 3 : 2) /* blocks 
 #pragma unroll
         for (int i = 0; i < D / 8; i++) {
             if (at >= s.queries || i * 8 >= s.d) continue;
-            uint32_t pair = udump_pack_pair<T>(sums[i][2 * h] * share, sums[i][2 * h + 1] * share);
-            memcpy(target + i * 8, &pair, 4);
+            *(uint32_t *)(target + i * 8) = udump_pack_pair<T>(sums[i][2 * h] * share, sums[i][2 * h + 1] * share); /* memcpy would store bytes */
         }
     }
 }
@@ -145,10 +144,11 @@ static void attend_sized(T *out, const T *q, const T *k, const T *v, const udump
 template <typename T>
 static void attend(T *out, const T *q, const T *k, const T *v, const udump_kernel_attention_shape *shape, udump_stream stream) {
     udump_kernel_attention_shape s = *shape;
-    if (s.d <= 32) attend_sized<T, 32, 64>(out, q, k, v, s, stream);
-    else if (s.d <= 48) attend_sized<T, 48, 64>(out, q, k, v, s, stream);
-    else if (s.d <= 64) attend_sized<T, 64, 64>(out, q, k, v, s, stream);
-    else if (s.d <= 80) attend_sized<T, 80, 64>(out, q, k, v, s, stream);
+    /* a prompt's 77 keys are one tile */
+    if (s.d <= 32) attend_sized<T, 32, 80>(out, q, k, v, s, stream);
+    else if (s.d <= 48) attend_sized<T, 48, 80>(out, q, k, v, s, stream);
+    else if (s.d <= 64) attend_sized<T, 64, 80>(out, q, k, v, s, stream);
+    else if (s.d <= 80) attend_sized<T, 80, 80>(out, q, k, v, s, stream);
     else attend_sized<T, 160, 32>(out, q, k, v, s, stream);
 }
 

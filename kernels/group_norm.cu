@@ -1,11 +1,19 @@
 /* Group normalisation (Wu and He 2018), the time embedding's row added before and SiLU applied after. A thread owns a few neighbouring channels, and
- * takes them in pixel after pixel of a strip, so that a block reads whole rows. Three launches: moments of each strip; the groups', as what every channel
- * is to be multiplied with; the result. Moments are taken around each channel's own first value, so that a mean far from 0 loses nothing, and combined as
- * Chan et al. (1979) do; the row adds to a channel's mean. */
+ * takes them in pixel after pixel. Where a group is small, a block does all of it, in one launch: it reads it three times, of which the first fills the
+ * cache. Else three launches, of blocks that read whole rows: moments of each strip; the groups', as what every channel is to be multiplied with; the
+ * result. Moments are taken around each channel's own first value, so that a mean far from 0 loses nothing, and combined as Chan et al. (1979) do; the
+ * row adds to a channel's mean. */
 #include "activations.cuh"
 #include "vectors.cuh"
 
-enum { THREADS = 256, BLOCKS = 1024 /* that fill a card */, PIXELS_LEAST = 4 /* of a thread */ };
+enum {
+    THREADS = 256,
+    BLOCKS = 1024 /* that fill a card */,
+    PIXELS_LEAST = 4 /* of a thread */,
+    SMALL_THREADS = 512,
+    SMALL_BYTES = 8 /* at a time: groups' channels are seldom whole pieces of 16 */,
+    SMALL_VALUES = 1 << 16 /* of a group; 128 KB in 16 bits: a multiprocessor's cache holds it */
+};
 
 struct moments {
     float count, mean, squares; /* squares: of what is off the mean */
@@ -134,22 +142,84 @@ __global__ void group_combine(float *coefficients, const moments *partial, const
     }
 }
 
-template <typename T, int V> __global__ void group_apply(T *out, const T *in, const float *coefficients, int silu, UDUMP_CONSTANT_PARAM cut s) {
+/* What is added to a thread's values, what that is multiplied with, what is added then. */
+template <int V> struct coefficients_of {
+    udump_vector<float, V> shift, scale, last;
+};
+
+/* Pixels [first, last), every lines-th, of the thread's channels, where in and out point. Some at once are on their way: out may be in, so that the compiler
+ * reads nothing before what it must write before. */
+template <typename T, int V>
+static __device__ __forceinline__ void apply(T *out, const T *in, int64_t first, int64_t last, int lines, int c, const coefficients_of<V> &by, int silu) {
+    enum { AT_ONCE = 2 };
+    for (int64_t pixel = first; pixel < last; pixel += AT_ONCE * lines) {
+        udump_vector<T, V> v[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++)
+            if (pixel + k * lines < last) v[k] = *(const udump_vector<T, V> *)(in + (pixel + k * lines) * c);
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            if (pixel + k * lines >= last) continue;
+#pragma unroll
+            for (int j = 0; j < V; j++) {
+                float value = (udump_f32(v[k].at[j]) + by.shift.at[j]) * by.scale.at[j] + by.last.at[j];
+                v[k].at[j] = udump_from<T>(silu ? udump_silu(value) : value);
+            }
+            *(udump_vector<T, V> *)(out + (pixel + k * lines) * c) = v[k];
+        }
+    }
+}
+
+template <typename T, int V>
+__global__ void __launch_bounds__(THREADS) group_apply(T *out, const T *in, const float *coefficients, int silu, UDUMP_CONSTANT_PARAM cut s) {
     place p = place_of(s);
     int64_t each = (int64_t)gridDim.z * s.c, image = blockIdx.z, base = image * s.pixels * s.c + p.channel;
     if (p.channel >= s.c) return;
     const udump_vector<float, V> *from = (const udump_vector<float, V> *)(coefficients + image * s.c + p.channel);
-    udump_vector<float, V> shift = from[0], scale = from[each / V], last = from[2 * each / V];
+    coefficients_of<V> by = { from[0], from[each / V], from[2 * each / V] };
+    apply<T, V>(out + base, in + base, p.first, p.last, s.lines, s.c, by, silu);
+}
+
+/* A group that is small. grid: [groups, n] */
+template <typename T, int V>
+__global__ void __launch_bounds__(SMALL_THREADS) group_small(
+    T *out, const T *in, const float *w, const T *row, int row_each, int pixels, int c, int width, float eps, int silu) {
+    __shared__ float partial[SMALL_THREADS / UDUMP_WARP];
+    int columns = width / V, lines = (int)blockDim.x / columns, line = (int)threadIdx.x / columns;
+    int channel = (int)blockIdx.x * width + (int)threadIdx.x % columns * V, first = line < lines ? line : pixels;
+    int64_t image = blockIdx.y, base = image * pixels * c + channel;
+    float count = (float)pixels * (float)width, origin = udump_f32(in[image * pixels * c + blockIdx.x * width]), sum = 0, squares = 0, added[V];
+#pragma unroll
+    for (int j = 0; j < V; j++) added[j] = row ? udump_f32(row[(row_each ? image * c : 0) + channel + j]) : 0;
 #pragma unroll 4
-    for (int64_t pixel = p.first; pixel < p.last; pixel += s.lines) {
-        udump_vector<T, V> v = *(const udump_vector<T, V> *)(in + base + pixel * s.c);
+    for (int pixel = first; pixel < pixels; pixel += lines) {
+        udump_vector<T, V> v = *(const udump_vector<T, V> *)(in + base + (int64_t)pixel * c);
+#pragma unroll
+        for (int j = 0; j < V; j++) sum += udump_f32(v.at[j]) + added[j] - origin;
+    }
+    float mean = origin + udump_block_sum(sum, partial) / count;
+#pragma unroll 4
+    for (int pixel = first; pixel < pixels; pixel += lines) {
+        udump_vector<T, V> v = *(const udump_vector<T, V> *)(in + base + (int64_t)pixel * c);
 #pragma unroll
         for (int j = 0; j < V; j++) {
-            float value = (udump_f32(v.at[j]) + shift.at[j]) * scale.at[j] + last.at[j];
-            v.at[j] = udump_from<T>(silu ? udump_silu(value) : value);
+            float off = udump_f32(v.at[j]) + (added[j] - mean);
+            squares += off * off;
         }
-        *(udump_vector<T, V> *)(out + base + pixel * s.c) = v;
     }
+    float scale = 1.0f / sqrtf(udump_block_sum(squares, partial) / count + eps);
+    coefficients_of<V> by;
+#pragma unroll
+    for (int j = 0; j < V; j++) {
+        by.shift.at[j] = added[j] - mean;
+        by.scale.at[j] = scale * w[channel + j];
+        by.last.at[j] = w[c + channel + j];
+    }
+    apply<T, V>(out + base, in + base, first, pixels, lines, c, by, silu);
+}
+
+static bool is_small(int64_t pixels, int width, int element_bytes) {
+    return pixels * width <= SMALL_VALUES && width <= SMALL_THREADS && width * element_bytes % SMALL_BYTES == 0;
 }
 
 /* Rounded up, so that what follows is aligned for vectors. */
@@ -161,6 +231,14 @@ static size_t partial_floats(const cut &s, int n) {
 template <typename T>
 static void group_norm(T *out, const T *in, const float *w, const T *row, int row_each, int n, int64_t pixels, int c, int groups, float eps,
     int silu, void *scratch, udump_stream stream) {
+    if (is_small(pixels, c / groups, (int)sizeof(T))) {
+        constexpr int V = SMALL_BYTES / (int)sizeof(T);
+        int columns = c / groups / V, wanted = (int)pixels * columns / PIXELS_LEAST, threads = wanted < columns ? columns : wanted;
+        threads = (threads + UDUMP_WARP - 1) / UDUMP_WARP * UDUMP_WARP;
+        UDUMP_LAUNCH((group_small<T, V>), dim3((unsigned)groups, (unsigned)n), threads < SMALL_THREADS ? threads : SMALL_THREADS, 0, stream, out, in, w, row,
+            row_each, (int)pixels, c, c / groups, eps, silu);
+        return;
+    }
     cut s = cut_up(n, pixels, c, groups, (int)sizeof(T));
     moments *partial = (moments *)scratch;
     float *coefficients = (float *)scratch + partial_floats(s, n);

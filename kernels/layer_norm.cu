@@ -27,8 +27,9 @@ template <typename T, int V, int KEPT> __global__ void layer_norm(T *out, const 
         int i = k * UDUMP_WARP + lane * V;
         udump_vector<T, V> v;
         if (i >= c) continue;
+        udump_vector<float, V> factor = *(const udump_vector<float, V> *)(w + i), last = *(const udump_vector<float, V> *)(w + c + i);
 #pragma unroll
-        for (int j = 0; j < V; j++) v.at[j] = udump_from<T>((kept[k + j] - mean) * scale * w[i + j] + w[c + i + j]);
+        for (int j = 0; j < V; j++) v.at[j] = udump_from<T>((kept[k + j] - mean) * scale * factor.at[j] + last.at[j]);
         udump_store_vector<V>(out, at * c + i, rows * c, v);
     }
 }

@@ -71,6 +71,13 @@ inline void udump_emulated_load(uint32_t (&out)[4], const void *row, bool transp
     int lane = udump_emulation_lane();
     for (int i = 0; i < 4; i++) {
         uint16_t pair[2];
+        unsigned banks = 0; /* a row is 4 of the 32; two rows of a matrix in the same ones would come one after the other */
+        for (int r = 0; r < 8; r++) {
+            uintptr_t at;
+            memcpy(&at, all + (size_t)(8 * i + r) * stride, sizeof at);
+            banks |= 1u << at / 16 % 8;
+        }
+        if (banks != 0xFF) abort();
         for (int j = 0; j < 2; j++) {
             int r = transposed ? lane % 4 * 2 + j : lane / 4, c = transposed ? lane / 4 : lane % 4 * 2 + j;
             const uint16_t *from;

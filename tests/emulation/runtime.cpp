@@ -39,6 +39,8 @@ struct CUevent_st {
 };
 static float clock_milliseconds;
 
+static bool idle = getenv("UDUMP_EMULATED_IDLE") != NULL; /* nothing is done, only counted: memory holds what it held */
+
 static std::map<char *, size_t> pinned, sizes; /* of the host, of the device */
 static cudaError_t last, lost;
 static CUstream_st default_stream; /* what the others do not wait for */
@@ -83,6 +85,7 @@ static void wait_for(CUstream_st *stream, long position) {
 }
 
 static void append(CUstream_st *stream, std::function<void()> work) {
+    if (idle) return;
     if (stream->capturing) {
         if (stream->spoiled) fail(cudaErrorStreamCaptureInvalidated);
         else stream->captured.push_back(work);
@@ -156,7 +159,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
     if (allocation_fails() || counts.used_bytes + bytes > limit_bytes()) return fail(cudaErrorMemoryAllocation);
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
-    memset(*memory, 0xFF, bytes); /* NaN, in every format */
+    if (!idle) memset(*memory, 0xFF, bytes); /* NaN, in every format */
     sizes[(char *)*memory] = bytes;
     counts.used_bytes += bytes;
     return cudaSuccess;
@@ -234,6 +237,7 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEve
 }
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
     if (!udump_emulation_on_device(memory, bytes)) return fail(cudaErrorInvalidValue);
+    counts.launches += !stream->capturing;
     append(stream, [=]() { memset(memory, value, bytes); });
     return cudaSuccess;
 }
@@ -249,7 +253,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     bool pageable = (kind == cudaMemcpyHostToDevice && !is_pinned(from, bytes)) || (kind == cudaMemcpyDeviceToHost && !is_pinned(to, bytes));
     if (lost || (pageable && stream->capturing)) return is_forbidden(), last;
     if (!is_copy(to, from, bytes, kind)) return fail(cudaErrorInvalidValue);
-    if (kind == cudaMemcpyHostToDevice && pageable) {
+    if (kind == cudaMemcpyHostToDevice && pageable && !idle) {
         std::string staged((const char *)from, bytes);
         append(stream, [to, staged]() { memcpy(to, staged.data(), staged.size()); });
         return cudaSuccess;
