@@ -31,7 +31,7 @@ size_t sampling_list(sampling_arguments *s, cli_option *list) {
         { "--vae-tile", NULL, OPTION_INTEGER, &o->vae_tile_px, "encode and decode pictures in tiles of so many pixels, for large ones (0: whole)" },
         { "--device", NULL, OPTION_TEXT, &s->model.device, "auto, cpu, cuda, cuda:N or reference (auto: cuda where there is one)" },
         { "--cuda-module", NULL, OPTION_TEXT, &s->model.cuda_module, "the file libunetdump-cuda.so, if it is not beside unetdump" },
-        { "--cuda-libraries", NULL, OPTION_TEXT, &s->model.cuda_libraries, "the folder of cuBLAS and cuDNN, if the system does not find them" },
+        { "--cuda-libraries", NULL, OPTION_TEXT, &s->model.cuda_libraries, "the folders of cuBLAS and cuDNN, A:B, if the system does not find them" },
         { "--plan-cache", NULL, OPTION_TEXT, &s->model.plan_cache, "CUDA: the folder that keeps which engines were fastest (~/.cache/unetdump); \"\": measure none" },
         { "--cuda-eager", NULL, OPTION_FLAG, &s->model.cuda_eager, "CUDA: begin operations one by one, not as one graph a step" },
         { "--precision", NULL, OPTION_TEXT, &s->model.precision, "auto, fp32, bf16 or fp16 (auto: fp16 on CUDA, bf16 where the CPU has AMX)" },

@@ -9,8 +9,8 @@ typedef struct udump_symbol {
     void **place;
 } udump_symbol;
 
-/* The first of names that is in folder, or, with NULL, where the system looks; fills every symbol's place. Once loaded it stays. Errors: DEVICE. */
+/* The first of names that is in one of the folders ("A:B"), or, with NULL, where the system looks; fills every symbol's place. Once loaded it stays. Errors: DEVICE. */
 udump_status udump_library_load(
-    const char *folder, const char *const *names, int32_t name_count, const udump_symbol *symbols, int32_t symbol_count, udump_error *error);
+    const char *folders, const char *const *names, int32_t name_count, const udump_symbol *symbols, int32_t symbol_count, udump_error *error);
 
 #endif
