@@ -579,7 +579,7 @@ static void fill(const char *name, udump_dump dump, bool parts, rlim_t most_byte
     char path[100];
     snprintf(path, sizeof path, "%s/manifest.json", name);
     assert_false(exists(below(path)));
-    assert_int_equal(nftw(below(name), is_hidden, 16, FTW_PHYS), 0);
+    assert_true(!exists(below(name)) || nftw(below(name), is_hidden, 16, FTW_PHYS) == 0);
     free(map);
 }
 
