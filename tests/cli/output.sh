@@ -116,7 +116,7 @@ fi
 # A failed run's own manifest is not an older one's.
 works generate -m "$demo" -p a -o again --width 8 --height 8 --steps 1 --device reference
 cp again/manifest.json kept
-refuses "spec" generate -m "$demo" -p a -o again --width 8 --height 8 --steps 1 --device reference --features IN99
+refuses "feature layers" generate -m "$demo" -p a -o again --width 8 --height 8 --steps 1 --device reference --features IN99
 same_files kept again/manifest.json
 
 # Progress is for terminals alone.
