@@ -36,6 +36,9 @@ int fail_error(const udump_error *error);
 /* The same for what was to be read: a file that cannot be opened is bad input there. */
 int fail_input(const udump_error *error);
 
+/* A misspelling: *nearest becomes name if that is nearer to what was given than *least, and near enough to be meant. Begin with NULL and SIZE_MAX. */
+void choose_nearest(const char *given, const char *name, const char **nearest, size_t *least);
+
 /* The index of text in names; -1 if it is not there. */
 int find_name(const char *text, const char *const *names, size_t count);
 

@@ -92,7 +92,7 @@ bool resolve_model(const model_arguments *arguments, udump_model_options *option
     int precision = choose("--precision", arguments->precision, precisions, 4);
     int prediction = choose("--prediction", arguments->prediction, predictions, 3);
     if (device < 0 || precision < 0 || prediction < 0) return false;
-    if (arguments->threads < 0) return fail_usage("--threads: expected a number from 1, found %d", (int)arguments->threads), false;
+    if (arguments->threads < 0) return fail_usage("--threads: expected a number from 0, found %d", (int)arguments->threads), false;
     if (*name && (*end || end == colon + 1 || index < 0 || index > 1024))
         return fail_usage("--device: expected cuda:N, found '%s'", arguments->device), false;
     options->device = (udump_device)device;

@@ -9,7 +9,7 @@
 #include "progress.h"
 #include "sampling.h"
 
-enum { OPTIONS_MOST = 96, QUERIES_MOST = 64 };
+enum { OPTIONS_MOST = 96, QUERIES_MOST = 64, BLOCKS_MOST = 256 };
 
 /* What the options say, in the command's own types. */
 typedef struct arguments {
@@ -73,7 +73,7 @@ static bool resolve_names(arguments *a, udump_folder_options *folder) {
     folder->resume = a->resume;
     a->sampling.options.self_queries_px = a->queries_px;
     a->sampling.options.self_query_count = parse_queries(a->queries, a->sampling.options.width_px, a->sampling.options.height_px, a->queries_px, QUERIES_MOST);
-    if (a->sampling.options.self_query_count < 0 || !parse_kinds(a->kinds, &a->sampling.options.attention_kinds)) return false;
+    if (a->sampling.options.self_query_count < 0) return false;
     return parse_average(a->average, &a->sampling.options.style.average);
 }
 
@@ -108,19 +108,11 @@ static bool check_idle(const arguments *a) {
     if (idle && !o->attention) return fail_usage("%s needs --attention (\"\" is all blocks)", idle), false;
     if (o->attention_kinds & UDUMP_ATTEND_SELF_MAP && (!a->dump || strcmp(a->dump, "bin") == 0))
         return fail_usage("--attention-kind self-map is only written as values: it needs --dump npy or safetensors"), false;
+    if (a->no_canvas && !a->dump && !o->diff && (o->features || o->attention)) return fail_usage("--no-canvas needs --dump: nothing of the maps would be written"), false;
     idle = a->dump ? "--dump" : a->no_canvas ? "--no-canvas" : NULL;
     if (idle && !o->features && !o->attention && !o->diff)
         return fail_usage("%s needs --features, --attention or --diff (\"\" is all blocks)", idle), false;
     return true;
-}
-
-/* The steps that a spec names past the end select nothing: worth a word. */
-static void warn_about_steps(const char *option, const char *spec, int32_t steps) {
-    uint8_t selected[1000];
-    int32_t beyond = 0;
-    if (!spec || udump_steps_parse(spec, steps, selected, &beyond, NULL)) return;
-    if (beyond > 0 && memchr(selected, 1, (size_t)steps))
-        fprintf(stderr, "unetdump: warning: %s: %d of the steps named lie past the last, %d\n", option, (int)beyond, (int)steps);
 }
 
 static int run(udump_session *session, const arguments *a, const udump_folder_options *folder_options) {
@@ -128,7 +120,7 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     udump_folder *folder = NULL;
     if (udump_folder_open(a->output, folder_options, &folder, &error)) return fail_error(&error);
     progress_bar bar;
-    udump_sink sink = progress_wrap(&bar, folder, folder_options->dump, a->quiet);
+    udump_sink sink = progress_wrap(&bar, folder, &a->sampling.options, folder_options->dump, a->quiet);
     udump_status status = udump_generate(session, &a->sampling.options, &sink, &error);
     progress_end(&bar);
     if (udump_session_bad_values(session) > 0)
@@ -150,6 +142,17 @@ static udump_model *load_other(const arguments *a, int *status) {
     return load_model(&other, status);
 }
 
+/* Whether any of the blocks that --attention names has some. Specs that do not parse are the run's to refuse. */
+static bool check_attention(const arguments *a, const udump_model *model) {
+    const char *spec = a->sampling.options.attention;
+    uint8_t selected[BLOCKS_MOST];
+    udump_block_info block;
+    if (!spec || udump_layers_parse(model, spec, selected, BLOCKS_MOST, NULL)) return true;
+    for (int32_t i = 0; !udump_model_get_block(model, i, &block, NULL); i++)
+        if (selected[i] && block.attention_depth) return true;
+    return fail_usage("--attention: none of these blocks has any: %s", spec), false;
+}
+
 static int generate(arguments *a, const udump_folder_options *folder_options) {
     udump_array noise = { 0 };
     udump_error error;
@@ -159,8 +162,11 @@ static int generate(arguments *a, const udump_folder_options *folder_options) {
     udump_session *session = NULL;
     udump_model *model = load_model(&a->sampling.model, &status), *other = model && compares_models(a) ? load_other(a, &status) : NULL;
     if (model && (other || !compares_models(a))) {
-        bool failed = udump_session_create(model, &session, &error) || (other && udump_session_set_other(session, other, &error));
-        status = failed ? fail_error(&error) : run(session, a, folder_options);
+        status = EXIT_BAD_INPUT;
+        if (check_attention(a, model)) {
+            bool failed = udump_session_create(model, &session, &error) || (other && udump_session_set_other(session, other, &error));
+            status = failed ? fail_error(&error) : run(session, a, folder_options);
+        }
     }
     udump_session_destroy(session);
     udump_model_release(other);
@@ -180,7 +186,12 @@ static double number_or_none(const double *number) { return number ? *number : N
 static int take_parameters(arguments *a, udump_parameters *parameters) {
     udump_error error;
     set_defaults(a);
-    if (udump_parameters_apply(parameters, &a->sampling.options, &error)) return fail_error(&error);
+    if (udump_parameters_apply(parameters, &a->sampling.options, &error)) {
+        char where[sizeof error.where + sizeof "--from: "];
+        snprintf(where, sizeof where, "--from: %s", error.where);
+        memcpy(error.where, where, sizeof error.where - 1);
+        return fail_error(&error);
+    }
     if (a->sampling.options.cfg != 0) a->sampling.cfg = (double)a->sampling.options.cfg;
     a->sampling.eta = number_or_none(a->sampling.options.eta);
     a->sampling.s_noise = number_or_none(a->sampling.options.s_noise);
@@ -194,16 +205,14 @@ static int check_and_generate(arguments *a) {
     udump_image init = { 0 };
     int status = EXIT_BAD_INPUT;
     udump_folder_options_init(&folder_options);
-    if (!a->sampling.model.path || !a->sampling.options.prompt || !a->output)
-        return fail_usage("generate needs %s", !a->sampling.model.path ? "-m MODEL" : !a->sampling.options.prompt ? "-p PROMPT" : "-o DIR");
+    const char *model = a->sampling.model.path;
+    if (!model || !*model || !a->sampling.options.prompt || !a->output)
+        return fail_usage("generate needs %s", !model || !*model ? "-m MODEL" : !a->sampling.options.prompt ? "-p PROMPT" : "-o DIR");
     prompt_loras taken;
     if (!take_prompt_loras(a->sampling.options.prompt, a->lora_folder, &taken, &a->sampling.model.loras) || !sampling_check(&a->sampling) || !check_batches(a))
         return free_prompt_loras(&taken), EXIT_BAD_INPUT;
     a->sampling.options.prompt = taken.prompt;
-    if (check_idle(a) && sampling_resolve(&a->sampling, &init, &status) && resolve_names(a, &folder_options)) {
-        warn_about_steps("--feature-steps", a->sampling.options.feature_steps, a->sampling.options.steps);
-        warn_about_steps("--attention-steps", a->sampling.options.attention_steps, a->sampling.options.steps);
-        warn_about_steps("--diff-steps", a->sampling.options.diff_steps, a->sampling.options.steps);
+    if (parse_kinds(a->kinds, &a->sampling.options.attention_kinds) && check_idle(a) && sampling_resolve(&a->sampling, &init, &status) && resolve_names(a, &folder_options)) {
         status = generate(a, &folder_options);
     }
     udump_image_free(&init);

@@ -34,7 +34,7 @@ bool read_loras(const option_list *given, lora_list *loras) {
         if (!text) return fail_usage("out of memory"), false;
         loras->texts[loras->count++] = text;
         split(text, &loras->items[i], &loras->weights[i]);
-        if (!*text) return fail_usage("--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found '%s'", given->items[i]), false;
+        if (!*text || strstr(text, ".safetensors:")) return fail_usage("--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found '%s'", given->items[i]), false;
     }
     return true;
 }
@@ -90,6 +90,13 @@ bool take_prompt_loras(const char *prompt, const char *folder, prompt_loras *tak
         memmove(at, end + 1, strlen(end + 1) + 1);
     }
     return true;
+}
+
+bool refuse_prompt_loras(const char *prompt) {
+    const char *inside, *end = NULL;
+    for (; prompt && *prompt && !end; prompt++) end = tag_end(prompt, &inside);
+    if (!end) return true;
+    return fail_usage("%.*s in a prompt: a sweep takes LoRAs by --lora", (int)(end + 2 - prompt), prompt - 1), false;
 }
 
 void free_prompt_loras(prompt_loras *taken) {

@@ -26,5 +26,7 @@ typedef struct prompt_loras {
  * free_prompt_loras either way, when loras is no longer needed. */
 bool take_prompt_loras(const char *prompt, const char *folder, prompt_loras *taken, option_list *loras);
 void free_prompt_loras(prompt_loras *taken);
+/* Where a prompt's <lora:...> mean nothing. False after printing so, if there is one. */
+bool refuse_prompt_loras(const char *prompt);
 
 #endif

@@ -34,5 +34,10 @@ int main(int argc, char **argv) {
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
+    if (strcmp(argv[1], "ui") == 0) return fail_usage("ui is the Python package's: pip install 'unetdump[ui]'");
+    const char *nearest = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) choose_nearest(argv[1], commands[i].name, &nearest, &least);
+    if (nearest) return fail_usage("unknown command '%s'; did you mean %s?", argv[1], nearest);
     return fail_usage("unknown command '%s'; try 'unetdump --help'", argv[1]);
 }

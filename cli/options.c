@@ -23,10 +23,11 @@ static bool read_integer(const char *text, const cli_option *option) {
     errno = 0;
     long long value = strtoll(text, &end, 10);
     bool wide = option->kind == OPTION_LONG;
-    bool fits = *text && !*end && !errno && (wide || (value >= INT32_MIN && value <= INT32_MAX));
+    bool fits = (*text == '-' || *text == '+' || (*text >= '0' && *text <= '9')) && !*end && !errno && (wide || (value >= INT32_MIN && value <= INT32_MAX));
     if (fits && wide) *(int64_t *)option->value = (int64_t)value;
     else if (fits) *(int32_t *)option->value = (int32_t)value;
-    else fail_usage("%s: expected a whole number, found '%s'", option->name, text);
+    else if (wide) fail_usage("%s: expected a whole number from %lld to %lld, found '%s'", option->name, (long long)INT64_MIN, (long long)INT64_MAX, text);
+    else fail_usage("%s: expected a whole number from %d to %d, found '%s'", option->name, INT32_MIN, INT32_MAX, text);
     return fits;
 }
 
@@ -69,6 +70,17 @@ static bool read_value(const char *text, const cli_option *option) {
     return fail_usage("%s takes no value", option->name), false;
 }
 
+/* With the option that was meant, if one is near. */
+static void refuse_option(const char *argument, const cli_option *options, size_t count) {
+    char given[64];
+    const char *nearest = NULL;
+    size_t least = SIZE_MAX;
+    snprintf(given, sizeof given, "%.*s", (int)strcspn(argument, "="), argument);
+    for (size_t i = 0; i < count; i++) choose_nearest(given, options[i].name, &nearest, &least);
+    if (nearest) fail_usage("unknown option '%s'; did you mean %s?", argument, nearest);
+    else fail_usage("unknown option '%s'", argument);
+}
+
 int parse_options(int argc, char **argv, const cli_option *options, size_t option_count, const char **rest, int most) {
     int count = 0;
     bool ended = false;
@@ -84,7 +96,7 @@ int parse_options(int argc, char **argv, const cli_option *options, size_t optio
             continue;
         }
         const cli_option *option = find_option(argv[i], options, option_count, &value);
-        if (!option) return fail_usage("unknown option '%s'", argv[i]), -1;
+        if (!option) return refuse_option(argv[i], options, option_count), -1;
         if (option->kind == OPTION_FLAG && !value) {
             *(bool *)option->value = true;
             continue;

@@ -30,6 +30,10 @@ udump_parameters *load_parameters(const char *path, int *status) {
         *status = fail_input(&error);
         return NULL;
     }
+    int32_t count;
+    udump_parameters_list(parameters, &count);
+    if (count == 2) /* the two prompts, which are always there */
+        fprintf(stderr, "unetdump: warning: %s: it has no parameters but a prompt: all else is as the options say\n", path);
     warn_about(path, parameters, UDUMP_PARAMETER_LACKING, "the picture will be another one, since these are not there");
     warn_about(path, parameters, UDUMP_PARAMETER_UNKNOWN, "unknown, and left out");
     return parameters;

@@ -4,20 +4,38 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { STEPS_MOST = 4096 }; /* evaluations: at most 3 for each of 1000 steps */
+
 /* What the run will write, before it does. */
 static void print_budget(const progress_bar *bar, const udump_run_info *run) {
     int64_t files = run->picture_count, images = (int64_t)run->batch_size * run->batch_count;
     if (bar->dump == UDUMP_DUMP_NPY) files += run->tensor_count;
     if (bar->dump == UDUMP_DUMP_BIN) files += run->tensor_tile_count;
     if (bar->dump == UDUMP_DUMP_SAFETENSORS) files += images;
-    printf("%lld files, up to %.1f MB", (long long)files, (double)(run->picture_bytes + run->tensor_bytes) * 1e-6);
+    double bytes = (double)(run->picture_bytes + run->tensor_bytes);
+    printf("%lld file%s, up to ", (long long)files, files == 1 ? "" : "s");
+    if (bytes < 1e6) printf("%.0f kB", bytes * 1e-3);
+    else printf("%.1f MB", bytes * 1e-6);
     if (strcmp(run->device, "cuda") == 0) printf("; %.1f MB of the device's memory to work in", (double)run->work_bytes * 1e-6);
     printf("\n");
     fflush(stdout);
 }
 
+/* The steps that a spec names past the end select nothing: worth a word. Steps are the U-Net's evaluations, which are more than the sampler's in second order. */
+static void warn_about_steps(const char *option, const char *spec, int32_t steps) {
+    uint8_t selected[STEPS_MOST];
+    int32_t beyond = 0;
+    if (!spec || steps > STEPS_MOST || udump_steps_parse(spec, steps, selected, &beyond, NULL) || !beyond) return;
+    fprintf(stderr, "unetdump: warning: %s: %d of the steps named lie past the last, %d\n", option, (int)beyond, (int)steps);
+}
+
 static udump_flow on_begin(void *user, const udump_run_info *run) {
     const progress_bar *bar = user;
+    if (run->first_image == 0) {
+        warn_about_steps("--feature-steps", bar->options->feature_steps, run->evaluations);
+        warn_about_steps("--attention-steps", bar->options->attention_steps, run->evaluations);
+        warn_about_steps("--diff-steps", bar->options->diff_steps, run->evaluations);
+    }
     if (!bar->quiet && run->first_image == 0) print_budget(bar, run);
     udump_flow flow = bar->inner->begin(bar->inner->user, run);
     if (!bar->quiet && flow == UDUMP_SKIP) {
@@ -67,9 +85,9 @@ static udump_flow on_progress(void *user, const udump_progress *p) {
     return UDUMP_CONTINUE;
 }
 
-udump_sink progress_wrap(progress_bar *bar, udump_folder *folder, udump_dump dump, bool quiet) {
+udump_sink progress_wrap(progress_bar *bar, udump_folder *folder, const udump_generate_options *options, udump_dump dump, bool quiet) {
     const udump_sink *inner = udump_folder_sink(folder);
-    *bar = (progress_bar){ folder, inner, dump, quiet, !quiet && isatty(STDERR_FILENO) };
+    *bar = (progress_bar){ folder, inner, options, dump, quiet, !quiet && isatty(STDERR_FILENO) };
     return (udump_sink){ .struct_bytes = sizeof(udump_sink), .user = bar, .begin = on_begin, .canvas = on_canvas,
         .tensor = inner->tensor ? on_tensor : NULL, .part = inner->part ? on_part : NULL, .diff = on_diff, .image = on_image,
         .progress = bar->shown ? on_progress : NULL };

@@ -2,8 +2,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
+
+static bool is_same_file(const char *in, const char *out) {
+    struct stat a, b;
+    return stat(in, &a) == 0 && stat(out, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
 
 /* "maps/x.png" -> "maps/x-average.png" */
 static char *average_path(const char *path) {
@@ -33,8 +39,9 @@ static int render(const char *in, const char *out, const udump_style *style) {
     udump_error error;
     if (udump_npy_read(in, &array, &error)) return fail_input(&error);
     if (array.view.rank != 3) {
+        fail_usage("%s: expected a [C, H, W] array, found one of %d dimensions", in, (int)array.view.rank);
         udump_array_free(&array);
-        return fail_usage("%s: expected a [C, H, W] array, found one of %d dimensions", in, (int)array.view.rank);
+        return EXIT_BAD_INPUT;
     }
     udump_status status = udump_render(&array.view, style, &canvas, &average, &error);
     if (!status) status = write_pictures(out, &canvas, &average, style->average != UDUMP_AVERAGE_NONE, &error);
@@ -66,5 +73,6 @@ int command_render(int argc, char **argv) {
     }
     if (count < 1 || !out || !*out) return fail_usage("render needs %s", count < 1 ? "a .npy file" : "-o OUT.png");
     if (!parse_average(average, &style.average)) return EXIT_BAD_INPUT;
+    if (is_same_file(in, out)) return fail_usage("-o %s: the picture would replace the array that it is made of", out);
     return render(in, out, &style);
 }

@@ -198,14 +198,21 @@ static bool check(const arguments *a) {
     return sampling_check(&a->sampling);
 }
 
+static bool check_prompts(const char *prompt, const sweep_lists *lists) {
+    bool good = refuse_prompt_loras(prompt);
+    for (int32_t i = 0; good && i < lists->variant_count; i++) good = refuse_prompt_loras(lists->variants[i]);
+    return good;
+}
+
 static int check_and_sweep(arguments *a, sweep_lists *lists) {
     const udump_generate_options *o = &a->sampling.options;
     udump_image init = { 0 };
     int status = EXIT_BAD_INPUT;
-    if (!a->sampling.model.path || !o->prompt || !a->output)
-        return fail_usage("sweep needs %s", !a->sampling.model.path ? "-m MODEL" : !o->prompt ? "-p PROMPT" : "-o DIR");
+    const char *model = a->sampling.model.path;
+    if (!model || !*model || !o->prompt || !a->output)
+        return fail_usage("sweep needs %s", !model || !*model ? "-m MODEL" : !o->prompt ? "-p PROMPT" : "-o DIR");
     bool good = check(a) && read_shard(a) && read_variants(&a->variants, &a->replaced, o->prompt, lists) && read_blocks(a->blocks, lists)
-        && read_seeds(a->seeds, lists) && read_weights(a->weights, lists);
+        && read_seeds(a->seeds, lists) && read_weights(a->weights, lists) && check_prompts(o->prompt, lists);
     if (good && sampling_resolve(&a->sampling, &init, &status)) status = create_and_run(a, lists);
     udump_image_free(&init);
     return status;

@@ -18,6 +18,8 @@
  *   Options structs start with their size: fill them with their _init function, then set what you need; zero means default.
  *   Ownership: what a function returns through a `**` is yours, to be given to the matching release/free function. Pointers inside
  *   structs handed to a callback are valid only during that call. Strings returned by value live as long as the object they came from.
+ *   Null pointers: a function that returns a status answers ARGUMENT to one where none is allowed; the others take NULL only where it is said.
+ *   Callbacks: a sink's function or a hook may not begin, step or end the session that calls it, nor encode with it (STATE), and not destroy it.
  *   Threads: a model is immutable and may be shared; a session, folder, context-building or table belongs to one thread at a time.
  *   The library never prints, exits, aborts or keeps global state of its own. */
 #ifndef UNETDUMP_H
@@ -551,7 +553,8 @@ UDUMP_API void udump_folder_options_init(udump_folder_options *options);
  *   000-attn-OUT11-020-qk.png  -k  -vqk  -words  -self-queries  -self-received  -self-entropy  -self-pca  -self-map
  *   000-heat.png  000-heat-red.png (the word's overlay)
  *   000.safetensors; features/, attention/ and diff/000-OUT11-020-0000-1700000000.bin (channel, or head * tokens + token; seconds)
- * Errors: FILE (also from the sink's begin: the disk has too little room), ARGUMENT (from the sink's begin: another run is in the folder that is
+ * One folder at a time is open for a path. A run that leaves no file leaves no folder either, if there was none before.
+ * Errors: FILE (also: another run is writing there; from the sink's begin: the disk has too little room), ARGUMENT (from the sink's begin: another run is in the folder that is
  * to be resumed; says in what it differs), MEMORY. */
 UDUMP_API udump_status udump_folder_open(const char *path, const udump_folder_options *options, udump_folder **folder, udump_error *error);
 /* The folder's sink; lives as long as the folder. */
@@ -683,7 +686,7 @@ UDUMP_API udump_status udump_tokens(const char *text, udump_token *tokens, int32
 
 /* One encoded prompt, [tokens, context_dim]. Immutable, reference-counted, shared by threads. */
 typedef struct udump_context udump_context;
-/* A prompt with the webui's emphasis and BREAK, of any length: 77 tokens for each 75 of its own; a schedule as at step 1. Encoded on the
+/* A prompt with the webui's emphasis and BREAK, of any length: 77 tokens for each 75 of its own; a schedule as at step 1 of 20. Encoded on the
  * session's device. Errors: SYNTAX, UNSUPPORTED (AND, layer prompts), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
 /* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */

@@ -1,5 +1,6 @@
 #include "capture/context.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,12 +42,12 @@ udump_status udump_context_clear(udump_context *context, int32_t pooled_dim, udu
 }
 
 udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **result, udump_error *error) {
-    if (!model || !tensor || !result || !udump_view_valid(tensor))
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "not a valid tensor");
+    if (!model || !tensor || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
+    if (!udump_view_valid(tensor)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "not a valid tensor");
     if (tensor->rank != 2 || tensor->shape[0] < 1 || tensor->shape[0] > TOKENS_MOST || tensor->shape[1] != model->unet.context_dim) {
         char expected[64], found[64];
         udump_shape_format(found, sizeof found, tensor->rank, tensor->shape);
-        udump_shape_format(expected, sizeof expected, 2, (int64_t[]){ UDUMP_CLIP_POSITIONS, model->unet.context_dim });
+        snprintf(expected, sizeof expected, "[tokens, %d]", (int)model->unet.context_dim);
         return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "context", "tensor has the wrong shape", expected, found);
     }
     udump_status status = udump_context_create((int32_t)tensor->shape[0], model->unet.context_dim, NULL, NULL, result, error);

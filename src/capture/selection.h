@@ -11,9 +11,10 @@ typedef struct udump_selection {
     bool any;
 } udump_selection;
 
-/* layers NULL selects nothing; steps NULL every step. Errors: SYNTAX, ARGUMENT (no step of the run is left), MEMORY. */
-udump_status udump_selection_create(udump_selection *selection, const udump_model *model, const char *layers, const char *steps,
-    int32_t evaluations, udump_error *error);
+/* layers NULL selects nothing; steps NULL every step. what: "feature", for an error's where: "feature layers", "feature steps". Errors: SYNTAX,
+ * ARGUMENT (no step of the run is left), MEMORY. */
+udump_status udump_selection_create(udump_selection *selection, const udump_model *model, const char *what, const char *layers,
+    const char *steps, int32_t evaluations, udump_error *error);
 void udump_selection_free(udump_selection *selection);
 
 /* step: ordinal of the evaluation, from 1. */

@@ -32,6 +32,7 @@ static void set_entry(udump_context **entry, udump_context *context) {
 }
 
 udump_status udump_table_set(udump_table *table, int32_t block, int32_t row, udump_context *context, udump_error *error) {
+    if (!table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
     if (block < -1 || block >= table->blocks || row < -1 || row >= table->rows)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "no entry for block %d, row %d: the table has %d blocks and %d rows",
             (int)block, (int)row, (int)table->blocks, (int)table->rows);

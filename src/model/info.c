@@ -23,6 +23,7 @@ void udump_model_get_info(const udump_model *model, udump_model_info *info) {
 }
 
 udump_status udump_model_get_block(const udump_model *model, int32_t index, udump_block_info *info, udump_error *error) {
+    if (!model || !info) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "block", "a null pointer");
     if (index < 0 || index >= model->unet.block_count)
         return udump_fail(
             error, UDUMP_ERROR_ARGUMENT, "block", "index %d: the model has %d blocks", (int)index, (int)model->unet.block_count);
@@ -36,6 +37,7 @@ const char *udump_model_warning(const udump_model *model, int32_t index) {
 }
 
 udump_status udump_model_get_tensor(const udump_model *model, int64_t index, udump_tensor_info *info, udump_error *error) {
+    if (!model || !info) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "tensor", "a null pointer");
     if (index < 0 || index >= model->tensor_count)
         return udump_fail(
             error, UDUMP_ERROR_ARGUMENT, "tensor", "index %lld: the checkpoint has %lld", (long long)index, (long long)model->tensor_count);

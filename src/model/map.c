@@ -68,6 +68,7 @@ static void fill_tap(const udump_unet *unet, int32_t block, int32_t within, udum
 
 /* A block's own tap, then its layers' self- and cross-attention. */
 udump_status udump_model_get_tap(const udump_model *model, int32_t index, udump_tap_info *info, udump_error *error) {
+    if (!model || !info) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "tap", "a null pointer");
     const udump_unet *unet = &model->unet;
     int32_t first = 0;
     for (int32_t block = 0; index >= 0 && block < unet->block_count; block++) {

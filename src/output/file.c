@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -177,4 +178,18 @@ udump_status udump_file_make_folder(const char *folder, udump_error *error) {
     if (!code) code = make_one_folder(path);
     free(path);
     return code ? udump_file_fail(error, folder, "created", code) : probe_folder(folder, error);
+}
+
+bool udump_file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+void udump_file_remove_empty(const char *folder) { rmdir(folder); } /* fails where it is not */
+
+udump_status udump_file_lock_folder(const char *folder, int *lock, udump_error *error) {
+    *lock = open_retrying(folder, O_RDONLY | O_DIRECTORY);
+    if (*lock < 0) return errno == EACCES ? UDUMP_OK : udump_file_fail(error, folder, "opened", errno); /* it may be one to write to only */
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0) return UDUMP_OK;
+    bool kept = errno == EWOULDBLOCK;
+    close(*lock);
+    *lock = -1;
+    return kept ? udump_fail(error, UDUMP_ERROR_FILE, folder, "another run is writing to this folder") : UDUMP_OK;
 }

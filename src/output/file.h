@@ -2,6 +2,8 @@
 #ifndef UDUMP_OUTPUT_FILE_H
 #define UDUMP_OUTPUT_FILE_H
 
+#include <stdbool.h>
+
 #include "unetdump.h"
 
 /* Bytes on the heap; release with free(data). */
@@ -21,6 +23,13 @@ udump_status udump_file_read_text(const char *path, char **text, udump_error *er
 
 /* Creates folder and its parents where they do not exist, and makes sure that files can be created there. Errors: FILE, MEMORY. */
 udump_status udump_file_make_folder(const char *folder, udump_error *error);
+/* Whether there is anything of that name. */
+bool udump_file_exists(const char *path);
+/* Removes a folder that is empty. */
+void udump_file_remove_empty(const char *folder);
+/* Keeps the folder for its caller until *lock is closed, which the process's end does too; *lock is -1 where the file system knows no locks. Errors: FILE (it is kept
+ * by another run). */
+udump_status udump_file_lock_folder(const char *folder, int *lock, udump_error *error);
 
 /* Opens a new file in path's folder, under a hidden name that nothing has yet; *temporary, on the heap, is that name.
  * -1 with errno set, and *temporary NULL, on failure. */

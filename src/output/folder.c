@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/status.h"
 #include "output/budget.h"
@@ -26,6 +27,8 @@ static const char manifest_name[] = "manifest.json", tokens_name[] = "tokens.jso
 
 struct udump_folder {
     char *path;
+    bool made; /* by us */
+    int lock;  /* -1: none */
     udump_sink sink;
     udump_writers *writers;
     udump_manifest *manifest;
@@ -237,6 +240,7 @@ static udump_status read_options(const udump_folder_options *given, udump_folder
 }
 
 static void folder_free(udump_folder *folder) {
+    if (folder->lock >= 0) close(folder->lock);
     udump_manifest_free(folder->manifest);
     udump_resume_free(&folder->resume);
     free(folder->tokens.data);
@@ -255,10 +259,13 @@ udump_status udump_folder_open(const char *path, const udump_folder_options *giv
     if (!path || !*path || !out) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "", "a folder's path is needed");
     udump_folder_options options;
     udump_status status = read_options(given, &options, error);
+    bool made = !udump_file_exists(path);
     if (!status) status = udump_file_make_folder(path, error);
     if (status) return status;
     udump_folder *folder = calloc(1, sizeof *folder);
     if (!folder) return udump_fail_memory(error, path, sizeof *folder);
+    folder->made = made;
+    folder->lock = -1;
     folder->path = strdup(path);
     folder->manifest = udump_manifest_create();
     folder->dump = options.dump;
@@ -269,12 +276,14 @@ udump_status udump_folder_open(const char *path, const udump_folder_options *giv
         : udump_fail_memory(error, path, strlen(path));
     folder->dumper = (udump_dumper){ format_of(options.dump), folder->path, folder->writers, folder->manifest, 0, NULL };
     set_sink(folder);
+    if (!status) status = udump_file_lock_folder(path, &folder->lock, error);
+    if (status && folder->writers) udump_writers_finish(folder->writers, NULL);
     if (status) folder_free(folder);
     else *out = folder;
     return status;
 }
 
-const udump_sink *udump_folder_sink(udump_folder *folder) { return &folder->sink; }
+const udump_sink *udump_folder_sink(udump_folder *folder) { return folder ? &folder->sink : NULL; }
 
 void udump_folder_count(udump_folder *folder, int64_t *written, int64_t *waiting) {
     udump_writers_count(folder->writers, written, waiting);
@@ -319,6 +328,7 @@ udump_status udump_folder_close(udump_folder *folder, int32_t keep, udump_error 
         if (ended) finished = removed;
     }
     if (error && (status || finished)) *error = status ? first : last;
+    if (folder->made && !ended) udump_file_remove_empty(folder->path);
     folder_free(folder);
     return status ? status : finished;
 }

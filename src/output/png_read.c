@@ -210,7 +210,7 @@ udump_status udump_png_decode(
 static udump_status load_bytes(FILE *file, const char *path, udump_bytes *bytes, udump_error *error) {
     struct stat about;
     if (fstat(fileno(file), &about)) return udump_file_fail(error, path, "read", errno);
-    if (!S_ISREG(about.st_mode)) return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, path, "not a PNG file");
+    if (!S_ISREG(about.st_mode)) return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, path, "not a regular file");
     if (about.st_size > FILE_MOST_BYTES) return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, path, "a file of more than 1 GiB");
     bytes->size = (size_t)about.st_size;
     bytes->data = malloc(bytes->size + 1);

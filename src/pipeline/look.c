@@ -47,9 +47,9 @@ udump_status udump_look_create(udump_look *look, const udump_model *model, const
     look->tensors = o->want_tensors;
     udump_status status = udump_style_compile(&o->style, &look->style, error);
     if (!status) status = check_attention(look, o, error);
-    if (!status) status = udump_selection_create(&look->features, model, o->features, o->feature_steps, evaluations, error);
-    if (!status) status = udump_selection_create(&look->attention, model, o->attention, o->attention_steps, evaluations, error);
-    if (!status) status = udump_selection_create(&look->diff, model, o->diff, o->diff_steps, evaluations, error);
+    if (!status) status = udump_selection_create(&look->features, model, "feature", o->features, o->feature_steps, evaluations, error);
+    if (!status) status = udump_selection_create(&look->attention, model, "attention", o->attention, o->attention_steps, evaluations, error);
+    if (!status) status = udump_selection_create(&look->diff, model, "diff", o->diff, o->diff_steps, evaluations, error);
     if (!status) status = udump_words_parse(o->attention_words, &look->words, error);
     if (!status) status = copy_queries(look, o, error);
     return status;

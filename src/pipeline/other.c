@@ -38,7 +38,7 @@ static udump_status check_models(const udump_model *a, const udump_model *b, udu
 
 udump_status udump_session_set_other(udump_session *session, udump_model *model, udump_error *error) {
     if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "other model", "a null pointer");
-    if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "other model", "a run is going on in this session");
+    if (session->run.active || session->inside) return udump_fail(error, UDUMP_ERROR_STATE, "other model", "a run is going on in this session");
     udump_session *other = NULL;
     udump_status status = model ? check_models(session->model, model, error) : UDUMP_OK;
     if (!status && model) status = udump_session_create(model, &other, error);
@@ -56,7 +56,7 @@ udump_status udump_pair_create(udump_session *session, const udump_generate_opti
         const udump_session *own = i ? other : session;
         udump_selection_free(&looks[i]->diff);
         status = udump_selection_create(
-            &looks[i]->diff, own->model, options->diff, options->diff_steps, own->run.sampling.evaluation_count, error);
+            &looks[i]->diff, own->model, "diff", options->diff, options->diff_steps, own->run.sampling.evaluation_count, error);
         looks[i]->kept = &session->run.kept;
     }
     looks[1]->is_other = true;

@@ -283,9 +283,22 @@ static udump_status begin_pair(
     return status ? status : fill(other, &own, NULL, error);
 }
 
-udump_status udump_begin(
+#define CALLED_BACK "called from a callback of the session's own run"
+
+/* While a call may run callbacks, these may not begin, step or end: it would free or move what the call works on. */
+static udump_status enter(udump_session *session, const char *function, udump_error *error) {
+    if (session->inside) return udump_fail(error, UDUMP_ERROR_STATE, function, CALLED_BACK);
+    session->inside = true;
+    return UDUMP_OK;
+}
+
+static udump_status leave(udump_session *session, udump_status status) {
+    session->inside = false;
+    return status;
+}
+
+static udump_status begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
-    if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
     if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     udump_run *run = &session->run;
@@ -303,6 +316,13 @@ udump_status udump_begin(
     run->active = true;
     run->begin_seconds = now_seconds();
     return UDUMP_OK;
+}
+
+udump_status udump_begin(
+    udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
+    if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
+    udump_status status = enter(session, "udump_begin", error);
+    return status ? status : leave(session, begin(session, options, table, sink, error));
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -328,10 +348,9 @@ static void take_back_latent(udump_session *session) {
     run->latent_lent = false;
 }
 
-udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error) {
-    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_step", "no run has begun");
+static udump_status step(udump_session *session, int32_t *remaining, udump_error *error) {
     udump_run *run = &session->run;
-    double begin = now_seconds();
+    double began = now_seconds();
     int32_t index = run->sampling.next_step;
     take_back_latent(session);
     udump_status status = udump_sampling_step(&run->sampling, index, &(udump_denoiser){ session, predict_eps }, error);
@@ -343,12 +362,19 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
     run->stepped = udump_mark(&session->x);
     if (other) udump_await(&other->x, other->run.stepped);
     if (other) other->run.stepped = udump_mark(&other->x);
-    run->step_seconds[index] = now_seconds() - begin;
+    run->step_seconds[index] = now_seconds() - began;
     if (remaining) *remaining = run->sampling.steps - index - 1;
     return report_progress(run, index + 1, error);
 }
 
+udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error) {
+    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_step", "no run has begun");
+    udump_status status = enter(session, "udump_step", error);
+    return status ? status : leave(session, step(session, remaining, error));
+}
+
 udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
+    if (!view) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_latent_view", "a null pointer");
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
     udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
@@ -403,8 +429,7 @@ static udump_status finish(udump_session *session, int32_t decode, udump_error *
     return status || !decode ? status : decode_all(session, error);
 }
 
-udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
-    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
+static udump_status end(udump_session *session, int32_t decode, udump_error *error) {
     udump_session *other = session->run.paired ? session->other : NULL;
     take_back_latent(session);
     udump_status status = finish(session, decode, error);
@@ -416,13 +441,22 @@ udump_status udump_end(udump_session *session, int32_t decode, udump_error *erro
     return status;
 }
 
+udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
+    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
+    udump_status status = enter(session, "udump_end", error);
+    return status ? status : leave(session, end(session, decode, error));
+}
+
 int64_t udump_session_bad_values(const udump_session *session) { return session ? session->bad_values : 0; }
 
 static udump_status generate_batch(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
+    udump_error own; /* a batch that is skipped leaves the caller's alone */
     session->skipped = false;
-    udump_status status = udump_begin(session, options, NULL, sink, error);
-    if (status) return session->skipped ? UDUMP_OK : status;
+    udump_status status = udump_begin(session, options, NULL, sink, &own);
+    if (status && session->skipped) return UDUMP_OK;
+    if (status && error) *error = own;
+    if (status) return status;
     int32_t remaining = session->run.sampling.steps;
     while (!status && remaining > 0) status = udump_step(session, &remaining, error);
     if (!status) return udump_end(session, 1, error);
@@ -432,6 +466,7 @@ static udump_status generate_batch(
 
 udump_status udump_generate(udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_generate", "a null pointer");
+    if (session->inside) return udump_fail(error, UDUMP_ERROR_STATE, "udump_generate", CALLED_BACK);
     udump_status status = UDUMP_OK;
     int32_t batch = 0;
     do {

@@ -38,6 +38,7 @@ void udump_session_destroy(udump_session *session) {
 }
 
 udump_status udump_session_set_hook(udump_session *session, int32_t block, udump_hook_fn hook, void *user, udump_error *error) {
+    if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "hook", "a null pointer");
     int32_t blocks = session->model->unet.block_count;
     if (block < -1 || block >= blocks)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "hook", "block %d: the model has %d blocks", (int)block, (int)blocks);

@@ -103,6 +103,7 @@ struct udump_session {
     udump_context_cache contexts; /* of a sweep's batches so far */
     int32_t first_image; /* of the batch that begins next */
     bool skipped;        /* the last that was begun: its sink has it already */
+    bool inside;         /* of begin, step or end, which may run callbacks */
     int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
 };

@@ -180,7 +180,7 @@ static udump_status make_prompts(udump_sweep *sweep, udump_error *error) {
     return status;
 }
 
-/* What a run would refuse is refused before the first one: sizes, sampler, and prompts that do not go together. */
+/* What a run would refuse is refused before the first one: sizes, sampler, steps, and prompts that do not go together. */
 static udump_status check_run(udump_sweep *sweep, udump_error *error) {
     const udump_sweep_plan *plan = &sweep->plan;
     int32_t count = 1 + plan->variant_count * plan->block_count; /* of the first seed and weight; the others have the same */
@@ -188,13 +188,16 @@ static udump_status check_run(udump_sweep *sweep, udump_error *error) {
     if (!prompts) return udump_fail_memory(error, "prompts", (size_t)count * sizeof(*prompts));
     for (int32_t i = 0; i < count; i++) prompts[i] = plan->cells[i].prompt;
     udump_sizes sizes;
-    udump_sampler_choice choice;
-    sweep->session->swept = prompts;
-    sweep->session->swept_count = count;
-    udump_status status = udump_sizes_resolve(sweep->session, &sweep->base, NULL, &sizes, error);
-    sweep->session->swept = NULL;
+    udump_session *session = sweep->session;
+    session->swept = prompts;
+    session->swept_count = count;
+    udump_status status = udump_sizes_resolve(session, &sweep->base, NULL, &sizes, error);
+    session->swept_count = count > 1 ? 2 : 1; /* the rest does not depend on how many there are */
+    if (!status) status = udump_run_create(session, &sweep->base, NULL, NULL, &session->run, error);
+    udump_run_free(session);
+    session->swept = NULL;
     free(prompts);
-    return status ? status : udump_sampler_find(sweep->base.sampler, sweep->base.schedule, &choice, error);
+    return status;
 }
 
 static udump_status take_given(udump_sweep *sweep, udump_model *model, udump_error *error) {
@@ -248,6 +251,7 @@ void udump_sweep_free(udump_sweep *sweep) {
 int32_t udump_sweep_batch_count(const udump_sweep *sweep) { return sweep->batch_count; }
 
 udump_status udump_sweep_get_cell(const udump_sweep *sweep, int32_t index, udump_sweep_cell *cell, udump_error *error) {
+    if (!sweep || !cell) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "a null pointer");
     if (index < 0 || index >= sweep->plan.cell_count)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "no cell %d: there are %d", (int)index, (int)sweep->plan.cell_count);
     *cell = udump_sweep_plan_cell_of(&sweep->plan, index);

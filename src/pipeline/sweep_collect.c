@@ -115,6 +115,7 @@ void udump_sweep_result_count(const udump_sweep_result *result, int32_t *cells, 
 
 udump_status udump_sweep_result_get(
     const udump_sweep_result *result, int32_t index, udump_sweep_cell *cell, int32_t *there, udump_sweep_measure *measure, udump_error *error) {
+    if (!result || !cell || !there) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "a null pointer");
     if (index < 0 || index >= result->plan.cell_count)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "no cell %d: there are %d", (int)index, (int)result->plan.cell_count);
     *cell = udump_sweep_plan_cell_of(&result->plan, index);

@@ -238,7 +238,7 @@ udump_status udump_sweep_run(
     if (!sweep || !folder || !*folder) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "a sweep and a folder are needed");
     if (observer && observer->struct_bytes < sizeof *observer) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "observer", "not initialised");
     if (first < 0 || count < 0 || count > sweep->batch_count - first)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "no batches %d to %d: there are %d", (int)first, (int)(first + count - 1), (int)sweep->batch_count);
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "no %d batches from %d on: there are %d", (int)count, (int)first, (int)sweep->batch_count);
     struct making making = { .sweep = sweep, .folder = folder, .observer = observer };
     int32_t begin = first < sweep->batch_count ? sweep->batches[first].first : 0, end = begin;
     for (int32_t i = first; i < first + count; i++) end = sweep->batches[i].first + sweep->batches[i].count;

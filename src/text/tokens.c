@@ -10,7 +10,7 @@
 #include <string.h>
 
 static udump_status refuse(const char *what, udump_error *error) {
-    return udump_fail(error, UDUMP_ERROR_ARGUMENT, "prompt", "%s make more than one prompt: see udump_prompt_parse", what);
+    return udump_fail(error, UDUMP_ERROR_ARGUMENT, "prompt", "%s make more than one prompt, and one fixed prompt is expected", what);
 }
 
 /* One fixed prompt: without layer prompts, AND and what changes over the steps. */
@@ -27,7 +27,7 @@ static udump_status check(const char *text, udump_error *error) {
     if ((status = udump_and_split(text, &parts, &count, error))) return status;
     plain = count == 1 && parts[0].weight == 1;
     udump_and_free(parts, count);
-    if (!plain) return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several prompts, with weights: see udump_prompt_parse");
+    if (!plain) return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several prompts, and one fixed prompt is expected");
     if ((status = udump_prompt_schedule_parse(text, 2, &entries, &count, error))) return status;
     plain = count == 1 && strcmp(entries[0].text, text) == 0;
     udump_prompt_schedule_free(entries, count);

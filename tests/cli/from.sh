@@ -92,7 +92,7 @@ works inspect foreign.png --json
 grep -q '"use":"lacking"' "$said/out" || fail "inspect --json: $(cat "$said/out")"
 "$tool" png-with bad.png "cat
 Steps: many, Seed: 4, Size: 64x64"
-refuses "^unetdump: Steps: not a value for this parameter: found many$" generate -m "$demo" -o refused --from bad.png
+refuses "^unetdump: --from: Steps: not a value for this parameter: found many$" generate -m "$demo" -o refused --from bad.png
 "$tool" png-with unknown.png "cat
 Steps: 2, Sampler: Magic, Seed: 4, Size: 64x64"
 refuses "unknown sampler" generate -m "$demo" -o refused --from unknown.png

@@ -57,7 +57,7 @@ if unshare -m sh -c "mkdir -p $folder/work/full && mount -t tmpfs -o size=64k no
     unshare -m sh -c '
         mount -t tmpfs -o size=64k none full
         "$1" generate -q -m "$2" -p a -o full/run --width 128 --height 128 --steps 4 --features "" --dump npy >"$3/refused" 2>&1
-        ls -A full/run >"$3/there"
+        ls -A full >"$3/there"
         "$1" generate -q -m "$2" -p a -o full/run --width 128 --height 128 --steps 4 --features "" --dump npy --force >"$3/out" 2>"$3/err"
         status=$?
         cp -r full/run copied
@@ -116,7 +116,7 @@ fi
 # A failed run's own manifest is not an older one's.
 works generate -m "$demo" -p a -o again --width 8 --height 8 --steps 1 --device reference
 cp again/manifest.json kept
-refuses "spec" generate -m "$demo" -p a -o again --width 8 --height 8 --steps 1 --device reference --features IN99
+refuses "feature layers" generate -m "$demo" -p a -o again --width 8 --height 8 --steps 1 --device reference --features IN99
 same_files kept again/manifest.json
 
 # Progress is for terminals alone.

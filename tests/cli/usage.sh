@@ -93,4 +93,36 @@ run 1 generate -q -m "$demo" -p a -o refused --width 16384 --height 16384 --batc
 complains "[0-9.]+ GB are needed, [0-9.]+ GB are available"
 nothing_in refused
 
+# What was meant, where it is near.
+refuses "unknown option '--widht'; did you mean --width\\?" generate --widht 64
+refuses "unknown option '--feature'; did you mean --features\\?" generate --feature M00
+refuses "unknown option '--zzz'$" generate --zzz
+refuses "unknown command 'genrate'; did you mean generate\\?" genrate
+refuses "pip install" ui
+refuses "from -2147483648 to 2147483647, found '99999999999'" generate --threads 99999999999
+refuses "found ' 5'" generate --steps " 5"
+refuses "needs -m MODEL" generate -m "" -p a -o out
+
+# What would do nothing.
+small_refused "self-map.*needs --dump" --attention M00 --attention-kind self-map
+small_refused "--no-canvas needs --dump" --features M00 --no-canvas
+small_refused "none of these blocks has any: IN00" --attention IN00
+small_refused "feature layers: unknown block" --features IN12
+small_refused "feature steps: no step is left: expected 1 to 1, found 9" --features M00 --feature-steps 9
+small_refused "expected FILE\\[:WEIGHT\\]" --lora a.safetensors:heavy
+refuses "a sweep takes LoRAs by --lora" sweep -m "$demo" -p "a <lora:b:1> c" --variant d -o out
+refuses "diff steps: no step is left" sweep -m "$demo" -p a --variant b -o out --width 64 --height 64 --steps 2 --diff M00 --diff-steps 9
+[ ! -e out ] || fail "a refused run left its folder"
+
+# Steps are the U-Net's evaluations: Heun has 5 in 3 steps, and no warning that there are 3.
+works generate -m "$demo" -p a -o heun --width 64 --height 64 --steps 3 --sampler Heun --features M00 --feature-steps 1,5
+run 0 generate -m "$demo" -p a -o heun --width 64 --height 64 --steps 3 --sampler Heun --features M00 --feature-steps 1,9
+grep -q "1 of the steps named lie past the last, 5" "$said/err" || fail "no warning of step 9 of 5"
+
+# An array of another rank is called by it, and is not replaced by its own picture.
+printf "\223NUMPY\001\000\166\000%-117s\n" "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }" >flat.npy
+printf '\000\000\000\000' >>flat.npy
+refuses "found one of 2 dimensions" render flat.npy -o flat.png
+refuses "would replace the array" render flat.npy -o flat.npy
+
 finish

@@ -579,7 +579,7 @@ static void fill(const char *name, udump_dump dump, bool parts, rlim_t most_byte
     char path[100];
     snprintf(path, sizeof path, "%s/manifest.json", name);
     assert_false(exists(below(path)));
-    assert_int_equal(nftw(below(name), is_hidden, 16, FTW_PHYS), 0);
+    assert_true(!exists(below(name)) || nftw(below(name), is_hidden, 16, FTW_PHYS) == 0);
     free(map);
 }
 
@@ -620,7 +620,7 @@ static void a_small_disk_is_filled(void **state) {
         char name[32];
         snprintf(name, sizeof name, "disk/%d", i);
         fill(name, dumps[i], i == 0, 0, "cannot be written: No space left on device");
-        assert_int_equal(nftw(below(name), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+        if (exists(below(name))) assert_int_equal(nftw(below(name), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     }
     udump_folder *folder = open_folder(below("disk/budget"), UDUMP_DUMP_NPY, 1);
     const udump_sink *sink = udump_folder_sink(folder);

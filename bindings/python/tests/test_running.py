@@ -1,5 +1,6 @@
 """Runs from outside: errors, threads, Ctrl-C, hooks, contexts, what lives how long."""
 
+import copy
 import gc
 import os
 import pickle
@@ -283,3 +284,25 @@ def test_keep_decides_what_of_each_array_is_kept(model: unetdump.Model) -> None:
         assert kept.dtype == np.float16 and kept.shape == (1, *full.shape[1:])
         assert np.array_equal(kept, full.mean(0, keepdims=True).astype(np.float16))
     assert some.attention["IN05"].word("circle", 2).shape == whole.attention["IN05"].word("circle", 2).shape
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_owns_memory_is_not_copied(model: unetdump.Model, duplicate: Any) -> None:
+    """A shallow copy would free a session's memory twice."""
+    model.generate("a", **SMALL)  # leaves a session for later runs
+    stream = model.stream("a", **SMALL)
+    for owner in (model, model.session(), stream):
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            duplicate(owner)
+    stream.close()
+
+
+def test_texts_are_whole(model: unetdump.Model) -> None:
+    with pytest.raises(ValueError, match="null character"):
+        model.generate("a\0b", **SMALL)
+    with pytest.raises(TypeError, match="expected str, found int"):
+        model.generate(3, **SMALL)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected str, found list"):
+        model.generate("a", features=["M00"], **SMALL)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="loras: expected a list"):
+        unetdump.load(DEMO, loras="a.safetensors")

@@ -104,6 +104,8 @@ class Source:
             if (path := given.get(option)) is not None:
                 setattr(o, member, struct.path(path))  # type: ignore[arg-type]
         loras = given.get("loras", ())
+        if isinstance(loras, str | bytes | os.PathLike):
+            raise TypeError(f"loras: expected a list of them, found one: {loras!r}")
         o.loras, o.lora_count = _loras(struct, loras), len(loras)
         return struct
 

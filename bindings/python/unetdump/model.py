@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from ._c import ffi, lib
 from .errors import bad_argument, check, new_error, text
@@ -205,6 +205,10 @@ class Model:
             handles, self._idle = self._idle, []
         for handle in handles:
             lib.udump_session_destroy(handle)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Neither copied nor pickled: a copy would free the same memory again."""
+        raise TypeError("a model cannot be copied or pickled: threads may share it, other processes load it")
 
     def __del__(self) -> None:
         """Frees what it holds; runs that go on hold the model themselves."""

@@ -133,7 +133,13 @@ class Struct:
 
     def text(self, text: str | None) -> Any:
         """A C string for the struct to point to."""
-        return ffi.NULL if text is None else self.keep(ffi.new("char[]", text.encode()))
+        if text is None:
+            return ffi.NULL
+        if not isinstance(text, str):
+            raise TypeError(f"expected str, found {type(text).__name__}: {text!r}")
+        if "\0" in text:  # C would take what is before it
+            raise ValueError(f"a null character in a text: {text!r}")
+        return self.keep(ffi.new("char[]", text.encode()))
 
     def path(self, path: str | os.PathLike[str]) -> Any:
         """A path for the struct to point to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,10 @@ class Session:
         """Gives the handle away: nothing can be run here any more."""
         handle, self.handle = self.handle, ffi.NULL
         return handle
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Neither copied nor pickled: a copy would free the same memory again."""
+        raise TypeError("a session cannot be copied or pickled")
 
     def __del__(self) -> None:
         """Frees its memory, ending a run that is going on."""
@@ -305,6 +309,10 @@ class Stream(Iterator[Step]):
     def __exit__(self, *_: object) -> None:
         """Ends the run if it has not ended."""
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Neither copied nor pickled: a copy would free the same memory again."""
+        raise TypeError("a step-by-step run cannot be copied or pickled")
 
     def __del__(self) -> None:
         """Ends the run if it has not ended. A session that went first, as in a cycle, has ended it."""
