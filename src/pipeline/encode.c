@@ -196,15 +196,13 @@ udump_status udump_tables_encode(
 
 /* ---- the public functions */
 
-enum { STEPS = 20 }; /* of the schedule whose first step is taken: what a run has unless told otherwise */
-
 udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
     if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
     if (session->run.active || session->inside) return udump_fail(error, UDUMP_ERROR_STATE, "context", "a run is going on in this session");
     udump_prompt *parsed = NULL;
     udump_context_cache cache = { 0 };
     const struct encoder encoder = { .session = session, .cache = &cache };
-    udump_status status = udump_prompt_parse(session->model, prompt, STEPS, 0, &parsed, error);
+    udump_status status = udump_prompt_parse(session->model, prompt, UDUMP_DEFAULT_STEPS, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
     const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
