@@ -628,6 +628,12 @@ UDUMP_API const char *udump_block_name(const udump_model *model, int32_t index);
  * the spec that lie wholly past total; a range that only ends there is cut. Errors: SYNTAX, with the position. */
 UDUMP_API udump_status udump_steps_parse(const char *spec, int32_t total, uint8_t *selected, int32_t *beyond, udump_error *error);
 
+/* How many evaluations of the U-Net each image of a run takes, which is what step specs count: by steps, sampler, schedule, strength, and whether
+ * there is an init. Mostly it is steps; nearly twice as many where a sampler is of second order, fewer from a picture, one less for DDIM's 20.
+ * Thread-safe. Errors: ARGUMENT (a null pointer, options that are not initialised, an unknown name, steps, strength), MEMORY. */
+UDUMP_API udump_status udump_evaluations_count(
+    const udump_model *model, const udump_generate_options *options, int32_t *evaluations, udump_error *error);
+
 /* A prompt, taken apart: layer prompts first, then each block's schedule. model NULL means SD 1's 25 blocks. */
 typedef struct udump_prompt udump_prompt;
 /* steps: of the run that the schedule is for, 1..1000. Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED

@@ -140,6 +140,8 @@ typedef struct udump_backend {
 
     /* Network. out may alias residual, never in (but group_norm, layer_norm and activation may run in place). */
     void (*conv2d)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual);
+    /* The same, of a size that it keeps, of in upsampled to it as by upsample_nearest. NULL: one after the other. */
+    void (*conv2d_upsampled)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w);
     void (*linear)(
         udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, udump_activation activation, const udump_tensor *residual);
     void (*linear_geglu)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w); /* value * gelu(gate) */

@@ -30,6 +30,19 @@ udump_tensor udump_conv2d(udump_exec *x, udump_tensor in, const udump_conv *conv
     return out;
 }
 
+void udump_into_conv2d_upsampled(udump_exec *x, udump_tensor out, udump_tensor in, const udump_conv *conv) {
+    bool fine = in.c == conv->shape.in && out.c == conv->shape.out && out.n == in.n && out.h == conv_size(out.h, &conv->shape)
+        && out.w == conv_size(out.w, &conv->shape);
+    if (skips(x) || !agree(x, fine, "conv2d_upsampled", in, out)) return;
+    if (x->backend->conv2d_upsampled) {
+        x->backend->conv2d_upsampled(x, out, in, conv->packed);
+        return;
+    }
+    size_t mark = udump_arena_mark(x);
+    udump_into_conv2d(x, out, udump_upsample_nearest(x, in, out.h, out.w), conv, NULL);
+    udump_arena_release(x, mark);
+}
+
 static void linear_checked(udump_exec *x, udump_tensor out, udump_tensor in, const udump_linear *linear, udump_activation activation,
     const udump_tensor *residual) {
     bool fine = in.c == linear->in && out.c == linear->out && out.n == in.n && out.h == in.h && out.w == in.w

@@ -22,6 +22,8 @@ typedef struct udump_norm {
 
 udump_tensor udump_conv2d(udump_exec *x, udump_tensor in, const udump_conv *conv);
 void udump_into_conv2d(udump_exec *x, udump_tensor out, udump_tensor in, const udump_conv *conv, const udump_tensor *residual);
+/* Of in upsampled to out's h, w, nearest: a convolution that keeps its input's size. */
+void udump_into_conv2d_upsampled(udump_exec *x, udump_tensor out, udump_tensor in, const udump_conv *conv);
 udump_tensor udump_apply_linear(udump_exec *x, udump_tensor in, const udump_linear *linear, udump_activation activation);
 void udump_into_linear(udump_exec *x, udump_tensor out, udump_tensor in, const udump_linear *linear, const udump_tensor *residual);
 udump_tensor udump_linear_geglu(udump_exec *x, udump_tensor in, const udump_linear *linear);

@@ -87,7 +87,7 @@ static udump_tensor up_block(struct walk *walk, const udump_unet_level *level, i
         udump_tensor next = walk->skips[walk->skip_count - 1], small = udump_tensor_new(x, x->compute, both.n, both.h, both.w, c);
         out = udump_skip_push(x, both.n, next.h, next.w, c);
         layer(walk, level, index, small, both);
-        udump_into_conv2d(x, out, udump_upsample_nearest(x, small, next.h, next.w), &level->sampler, NULL);
+        udump_into_conv2d_upsampled(x, out, small, &level->sampler);
     } else {
         out = udump_skip_push(x, both.n, both.h, both.w, c);
         layer(walk, level, index, out, both);

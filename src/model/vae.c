@@ -63,9 +63,7 @@ void udump_vae_load(udump_loader *l, udump_vae *vae, double scale) {
 
 static void chain_upsample(udump_chain *chain, const udump_conv *conv) {
     udump_tensor next = udump_chain_next(chain, 2 * chain->h.h, 2 * chain->h.w, conv->shape.out);
-    size_t mark = udump_arena_mark(chain->x);
-    udump_into_conv2d(chain->x, next, udump_upsample_nearest(chain->x, chain->h, 2 * chain->h.h, 2 * chain->h.w), conv, NULL);
-    udump_arena_release(chain->x, mark);
+    udump_into_conv2d_upsampled(chain->x, next, chain->h, conv);
     udump_chain_step(chain, next);
 }
 

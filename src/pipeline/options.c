@@ -72,7 +72,7 @@ udump_status udump_sizes_resolve(
         .images = o->batch_size ? o->batch_size : 1,
         .variants = session->swept ? session->swept_count : o->diff ? 2 : 1,
         .tile = o->vae_tile_px / UDUMP_PIXELS_PER_LATENT,
-        .steps = o->steps ? o->steps : 20,
+        .steps = o->steps ? o->steps : UDUMP_DEFAULT_STEPS,
         .cfg = o->cfg == 0 ? 7.0f : o->cfg };
     udump_status status = check_side("width", sizes->width_px, error);
     if (!status) status = check_side("height", sizes->height_px, error);
@@ -228,7 +228,7 @@ static void take_seeds(const udump_generate_options *o, int32_t first_image, udu
     run->seed = o->seed + (varied ? 0 : (uint64_t)first_image);
     run->variation_seed = o->variation_seed + (uint64_t)first_image;
     run->variation_strength = o->variation_strength;
-    run->strength = o->strength ? *o->strength : 0.75;
+    run->strength = o->strength ? *o->strength : UDUMP_DEFAULT_STRENGTH;
 }
 
 udump_status udump_run_create(udump_session *session, const udump_generate_options *o, const udump_table *table, const udump_sink *sink,

@@ -5,6 +5,12 @@
 
 #include "base/status.h"
 
+udump_status udump_model_noise_levels(const udump_model *model, udump_noise_levels *levels, udump_error *error) {
+    udump_status status = udump_noise_levels_make(levels, UDUMP_TRAIN_STEPS, model->beta_start, model->beta_end, error);
+    levels->is_sdxl = model->family->is_sdxl;
+    return !status && model->zero_snr ? udump_noise_levels_rescale(levels, error) : status;
+}
+
 udump_status udump_session_create(udump_model *model, udump_session **result, udump_error *error) {
     if (!model || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "session", "a null pointer");
     udump_session *session = calloc(1, sizeof *session);
@@ -12,9 +18,7 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
     udump_model_retain(model);
     session->model = model;
     udump_status status = udump_exec_open(&session->x, model->backend, model->device, model->threads, model->compute, error);
-    if (!status) status = udump_noise_levels_make(&session->levels, UDUMP_TRAIN_STEPS, model->beta_start, model->beta_end, error);
-    session->levels.is_sdxl = model->family->is_sdxl;
-    if (!status && model->zero_snr) status = udump_noise_levels_rescale(&session->levels, error);
+    if (!status) status = udump_model_noise_levels(model, &session->levels, error);
     if (status) udump_session_destroy(session);
     else *result = session;
     return status;

@@ -7,6 +7,13 @@
 #include "pipeline/look.h"
 #include "sample/sampler.h"
 
+/* What options of 0 or NULL stand for. */
+enum { UDUMP_DEFAULT_STEPS = 20 };
+#define UDUMP_DEFAULT_STRENGTH 0.75
+
+/* The noise levels that a model was trained on. Errors: ARGUMENT (betas), MEMORY; levels are then empty. */
+udump_status udump_model_noise_levels(const udump_model *model, udump_noise_levels *levels, udump_error *error);
+
 typedef struct udump_hook {
     udump_hook_fn call;
     void *user;

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "output/json.h"
+#include "pipeline/session.h"
 #include "pipeline/sweep.h"
 #include "weights/identity.h"
 
@@ -59,7 +60,7 @@ static void put_options(udump_json *json, const udump_sweep *sweep) {
     udump_json_put_text(json, "negative_prompt", sweep->plan.negative_prompt);
     udump_json_put_integer(json, "width", sweep->plan.width_px);
     udump_json_put_integer(json, "height", sweep->plan.height_px);
-    udump_json_put_integer(json, "steps", o->steps ? o->steps : 20);
+    udump_json_put_integer(json, "steps", o->steps ? o->steps : UDUMP_DEFAULT_STEPS);
     udump_json_put_text(json, "sampler", o->sampler ? o->sampler : "Euler a");
     udump_json_put_text(json, "schedule", o->schedule ? o->schedule : "Automatic");
     put_number(json, "eta", o->eta);

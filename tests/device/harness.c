@@ -202,6 +202,12 @@ static const udump_backend *judge(bool timed) {
     return udump_backend_reference();
 }
 
+/* After a bad address, say, every call of the process fails. */
+static bool is_lost(const struct opened *o) {
+    size_t free_bytes, total_bytes;
+    return o->device && o->backend->memory_left && !o->backend->memory_left(o->device, &free_bytes, &total_bytes);
+}
+
 bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed, trial_result *result) {
     size_t counts[SIDES] = { 0, 0 };
     *result = (trial_result){ .tolerance = t->tolerance > 0 ? t->tolerance : tolerance_of(t->dtype), .difference = INFINITY };
@@ -215,6 +221,7 @@ bool trial_check(const udump_backend *backend, const udump_device_request *reque
     float *found = expected ? run_on(&opened[FOUND][t->dtype], backend, &own, t, &counts[FOUND], timed ? &result->seconds : NULL) : NULL;
     forget_noise();
     result->ran = found && counts[EXPECTED] == counts[FOUND];
+    result->lost = !found && is_lost(&opened[FOUND][t->dtype]);
     if (result->ran) result->difference = largest_difference(found, expected, counts[EXPECTED]);
     bool fine = result->ran && result->difference <= result->tolerance;
     if (result->ran && strcmp(t->name, "copy") == 0) copy_rate = t->bytes / result->seconds;

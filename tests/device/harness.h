@@ -36,6 +36,7 @@ udump_packed *trial_packed(udump_exec *x, const trial *t, trial_make_fn make);
 typedef struct trial_result {
     double difference, tolerance, seconds; /* seconds 0: not timed */
     bool ran;                              /* on both backends */
+    bool lost;                             /* it did not, and on its device nothing will any more */
 } trial_result;
 
 /* Runs it; prints a line where it is timed, where the results differ or a backend failed. False in the last two cases. */

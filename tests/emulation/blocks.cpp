@@ -11,7 +11,7 @@
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-enum { LANES = 32, SLOT_BYTES = 32, THREADS_MOST = 1024, SHARED_BYTES_MOST = 48 << 10 /* without cudaFuncSetAttribute, which nobody calls */ };
+enum { LANES = 32, SLOT_BYTES = 32, THREADS_MOST = 1024 };
 
 namespace {
 
@@ -155,12 +155,6 @@ void udump_emulation_run(const udump_emulated_launch &launch) {
     blockDim = launch.block;
     gridDim = launch.grid;
     thread_count = launch.block.x * launch.block.y * launch.block.z;
-    if (!thread_count || thread_count > THREADS_MOST || !launch.grid.x || !launch.grid.y || !launch.grid.z || launch.grid.y > 65535 || launch.grid.z > 65535
-        || launch.shared_bytes > SHARED_BYTES_MOST) {
-        fprintf(stderr, "emulation: a launch of %u x %u x %u blocks of %u threads with %zu bytes of shared memory\n", launch.grid.x, launch.grid.y, launch.grid.z,
-            thread_count, launch.shared_bytes);
-        abort();
-    }
     std::function<void()> thread = launch.thread;
     body = &thread;
     shared_memory = launch.shared_bytes ? (unsigned char *)aligned_alloc(16, (launch.shared_bytes + 15) / 16 * 16) : NULL;

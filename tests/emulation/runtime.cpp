@@ -1,8 +1,11 @@
-/* Streams, events, graphs and memory. Work is done when someone waits for it, in the order of its stream and of the events that it waits for. In a capture
- * it is only written down, and whatever CUDA forbids then is an error that spoils the capture: waiting, allocating, freeing, the default stream, memory that is
- * not pinned. Forks, which CUDA allows, are errors too: there are none. */
+/* Streams, events, graphs and memory. Work is done when someone waits for it, in the order of its stream and of the events that it waits for; with
+ * UDUMP_EMULATED_AHEAD=1 a session's first stream does its own at once, and only what crosses to the host is late: what is overwritten before it has crossed is
+ * seen. In a capture work is only written down, and whatever CUDA forbids then is an error that spoils the capture: waiting, allocating, freeing, the default
+ * stream, memory that is not pinned. Forks, which CUDA allows, are errors too: there are none. Addresses are looked at: what is copied on the device lies in
+ * one allocation of it. From kernel number UDUMP_EMULATED_LOST_AT on the device is lost, as after an illegal address: every call fails. */
 #include "cuda_runtime_api.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +29,7 @@ struct CUgraphExec_st {
 struct CUstream_st {
     std::deque<std::function<void()>> work;
     long queued, done;
-    bool capturing, spoiled;
+    bool capturing, spoiled, ahead;
     udump_work captured;
 };
 struct CUevent_st {
@@ -37,17 +40,17 @@ struct CUevent_st {
 static float clock_milliseconds;
 
 static bool idle = getenv("UDUMP_EMULATED_IDLE") != NULL; /* nothing is done, only counted: memory holds what it held */
-
-static std::map<char *, size_t> pinned;
-static std::map<void *, size_t> sizes;
-static cudaError_t last;
+static std::map<char *, size_t> pinned, sizes; /* of the host, of the device */
+static cudaError_t last, lost;
+static CUstream_st default_stream; /* what the others do not wait for */
 static CUstream_st *capturing; /* of the thread: there is one */
 static udump_emulated_counts counts;
 
 static cudaError_t fail(cudaError_t error) { return last = error; }
 
-/* What may not be done while the thread captures; the capture is lost. */
+/* What may not be done while the thread captures; the capture is lost. Nothing may once the device is. */
 static bool is_forbidden(void) {
+    if (lost) return fail(lost), true;
     if (!capturing) return false;
     capturing->spoiled = true;
     fail(cudaErrorStreamCaptureUnsupported);
@@ -71,7 +74,7 @@ static void run_until(CUstream_st *stream, long position) {
         std::function<void()> work = stream->work.front();
         stream->work.pop_front();
         stream->done++;
-        work();
+        if (!lost) work();
     }
 }
 
@@ -89,11 +92,21 @@ static void append(CUstream_st *stream, std::function<void()> work) {
     }
     stream->work.push_back(work);
     stream->queued++;
+    if (stream->ahead) run_until(stream, stream->queued);
 }
 
-static bool is_pinned(const void *memory) {
-    auto next = pinned.upper_bound((char *)memory);
-    return next != pinned.begin() && (char *)memory < std::prev(next)->first + std::prev(next)->second;
+static bool lies_in(const std::map<char *, size_t> &memories, const void *memory, size_t bytes) {
+    auto next = memories.upper_bound((char *)memory);
+    return next != memories.begin() && (char *)memory + bytes <= std::prev(next)->first + std::prev(next)->second;
+}
+
+static bool is_pinned(const void *memory, size_t bytes) { return lies_in(pinned, memory, bytes); }
+bool udump_emulation_on_device(const void *memory, size_t bytes) { return lies_in(sizes, memory, bytes); }
+
+/* Both ends are where kind says. */
+static bool is_copy(const void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
+    bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice, from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+    return udump_emulation_on_device(to, bytes) == to_device && udump_emulation_on_device(from, bytes) == from_device;
 }
 
 static size_t limit_bytes(void) {
@@ -110,8 +123,6 @@ cudaError_t cudaGetDeviceCount(int *count) {
     return *count ? cudaSuccess : fail(cudaErrorNoDevice);
 }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-/* Only what cudaMemcpy leaves would be waited for, and here it leaves nothing. */
-cudaError_t cudaDeviceSynchronize(void) { return is_forbidden() ? last : cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     memset(p, 0, sizeof *p);
     strcpy(p->name, "emulated device");
@@ -121,12 +132,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
+    if (lost) return fail(lost);
     *total_bytes = limit_bytes();
     *free_bytes = counts.used_bytes < *total_bytes ? *total_bytes - counts.used_bytes : 0;
     return cudaSuccess;
 }
 cudaError_t cudaGetLastError(void) {
-    cudaError_t error = last;
+    cudaError_t error = lost ? lost : last;
     last = cudaSuccess;
     return error;
 }
@@ -134,27 +146,32 @@ const char *cudaGetErrorString(cudaError_t error) {
     if (error == cudaErrorStreamCaptureUnsupported) return "operation not permitted when stream is capturing";
     if (error == cudaErrorStreamCaptureInvalidated) return "operation failed due to a previous error during capture";
     if (error == cudaErrorStreamCaptureIsolation) return "dependency created on uncaptured work in another stream";
+    if (error == cudaErrorIllegalAddress) return "an illegal memory access was encountered";
+    if (error == cudaErrorInvalidConfiguration) return "invalid configuration argument";
     return error == cudaSuccess ? "no error" : error == cudaErrorMemoryAllocation ? "out of memory" : error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "invalid argument";
 }
 
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
     *memory = NULL;
     if (is_forbidden()) return last;
+    if (!bytes) return fail(cudaErrorInvalidValue);
     if (allocation_fails() || counts.used_bytes + bytes > limit_bytes()) return fail(cudaErrorMemoryAllocation);
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
     if (!idle) memset(*memory, 0xFF, bytes); /* NaN, in every format */
-    sizes[*memory] = bytes;
+    sizes[(char *)*memory] = bytes;
     counts.used_bytes += bytes;
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *memory) {
     if (!memory) return cudaSuccess;
-    if (is_forbidden()) return last;
-    counts.used_bytes -= sizes[memory];
-    sizes.erase(memory);
+    if (capturing && is_forbidden()) return last;
+    auto found = sizes.find((char *)memory);
+    if (found == sizes.end()) return fail(cudaErrorInvalidValue);
+    counts.used_bytes -= found->second;
+    sizes.erase(found);
     free(memory);
-    return cudaSuccess;
+    return lost;
 }
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
     *memory = NULL;
@@ -167,14 +184,24 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
     return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void *memory) {
-    if (is_forbidden()) return last;
+    if (capturing && is_forbidden()) return last;
     pinned.erase((char *)memory);
     free(memory);
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) { return *stream = new CUstream_st(), cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return is_forbidden() ? last : (wait_for(stream, stream->queued), cudaSuccess); }
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
+    static long created;
+    *stream = new CUstream_st();
+    (*stream)->ahead = says("UDUMP_EMULATED_AHEAD", "1") && created++ % 2 == 0;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    if (is_forbidden()) return last;
+    if (!stream) stream = &default_stream;
+    wait_for(stream, stream->queued);
+    return lost;
+}
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     cudaStreamSynchronize(stream);
     delete stream;
@@ -187,7 +214,6 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-    static CUstream_st default_stream; /* with nothing in it */
     if (is_forbidden()) return last;
     if (!stream) stream = &default_stream;
     std::shared_ptr<float> time = event->time;
@@ -199,16 +225,17 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (is_forbidden()) return last;
     if (event->stream) wait_for(event->stream, event->position);
-    return cudaSuccess;
+    return lost;
 }
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-    if (!begin->time || !end->time) return fail(cudaErrorInvalidValue);
+    if (!begin->time || !end->time || !begin->stream || !end->stream) return fail(cudaErrorInvalidResourceHandle);
+    if (begin->stream->done < begin->position || end->stream->done < end->position) return fail(cudaErrorNotReady);
     counts.timings++;
     *milliseconds = *end->time - *begin->time;
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
-    counts.launches += !stream->capturing;
+    if (!udump_emulation_on_device(memory, bytes)) return fail(cudaErrorInvalidValue);
     append(stream, [=]() { memset(memory, value, bytes); });
     return cudaSuccess;
 }
@@ -221,21 +248,23 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 
 /* From memory that is not pinned a copy is staged before the call returns; to it, the call waits. As the CUDA documentation says of both. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream) {
-    bool pageable = (kind == cudaMemcpyHostToDevice && !is_pinned(from)) || (kind == cudaMemcpyDeviceToHost && !is_pinned(to));
-    if (pageable && stream->capturing) return is_forbidden(), last;
+    bool pageable = (kind == cudaMemcpyHostToDevice && !is_pinned(from, bytes)) || (kind == cudaMemcpyDeviceToHost && !is_pinned(to, bytes));
+    if (lost || (pageable && stream->capturing)) return is_forbidden(), last;
+    if (!is_copy(to, from, bytes, kind)) return fail(cudaErrorInvalidValue);
     if (kind == cudaMemcpyHostToDevice && pageable && !idle) {
         std::string staged((const char *)from, bytes);
         append(stream, [to, staged]() { memcpy(to, staged.data(), staged.size()); });
         return cudaSuccess;
     }
     append(stream, [=]() { memmove(to, from, bytes); });
-    if (pageable) cudaStreamSynchronize(stream);
-    return cudaSuccess;
+    return pageable ? cudaStreamSynchronize(stream) : cudaSuccess;
 }
-cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind) {
+/* To the device the last of it may still be on its way when the call returns, and streams of the kind that sessions have do not wait for the default one. */
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
     if (is_forbidden()) return last;
-    if (!idle) memcpy(to, from, bytes);
-    return cudaSuccess;
+    wait_for(&default_stream, default_stream.queued);
+    cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind, &default_stream);
+    return error || kind == cudaMemcpyHostToDevice ? error : cudaStreamSynchronize(&default_stream);
 }
 
 /* UDUMP_EMULATED_GRAPHS: "begin", "end" or "instantiate" is what fails. */
@@ -297,7 +326,24 @@ void udump_emulation_append(cudaStream_t stream, std::function<void()> work) {
     append(stream, work);
 }
 
+/* What CUDA launches; more than 48 KiB of shared memory would have to be asked for, and nobody does. */
+static bool is_launch(dim3 grid, dim3 block, size_t shared_bytes) {
+    uint64_t threads = (uint64_t)block.x * block.y * block.z;
+    return threads && threads <= 1024 && block.z <= 64 && grid.x && grid.y && grid.z && grid.x <= 0x7FFFFFFF && grid.y <= 65535 && grid.z <= 65535
+        && shared_bytes <= 48 << 10;
+}
+
+static void count_kernel(void) {
+    static long kernels;
+    const char *text = getenv("UDUMP_EMULATED_LOST_AT");
+    if (++kernels >= (text ? atol(text) : LONG_MAX)) lost = cudaErrorIllegalAddress;
+}
+
 void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread) {
     udump_emulated_launch launch = { grid, block, shared_bytes, thread };
-    udump_emulation_append(stream, [launch]() { udump_emulation_run(launch); });
+    if (!is_launch(grid, block, shared_bytes)) fail(cudaErrorInvalidConfiguration);
+    else udump_emulation_append(stream, [launch]() {
+        count_kernel();
+        if (!lost) udump_emulation_run(launch);
+    });
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -372,7 +373,10 @@ static void test_no_memory(void **state) {
     udump_session_destroy(session);
 }
 
-int main(void) {
+/* One test alone, if it is named. */
+int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what hangs has said what it is */
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_looking_changes_nothing), cmocka_unit_test(test_graphs), cmocka_unit_test(test_halves),
         cmocka_unit_test(test_hook), cmocka_unit_test(test_latent), cmocka_unit_test(test_overflow), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -99,6 +99,22 @@ static void attend_one(const udump_fused_call &c, int64_t n, int64_t head, int64
     }
 }
 
+/* On the device, and aligned as the library is told. */
+static bool lies(const void *memory, int64_t count, udump_dtype dtype, size_t alignment_bytes) {
+    return (uintptr_t)memory % alignment_bytes == 0 && udump_emulation_on_device(memory, (size_t)count * udump_dtype_bytes(dtype));
+}
+
+/* What gemm.c promises cuBLASLt of activations; weights are what cudaMalloc gives. */
+static size_t row_alignment(int32_t row, udump_dtype dtype) {
+    size_t bytes = (size_t)row * udump_dtype_bytes(dtype);
+    return bytes % 16 ? bytes & -bytes : 16;
+}
+
+/* With and without one. */
+static size_t workspace_bytes_of(const udump_conv_shape *shape) { return shape->stride == 1 ? (size_t)shape->kernel * 100 : 0; }
+
+static udump_status misplaced(const char *where, udump_error *error) { return udump_fail(error, UDUMP_ERROR_DEVICE, where, "memory that is not the device's, or not aligned"); }
+
 static bool has_cudnn(void) { /* without it where UDUMP_EMULATED_CUDNN is 0 */
     const char *text = getenv("UDUMP_EMULATED_CUDNN");
     return !text || atoi(text);
@@ -112,13 +128,18 @@ udump_status udump_gemm_library_open(const char *, udump_gemm_library **library,
 void udump_gemm_library_close(udump_gemm_library *library) { delete library; }
 udump_status udump_gemm_open(udump_gemm_library *, udump_plans *plans, udump_gemm **gemm, udump_error *) { return *gemm = new udump_gemm{ plans }, UDUMP_OK; }
 void udump_gemm_close(udump_gemm *gemm) { delete gemm; }
-udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *) {
+udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *error) {
     if (!gemm) abort(); /* a session from before the weights */
     udump_gemm_call copy = *call;
     char key[UDUMP_PLANS_KEY_MOST];
     snprintf(key, sizeof key, "linear %d [%lld, %d] to %d", (int)call->dtype, (long long)call->rows, (int)call->k, (int)call->n);
-    if (dry) choose(gemm->plans, key, call->n % ENGINES, stream);
-    if (!dry) udump_emulation_append(stream, [copy]() { multiply(copy); });
+    if (dry) return choose(gemm->plans, key, call->n % ENGINES, stream), UDUMP_OK;
+    size_t in = row_alignment(call->k, call->dtype), out = row_alignment(call->n, call->dtype);
+    if (!lies(call->in, call->rows * call->k, call->dtype, in) || !lies(call->out, call->rows * call->n, call->dtype, out)
+        || !lies(call->weight, (int64_t)call->n * call->k, call->dtype, 256) || (call->bias && !lies(call->bias, call->n, call->dtype, 256))
+        || (call->residual && !lies(call->residual, call->rows * call->n, call->dtype, out)))
+        return misplaced("linear", error);
+    udump_emulation_append(stream, [copy]() { multiply(copy); });
     return UDUMP_OK;
 }
 
@@ -139,14 +160,19 @@ udump_status udump_convolution_plan(
     snprintf(key, sizeof key, "conv2d %d [%d, %d, %d, %d] to %d, stride %d%s", (int)call->dtype, (int)call->n, (int)call->in_h, (int)call->in_w,
         (int)call->shape->in, (int)call->shape->out, (int)call->shape->stride, call->residual ? ", residual" : "");
     choose(convolution->plans, key, call->shape->out % ENGINES, stream);
-    *workspace_bytes = (size_t)call->shape->kernel * 100; /* so that there is one, and its end is seen */
+    *workspace_bytes = workspace_bytes_of(call->shape);
     return UDUMP_OK;
 }
-udump_status udump_convolution_run(udump_convolution *, const udump_convolution_call *call, void *workspace, cudaStream_t stream, udump_error *) {
+udump_status udump_convolution_run(udump_convolution *, const udump_convolution_call *call, void *workspace, cudaStream_t stream, udump_error *error) {
     udump_convolution_call copy = *call;
     udump_conv_shape shape = *call->shape;
+    int64_t in = (int64_t)call->n * call->in_h * call->in_w * shape.in, out = (int64_t)call->n * call->out_h * call->out_w * shape.out;
+    if (!lies(call->in, in, call->dtype, 16) || !lies(call->out, out, call->dtype, 16) || !lies(call->bias, shape.out, call->dtype, 16)
+        || !lies(call->weight, (int64_t)shape.out * shape.kernel * shape.kernel * shape.in, call->dtype, 16) || !lies(workspace, (int64_t)workspace_bytes_of(&shape) / 4, UDUMP_F32, 16)
+        || (call->residual && !lies(call->residual, out, call->dtype, 16)))
+        return misplaced("conv2d", error);
     udump_emulation_append(stream, [copy, shape, workspace]() {
-        memset(workspace, 0xFF, (size_t)shape.kernel * 100);
+        memset(workspace, 0xFF, workspace_bytes_of(&shape)); /* its end is seen */
         convolve(copy, shape);
     });
     return UDUMP_OK;
@@ -163,8 +189,12 @@ bool udump_fused_plan(udump_fused *, const udump_fused_call *call, size_t *works
     *workspace_bytes = 100;
     return call->d % 8 == 0;
 }
-udump_status udump_fused_run(udump_fused *, const udump_fused_call *call, void *workspace, cudaStream_t stream, udump_error *) {
+udump_status udump_fused_run(udump_fused *, const udump_fused_call *call, void *workspace, cudaStream_t stream, udump_error *error) {
     udump_fused_call copy = *call;
+    int64_t width = (int64_t)call->heads * call->d, before = (int64_t)call->n * call->tokens - 1;
+    for (const void *each : { call->q, call->k, call->v })
+        if (!lies(each, before * call->row + width, call->dtype, 16)) return misplaced("attention", error);
+    if (!lies(call->out, before * call->out_row + width, call->dtype, 16) || !lies(workspace, 25, UDUMP_F32, 16)) return misplaced("attention", error);
     udump_emulation_append(stream, [copy, workspace]() {
         memset(workspace, 0xFF, 100);
         for (int64_t i = 0; i < (int64_t)copy.n * copy.heads * copy.tokens; i++) attend_one(copy, i / copy.tokens / copy.heads, i / copy.tokens % copy.heads, i % copy.tokens);

@@ -7,41 +7,17 @@
 
 #include <cmocka.h>
 
-#include "recording.h"
+#include "demo_runs.h"
 
-enum {
-    SIDE_PX = 64,
-    STEPS = 2,
-    ALL_KINDS = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_VQK | UDUMP_ATTEND_SELF | UDUMP_ATTEND_SELF_MAP,
-    ATTENTIONS = 16 /* blocks with attention */
-};
+enum { ALL_KINDS = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_VQK | UDUMP_ATTEND_SELF | UDUMP_ATTEND_SELF_MAP };
 
-static udump_model *fast, *reference; /* as users have it, and the device that sums every row by itself */
 static const char prompt[] = "a red circle on a blue background";
 static const int32_t queries_px[] = { 0, 0, 41, 9, 63, 63 };
 
-static int load(void **state) {
-    (void)state;
-    return recording_load(UDUMP_DEVICE_AUTO, UDUMP_PRECISION_AUTO, &fast) ||
-           recording_load(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32, &reference);
-}
-
-static int unload(void **state) {
-    (void)state;
-    udump_model_release(fast);
-    udump_model_release(reference);
-    return 0;
-}
-
 static udump_generate_options options_of(void) {
-    udump_generate_options o;
-    udump_generate_options_init(&o);
-    o.prompt = prompt;
-    o.negative_prompt = "blurry";
-    o.width_px = o.height_px = SIDE_PX;
-    o.steps = STEPS;
-    o.sampler = "Euler";
+    udump_generate_options o = demo_run(prompt, "blurry", NULL);
     o.seed = 11;
+    o.want_tensors = 0;
     return o;
 }
 
@@ -487,5 +463,5 @@ int main(void) {
         cmocka_unit_test(test_one_session_changes_size_batch_and_looks),
         cmocka_unit_test(test_errors),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, demo_load, demo_unload);
 }

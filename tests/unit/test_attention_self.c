@@ -6,38 +6,16 @@
 
 #include <cmocka.h>
 
-#include "recording.h"
+#include "demo_runs.h"
 
-enum { SIDE_PX = 64, STEPS = 2, ATTENTIONS = 16 /* blocks with attention */ };
-
-static udump_model *fast, *reference;
 static const int32_t queries_px[] = { 0, 0, 41, 9, 63, 63 };
 
-static int load(void **state) {
-    (void)state;
-    return recording_load(UDUMP_DEVICE_AUTO, UDUMP_PRECISION_AUTO, &fast) ||
-           recording_load(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32, &reference);
-}
-
-static int unload(void **state) {
-    (void)state;
-    udump_model_release(fast);
-    udump_model_release(reference);
-    return 0;
-}
-
 static udump_generate_options options_of(const char *blocks, uint32_t kinds) {
-    udump_generate_options o;
-    udump_generate_options_init(&o);
-    o.prompt = "a red circle on a blue background";
-    o.negative_prompt = "blurry";
-    o.width_px = o.height_px = SIDE_PX;
-    o.steps = STEPS;
-    o.sampler = "Euler";
+    udump_generate_options o = demo_run("a red circle on a blue background", "blurry", NULL);
     o.seed = 11;
     o.attention = blocks;
     o.attention_kinds = kinds;
-    o.no_canvas = o.want_tensors = 1;
+    o.no_canvas = 1;
     o.self_queries_px = queries_px;
     o.self_query_count = kinds & UDUMP_ATTEND_SELF ? sizeof queries_px / sizeof *queries_px / 2 : 0;
     return o;
@@ -228,5 +206,5 @@ int main(void) {
         cmocka_unit_test(test_principal_components),
         cmocka_unit_test(test_a_part_may_stop_the_run),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, demo_load, demo_unload);
 }

@@ -6,47 +6,17 @@
 
 #include <cmocka.h>
 
-#include "recording.h"
+#include "demo_runs.h"
 
-enum { SIDE_PX = 64, STEPS = 2, BLOCKS = 25 };
-
-static udump_model *fast, *reference; /* as users have it, and the device that sums every row by itself */
 static const char prompt[] = "a (~: IN00-IN08: red; OUT03-OUT11: green; _: blue :~) circle", erased[] = "a  circle";
 static const char negative[] = "blurry(~: M00: dark :~)";
-
-static int load(void **state) {
-    (void)state;
-    return recording_load(UDUMP_DEVICE_AUTO, UDUMP_PRECISION_AUTO, &fast) ||
-           recording_load(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32, &reference);
-}
-
-static int unload(void **state) {
-    (void)state;
-    udump_model_release(fast);
-    udump_model_release(reference);
-    return 0;
-}
-
-static udump_generate_options options_of(const char *text, const char *negative_text, const char *diff) {
-    udump_generate_options o;
-    udump_generate_options_init(&o);
-    o.prompt = text;
-    o.negative_prompt = negative_text;
-    o.width_px = o.height_px = SIDE_PX;
-    o.steps = STEPS;
-    o.sampler = "Euler";
-    o.seed = 21;
-    o.diff = diff;
-    o.want_tensors = 1;
-    return o;
-}
 
 /* Each twin, exactly, is the run that it would be by itself. */
 static void test_twins_are_the_runs_by_themselves(void **state) {
     (void)state;
     udump_session *session = recording_session(reference);
-    udump_generate_options o = options_of(prompt, negative, ""), with = options_of(prompt, negative, NULL),
-                           without = options_of(erased, "blurry", NULL);
+    udump_generate_options o = demo_run(prompt, negative, ""), with = demo_run(prompt, negative, NULL),
+                           without = demo_run(erased, "blurry", NULL);
     recording twins = { 0 }, enabled = { 0 }, plain = { 0 };
     record(session, &o, &twins);
     record(session, &with, &enabled);
@@ -75,7 +45,7 @@ static void test_enabled_image_hardly_changes_on_the_fast_device(void **state) {
     udump_model *model;
     assert_int_equal(recording_load(UDUMP_DEVICE_AUTO, UDUMP_PRECISION_FP32, &model), 0);
     udump_session *session = recording_session(model);
-    udump_generate_options o = options_of(prompt, negative, ""), with = options_of(prompt, negative, NULL);
+    udump_generate_options o = demo_run(prompt, negative, ""), with = demo_run(prompt, negative, NULL);
     recording twins = { 0 }, enabled = { 0 };
     record(session, &o, &twins);
     record(session, &with, &enabled);
@@ -95,7 +65,7 @@ static void test_enabled_image_hardly_changes_on_the_fast_device(void **state) {
 static void test_capture_changes_nothing(void **state) {
     (void)state;
     udump_session *session = recording_session(fast);
-    udump_generate_options o = options_of(prompt, negative, "M00"), more = options_of(prompt, negative, "");
+    udump_generate_options o = demo_run(prompt, negative, "M00"), more = demo_run(prompt, negative, "");
     more.features = more.attention = "";
     more.attention_kinds = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_VQK | UDUMP_ATTEND_SELF | UDUMP_ATTEND_SELF_MAP;
     more.attention_words = "circle";
@@ -140,7 +110,7 @@ static void check_difference(const recording *r, const kept_diff *d, bool exact)
 
 static void differences(udump_model *model) {
     udump_session *session = recording_session(model);
-    udump_generate_options o = options_of(prompt, negative, "");
+    udump_generate_options o = demo_run(prompt, negative, "");
     o.features = "";
     o.side = UDUMP_SIDE_BOTH;
     o.no_canvas = 1;
@@ -178,7 +148,7 @@ static udump_view view_of(const kept_tensor *t) {
 /* Canvases are udump_render's of the difference; of its magnitude under white-black. The tensor has its signs in any case. */
 static void check_canvases(const char *color, const char *transform, bool magnitude) {
     udump_session *session = recording_session(fast);
-    udump_generate_options o = options_of(prompt, negative, "IN01,M00,OUT05,OUT11");
+    udump_generate_options o = demo_run(prompt, negative, "IN01,M00,OUT05,OUT11");
     o.style.color = color;
     o.style.transform = transform;
     o.style.average = UDUMP_AVERAGE_L1;
@@ -230,7 +200,7 @@ static void test_canvases(void **state) {
 static void test_steps_blocks_and_sides(void **state) {
     (void)state;
     udump_session *session = recording_session(fast);
-    udump_generate_options o = options_of(prompt, negative, "IN00,OUT11");
+    udump_generate_options o = demo_run(prompt, negative, "IN00,OUT11");
     o.diff_steps = "2";
     o.features = "M00";
     o.feature_steps = "1";
@@ -261,7 +231,7 @@ static void test_steps_blocks_and_sides(void **state) {
 static void test_batch_equals_single_runs(void **state) {
     (void)state;
     udump_session *session = recording_session(reference);
-    udump_generate_options o = options_of(prompt, negative, "IN04,OUT11");
+    udump_generate_options o = demo_run(prompt, negative, "IN04,OUT11");
     o.features = "OUT11";
     o.steps = 1;
     o.batch_size = 2;
@@ -300,7 +270,7 @@ static void test_batch_equals_single_runs(void **state) {
 static void test_errors(void **state) {
     (void)state;
     udump_session *session = recording_session(fast);
-    udump_generate_options o = options_of("a red circle", "blurry", "");
+    udump_generate_options o = demo_run("a red circle", "blurry", "");
     expect_failure(session, &o, UDUMP_ERROR_ARGUMENT, "layer prompt");
     udump_table *table;
     udump_error error = { .status = UDUMP_OK };
@@ -314,7 +284,7 @@ static void test_errors(void **state) {
     o.diff = "M00";
     o.diff_steps = "3";
     expect_failure(session, &o, UDUMP_ERROR_ARGUMENT, "no step is left");
-    o = options_of("a circle", "(~: _: blurry :~)", "M00"); /* layer prompts of the negative prompt alone will do */
+    o = demo_run("a circle", "(~: _: blurry :~)", "M00"); /* layer prompts of the negative prompt alone will do */
     recording r = { 0 };
     record(session, &o, &r);
     assert_int_equal(r.diff_count, STEPS);
@@ -334,5 +304,5 @@ int main(void) {
         cmocka_unit_test(test_batch_equals_single_runs),
         cmocka_unit_test(test_errors),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, demo_load, demo_unload);
 }

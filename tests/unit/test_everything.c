@@ -6,38 +6,10 @@
 
 #include <cmocka.h>
 
-#include "recording.h"
+#include "demo_runs.h"
 
-enum { SIDE_PX = 64, STEPS = 2, BLOCKS = 25 };
-
-static udump_model *fast;
 static const char prompt[] = "a (~: IN00-IN08: red; OUT03-OUT11: green; _: blue :~) circle";
 static const char negative[] = "blurry(~: M00: dark :~)";
-
-static int load(void **state) {
-    (void)state;
-    return recording_load(UDUMP_DEVICE_AUTO, UDUMP_PRECISION_AUTO, &fast);
-}
-
-static int unload(void **state) {
-    (void)state;
-    udump_model_release(fast);
-    return 0;
-}
-
-static udump_generate_options options_of(const char *text, const char *negative_text, const char *diff) {
-    udump_generate_options o;
-    udump_generate_options_init(&o);
-    o.prompt = text;
-    o.negative_prompt = negative_text;
-    o.width_px = o.height_px = SIDE_PX;
-    o.steps = STEPS;
-    o.sampler = "Euler";
-    o.seed = 21;
-    o.diff = diff;
-    o.want_tensors = 1;
-    return o;
-}
 
 struct hook {
     int calls, rows;
@@ -64,7 +36,7 @@ static udump_flow on_hook(void *user, const udump_place *place, const udump_view
 static void test_hook_that_changes_nothing(void **state) {
     (void)state;
     udump_session *session = recording_session(fast);
-    udump_generate_options o = options_of(prompt, negative, "");
+    udump_generate_options o = demo_run(prompt, negative, "");
     o.attention = "IN01,M00,OUT11";
     o.attention_kinds = UDUMP_ATTEND_QK | UDUMP_ATTEND_VQK | UDUMP_ATTEND_SELF;
     o.features = "IN01,OUT11";
@@ -94,7 +66,7 @@ static void test_everything_at_once(void **state) {
     (void)state;
     static const int32_t queries_px[] = { 0, 0, 135, 119, 77, 31 };
     udump_session *session = recording_session(fast);
-    udump_generate_options o = options_of(prompt, negative, ""), plain_options = options_of(prompt, negative, "M00");
+    udump_generate_options o = demo_run(prompt, negative, ""), plain_options = demo_run(prompt, negative, "M00");
     plain_options.width_px = o.width_px = 136;
     plain_options.height_px = o.height_px = 120;
     plain_options.batch_size = o.batch_size = 2;
@@ -130,5 +102,5 @@ int main(void) {
         cmocka_unit_test(test_hook_that_changes_nothing),
         cmocka_unit_test(test_everything_at_once),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, demo_load, demo_unload);
 }

@@ -5,46 +5,16 @@
 
 #include <cmocka.h>
 
-#include "recording.h"
+#include "demo_runs.h"
 
-enum { SIDE_PX = 64, STEPS = 2, BLOCKS = 25 };
-
-static udump_model *fast, *reference; /* as users have it, and the device that sums every row by itself */
 static const char prompt[] = "a (~: IN00-IN08: red; OUT03-OUT11: green; _: blue :~) circle";
 static const char negative[] = "blurry(~: M00: dark :~)";
-
-static int load(void **state) {
-    (void)state;
-    return recording_load(UDUMP_DEVICE_AUTO, UDUMP_PRECISION_AUTO, &fast) ||
-           recording_load(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32, &reference);
-}
-
-static int unload(void **state) {
-    (void)state;
-    udump_model_release(fast);
-    udump_model_release(reference);
-    return 0;
-}
-
-static udump_generate_options options_of(const char *text, const char *negative_text, const char *diff) {
-    udump_generate_options o;
-    udump_generate_options_init(&o);
-    o.prompt = text;
-    o.negative_prompt = negative_text;
-    o.width_px = o.height_px = SIDE_PX;
-    o.steps = STEPS;
-    o.sampler = "Euler";
-    o.seed = 21;
-    o.diff = diff;
-    o.want_tensors = 1;
-    return o;
-}
 
 /* The run says what every block attends to, on both sides, with and without. */
 static void test_run_tells_each_blocks_prompt(void **state) {
     (void)state;
     udump_session *session = recording_session(fast);
-    udump_generate_options o = options_of(prompt, negative, "M00");
+    udump_generate_options o = demo_run(prompt, negative, "M00");
     recording r = { 0 };
     record(session, &o, &r);
     int seen[2][2] = { { 0 } };
@@ -76,8 +46,8 @@ static void test_run_tells_each_blocks_prompt(void **state) {
 static void test_schedule_in_a_layer_prompt(void **state) {
     (void)state;
     udump_session *session = recording_session(reference);
-    udump_generate_options o = options_of("a (~: M00-OUT11: [red:green:1] :~) circle", "", NULL);
-    udump_generate_options start = options_of("a (~: M00-OUT11: red :~) circle", "", NULL);
+    udump_generate_options o = demo_run("a (~: M00-OUT11: [red:green:1] :~) circle", "", NULL);
+    udump_generate_options start = demo_run("a (~: M00-OUT11: red :~) circle", "", NULL);
     recording scheduled = { 0 }, first = { 0 };
     record(session, &o, &scheduled);
     record(session, &start, &first);
@@ -103,7 +73,7 @@ static void test_schedule_in_a_layer_prompt(void **state) {
 static void test_table_from_prompts(void **state) {
     (void)state;
     udump_session *session = recording_session(reference);
-    udump_generate_options o = options_of(prompt, negative, "");
+    udump_generate_options o = demo_run(prompt, negative, "");
     udump_table *table;
     udump_prompt *parsed[2];
     o.batch_size = 2;
@@ -151,7 +121,7 @@ static void test_table_from_prompts(void **state) {
 
 /* A failed parse says where: line and column from 1, in code points. */
 static void expect_position(udump_session *session, const char *text, const char *negative_text, int64_t line, int64_t column) {
-    udump_generate_options o = options_of(text, negative_text, NULL);
+    udump_generate_options o = demo_run(text, negative_text, NULL);
     udump_error error = { .status = UDUMP_OK };
     udump_table *table;
     assert_int_equal(udump_generate(session, &o, NULL, &error), UDUMP_ERROR_SYNTAX);
@@ -180,5 +150,5 @@ int main(void) {
         cmocka_unit_test(test_table_from_prompts),
         cmocka_unit_test(test_bad_layer_prompts),
     };
-    return cmocka_run_group_tests(tests, load, unload);
+    return cmocka_run_group_tests(tests, demo_load, demo_unload);
 }

@@ -467,6 +467,48 @@ static void test_model_tells_of_itself(void **state) {
     assert_int_equal(attentions, 16);
 }
 
+static udump_flow stop_at_begin(void *user, const udump_run_info *run) {
+    *(int32_t *)user = run->evaluations;
+    return UDUMP_STOP;
+}
+
+/* Before a run, as many evaluations as the run itself will say. */
+static void test_evaluations_are_counted_ahead(void **state) {
+    (void)state;
+    static const char *const samplers[] = { "Euler a", "DPM++ 2S a", "Heun", "DDIM", "PLMS", "UniPC", "LCM", "DPM fast", "Restart" };
+    static const uint8_t pixels[BYTES];
+    static const double strengths[] = { 0, 0.5, 0.75, 1 };
+    udump_picture init = { .width_px = SIDE_PX, .height_px = SIDE_PX, .channels = 3, .row_bytes = SIDE_PX * 3, .pixels = pixels };
+    udump_error error;
+    udump_session *session;
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    for (size_t i = 0; i < sizeof samplers / sizeof *samplers; i++)
+        for (int k = -1; k < 4; k++) { /* -1: from noise */
+            udump_generate_options options = options_of("");
+            int32_t told = 0, counted = 0;
+            options.sampler = samplers[i];
+            options.steps = 10 + 5 * (int32_t)i;
+            if (k >= 0) options.init = &init;
+            if (k >= 0 && k != 2) options.strength = &strengths[k]; /* 0.75 is the default */
+            udump_sink sink = { sizeof sink, &told, stop_at_begin, NULL, NULL, NULL, NULL, NULL, NULL };
+            assert_int_equal(udump_generate(session, &options, &sink, &error), UDUMP_ERROR_CANCELLED);
+            assert_int_equal(udump_evaluations_count(model, &options, &counted, &error), UDUMP_OK);
+            assert_true(told > 0);
+            assert_int_equal(counted, told);
+        }
+    udump_session_destroy(session);
+    udump_generate_options options = options_of("");
+    int32_t counted;
+    options.sampler = "none such";
+    assert_int_equal(udump_evaluations_count(model, &options, &counted, &error), UDUMP_ERROR_ARGUMENT);
+    options.sampler = NULL;
+    options.steps = 1001;
+    assert_int_equal(udump_evaluations_count(model, &options, &counted, &error), UDUMP_ERROR_ARGUMENT);
+    assert_int_equal(udump_evaluations_count(NULL, &options, &counted, &error), UDUMP_ERROR_ARGUMENT);
+    options.struct_bytes = 0;
+    assert_int_equal(udump_evaluations_count(model, &options, &counted, &error), UDUMP_ERROR_ARGUMENT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_emphasis_weighs_rows),
@@ -481,6 +523,7 @@ int main(void) {
         cmocka_unit_test(test_contexts_of_other_lengths),
         cmocka_unit_test(test_sink_and_cancel_stop_the_run),
         cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_evaluations_are_counted_ahead),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }

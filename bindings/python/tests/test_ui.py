@@ -1,14 +1,19 @@
 """What the page works out, without Gradio and without a browser; tests/page/check_page.py uses the page itself."""
 
+import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import unetdump
 from unetdump.ui import main, server
@@ -17,6 +22,7 @@ from unetdump.ui.captured import Captured, Keeper, Point, Token
 from unetdump.ui.colours import Colours, preview
 from unetdump.ui.drawing import draw
 from unetdump.ui.form import Form, Looks, default_steps, parse_queries, small_attention
+from unetdump.ui.given import keep, read
 from unetdump.ui.moved import chart, last_norms
 from unetdump.ui.problems import caret, line_of, show
 from unetdump.ui.prompts import blocks as blocks_prompts
@@ -25,6 +31,7 @@ from unetdump.ui.runs import DONE, FAILED, STOPPED, Queue, Run, caption, new_fol
 from unetdump.ui.status import duration, progress
 from unetdump.ui.table import table
 from unetdump.ui.viewer import parse_token, tokens, view
+from unetdump.ui.visits import Visit
 
 PROMPT = "a (~: _: red; OUT06-OUT08: green :~) circle"
 
@@ -117,13 +124,80 @@ def test_a_form_is_options_and_a_command(model: unetdump.Model) -> None:
     options = form.options(model)
     assert (options["features"], options["feature_steps"], options["attention"]) == ("", "10", "IN05") and "diff" not in options
     assert list(options["attention_kinds"]) == ["qk", "self-map"]
-    assert "self-map" not in form.command(model, "m") and "--features ''" in form.command(model, "m")
+    assert "self-map" not in form.command(model, ["-m", "m"]) and "--features ''" in form.command(model, ["-m", "m"])
     assert Form(prompt=PROMPT, layer_prompts=False).prompts(model)[0] == "a  circle"
     large = Form(width=512, height=512, attention=Looks(True), points=True)
     with pytest.raises(unetdump.ArgumentError, match="every point"):
         large.options(model)
     with pytest.raises(unetdump.ArgumentError, match="at least one output"):
         Form(attention=Looks(True), kinds=()).options(model)
+
+
+def test_steps_are_those_that_are_taken(model: unetdump.Model) -> None:
+    assert [Form(steps=20, sampler=name).sampled(model) for name in ("Euler a", "DDIM", "DPM++ 2S a")] == [20, 19, 39]
+    assert Form(steps=20, init=Path("any.png"), strength=0.5).sampled(model) == 11
+    assert Form(steps=1001).sampled(model) == 1001  # the run will say it
+    result = model.generate("a circle", width=64, height=64, steps=5, sampler="DPM++ 2S a", features="OUT11")
+    assert len(result.features["OUT11"]) == model.count_evaluations(steps=5, sampler="DPM++ 2S a")
+
+
+def drawn(size: tuple[int, int]) -> Image.Image:
+    width, height = size
+    rows, columns = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([columns * 255 // width, rows * 255 // height, (columns ^ rows) % 256], -1).astype(np.uint8))
+
+
+def test_a_run_begins_from_a_picture(model: unetdump.Model, tmp_path: Path, command: Callable[..., Path]) -> None:
+    drawn((100, 60)).save(tmp_path / "given.png")
+    form = Form(prompt="a circle", width=64, height=96, steps=4, seed=3, init=tmp_path / "given.png", strength=0.6)
+    form = replace(form, variation_seed=-1, variation_strength=0.3, rng="CPU", clip_skip=2)
+    queue, visit = Queue(model), Visit()
+    run = visit.begin(form, model, queue, tmp_path / "runs")
+    assert run.ended.wait(60) and run.state == DONE and visit.form and visit.form.init and visit.form.variation_seed >= 0
+    queue.close()
+    with Image.open(visit.form.init) as kept:
+        assert kept.size == (64, 96) and visit.form.init.parent == tmp_path / "runs" / "inputs"
+    words = shlex.split(visit.form.command(model, ["-m", "m"]))
+    assert {"--init", "--strength", "--variation-seed", "--variation-strength", "--rng", "--clip-skip"} < set(words)
+    theirs = command(*words[words.index("-p") :])
+    assert (run.folder / "000.png").read_bytes() == (theirs / "000.png").read_bytes()
+    # what it was made with can be read again
+    found, lost = read(theirs / "000.png")
+    assert lost == [] and found == {
+        **{"prompt": "a circle", "negative": "", "sampler": "Euler a", "schedule": "Automatic", "steps": 4, "cfg": 7, "width": 64, "height": 96},
+        **{"seed": 3, "variation_seed": visit.form.variation_seed, "variation_strength": 0.3, "clip_skip": 2, "rng": "CPU", "strength": 0.6},
+    }
+
+
+def test_pictures_are_kept_once(tmp_path: Path) -> None:
+    picture = drawn((64, 64)).convert("RGBA")
+    picture.putalpha(Image.new("L", (64, 64), 0))
+    picture.save(tmp_path / "clear.png")
+    drawn((64, 64)).save(tmp_path / "full.jpg", quality=95)
+    clear, full = keep(tmp_path / "clear.png", 64, 64, tmp_path), keep(tmp_path / "full.jpg", 64, 64, tmp_path)
+    assert keep(tmp_path / "clear.png", 64, 64, tmp_path) == clear != full
+    assert np.asarray(Image.open(clear)).min() == 255  # what is transparent is white, as the command has it
+    assert sorted(tmp_path.joinpath("inputs").iterdir()) == sorted([clear, full])
+    (tmp_path / "no.png").write_text("no picture")
+    with pytest.raises(OSError, match="cannot identify"):
+        keep(tmp_path / "no.png", 64, 64, tmp_path)
+
+
+def test_a_webuis_picture_fills_the_fields(tmp_path: Path) -> None:
+    path = tmp_path / "webui.png"
+    steps = "Steps: 30, Sampler: DPM++ 2M Karras, CFG scale: 7.1, Seed: 18446744073709551615, Size: 64x72, Model: x"
+    said = f"a <i>cat</i>\nNegative prompt: dog\n{steps}, ENSD: 31337, Hires upscale: 2, Denoising strength: 0.4"
+    info = PngInfo()
+    info.add_text("parameters", said)
+    drawn((64, 72)).save(path, pnginfo=info)
+    found, lost = read(path)
+    assert (found["prompt"], found["negative"], found["cfg"], found["steps"]) == ("a <i>cat</i>", "dog", 7.1, 30)
+    assert (found["sampler"], found["schedule"]) == ("DPM++ 2M", "Karras")
+    assert "strength" not in found  # that strength was the upscaling's
+    assert lost == ["ENSD", "Hires upscale", "Seed"] and "seed" not in found  # a browser has no such number
+    with pytest.raises(unetdump.UnsupportedError, match="without parameters"):
+        drawn((8, 8)).save(path)
+        read(path)
 
 
 def test_default_attention_is_cheap(model: unetdump.Model) -> None:

@@ -43,6 +43,27 @@ class Lora:
     weight: float = 1
     blocks: str | None = None  #: "IN04=0.5,OUT00-OUT08=0,TE=0.3"; the others keep the weight
 
+    @classmethod
+    def parse(cls, text: str) -> Lora:
+        """From FILE[:WEIGHT][:BLOCK WEIGHTS], as the command has it.
+
+        A file's name may have colons: what follows the last one counts only if it reads as one of the two. Raises ArgumentError.
+        """
+        path, weight, blocks = text, "1", None
+        head, colon, tail = path.rpartition(":")
+        if colon and "=" in tail:
+            path, blocks = head, tail
+            head, colon, tail = path.rpartition(":")
+        if colon and tail and not tail.strip("+-.0123456789"):
+            path, weight = head, tail
+        refused = bad_argument("--lora", "FILE[:WEIGHT][:BLOCK WEIGHTS]", text)
+        if not path:
+            raise refused
+        try:
+            return cls(path, float(weight), blocks)
+        except ValueError:
+            raise refused from None
+
 
 class LoadOptions(TypedDict, total=False):
     """What `load` takes by keyword."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ._c import ffi, lib
 from .errors import bad_argument, check, new_error, text
 from .loading import LoadOptions, Lora, Path, Source
+from .options import Options, fill
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -231,6 +232,15 @@ class Model:
         from .sweeps import Sweep
 
         return Sweep(self, prompt, output=output, **options).run()
+
+    def count_evaluations(self, **options: Unpack[Options]) -> int:
+        """How many steps a step spec may name: evaluations of the U-Net, by steps, sampler, schedule, init and strength.
+
+        Raises ArgumentError, OutOfMemoryError.
+        """
+        given, count, error = fill(None, dict(options)), ffi.new("int32_t *"), new_error()
+        check(lib.udump_evaluations_count(self.handle, given.handle, count, error), error)
+        return int(count[0])
 
     def encode(self, prompt: str) -> Context:
         """A prompt as a context. Raises NotationError, UnsupportedError (AND, layer prompts), ArgumentError, OutOfMemoryError."""

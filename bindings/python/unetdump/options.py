@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ._c import ffi, lib
-from .errors import bad_argument
+from .errors import bad_argument, text
 from .pictures import to_picture
 from .views import to_view
 
@@ -206,3 +206,19 @@ def fill(prompt: str | None, given: dict[str, Any]) -> Struct:
     if unknown := set(given) - Options.__optional_keys__:
         raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
     return _Filler(prompt, given)
+
+
+def read_back(handle: Any, names: Sequence[str]) -> dict[str, Any]:
+    """What a udump_generate_options has for options of how pictures are made; a number that it leaves to the library is not among them."""
+    found: dict[str, Any] = {}
+    for name in names:
+        value = getattr(handle, _NAMES.get(name, name))
+        if name == "rng":
+            found[name] = next(key for key, number in _RNGS.items() if number == value)
+        elif name in _TEXTS:
+            found[name] = text(value)
+        elif name not in _DOUBLES:
+            found[name] = round(value, 6) if name == "cfg" else value  # a float32: the digits that were written
+        elif value:
+            found[name] = value[0]
+    return found

@@ -8,7 +8,28 @@ from typing import Any
 
 from ._c import ffi, lib
 from .errors import check, new_error, text
+from .options import Options, read_back
 
+# Which options a key sets; what they become is read from the library's own struct.
+_OPTIONS = {
+    "Negative prompt": ("negative_prompt",),
+    "Steps": ("steps",),
+    "Sampler": ("sampler",),
+    "Schedule type": ("schedule",),
+    "CFG scale": ("cfg",),
+    "Seed": ("seed",),
+    "Size": ("width", "height"),
+    "Clip skip": ("clip_skip",),
+    "ENSD": ("ensd",),
+    "RNG": ("rng",),
+    "Eta": ("eta",),
+    "Eta DDIM": ("eta",),
+    "Sigma noise": ("s_noise",),
+    "Variation seed": ("variation_seed",),
+    "Variation seed strength": ("variation_strength",),
+    "Denoising strength": ("strength",),
+    "VAE tile": ("vae_tile",),
+}
 _USES = {
     lib.UDUMP_PARAMETER_USED: "used",
     lib.UDUMP_PARAMETER_SILENT: "silent",
@@ -46,6 +67,18 @@ class Parameters(Mapping[str, str]):
         """Sets what is used in a udump_generate_options, which must not outlive this object. Raises ArgumentError (a bad value)."""
         error = new_error()
         check(lib.udump_parameters_apply(self._handle, options, error), error)
+
+    def options(self) -> Options:
+        """What is used, as keyword arguments of `Model.generate`, to be changed before they are given; the prompt is `self["Prompt"]`.
+
+        Raises ArgumentError (a bad value).
+        """
+        held = ffi.new("udump_generate_options *")
+        lib.udump_generate_options_init(held)
+        self.apply(held)
+        names = [name for key in self for name in _OPTIONS.get(key, ())]
+        options: Options = read_back(held, names)  # type: ignore[assignment]
+        return options
 
     def __getitem__(self, key: str) -> str:
         """A key's value; the last one's if it comes twice."""

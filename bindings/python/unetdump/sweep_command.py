@@ -161,18 +161,7 @@ def _weights(text: str) -> list[float]:
 
 
 def _loras(items: list[str]) -> list[Lora]:
-    """FILE[:WEIGHT][:BLOCK WEIGHTS]. A file's name may have colons: what follows the last one counts only if it reads as one of the two."""
-    loras = []
-    for item in items:
-        path, weight, blocks = item, 1.0, None
-        head, colon, tail = path.rpartition(":")
-        if colon and "=" in tail:
-            path, blocks = head, tail
-            head, colon, tail = path.rpartition(":")
-        if colon and tail and not tail.strip("+-.0123456789"):
-            path, weight = head, _number("--lora", tail, float, "FILE[:WEIGHT][:BLOCK WEIGHTS]")
-        loras.append(Lora(path, weight, blocks))
-    return loras
+    return [Lora.parse(item) for item in items]
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

@@ -70,6 +70,7 @@ static void table_fill(void) {
     table.exec_open = exec_open;
     table.exec_close = exec_close;
     table.conv2d = udump_cpu_conv2d;
+    table.conv2d_upsampled = udump_cpu_conv2d_upsampled;
     table.linear = udump_cpu_linear;
     table.linear_geglu = udump_cpu_linear_geglu;
     table.group_norm = udump_cpu_group_norm;

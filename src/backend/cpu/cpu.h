@@ -60,6 +60,7 @@ void udump_cpu_group_norm(
 void udump_cpu_layer_norm(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, float eps);
 void udump_cpu_attention(udump_exec *x, udump_tensor out, udump_tensor qkv, int32_t heads, bool causal);
 void udump_cpu_attention_cross(udump_exec *x, udump_tensor out, udump_tensor q, const udump_kv *kv, int32_t heads);
+void udump_cpu_conv2d_upsampled(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w);
 void udump_cpu_upsample_nearest(udump_exec *x, udump_tensor out, udump_tensor in);
 void udump_cpu_concat_channels(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b);
 void udump_cpu_activation(udump_exec *x, udump_tensor out, udump_tensor in, udump_activation activation);

@@ -8,6 +8,7 @@
 enum {
     UDUMP_ATTEND_QUERIES = 64, /* queries worked on together */
     UDUMP_ATTEND_KEYS = 192,   /* keys in a block: a multiple of three vectors in every instruction set, and its scores fit the L2 cache */
+    UDUMP_ATTEND_APART = 16,   /* floats between two queries' scores: rows an odd number of cache lines apart use all of a cache's sets */
     UDUMP_MOST_GROUPS = 256    /* of a group norm */
 };
 
@@ -149,9 +150,9 @@ static inline size_t udump_attend_padded(const udump_kernels *kernels, size_t d)
     return (d + kernels->lanes - 1) / kernels->lanes * kernels->lanes;
 }
 
-/* Floats of scratch that attend wants: scaled queries, scores, sums, and each query's maximum and total. */
+/* Floats of scratch that attend wants: scaled queries, scores, sums, and each query's reference and totals. */
 static inline size_t udump_attend_scratch(const udump_kernels *kernels, size_t d) {
-    return UDUMP_ATTEND_QUERIES * (d + UDUMP_ATTEND_KEYS + udump_attend_padded(kernels, d) + 2);
+    return UDUMP_ATTEND_QUERIES * (d + UDUMP_ATTEND_KEYS + UDUMP_ATTEND_APART + udump_attend_padded(kernels, d) + 1 + kernels->lanes);
 }
 
 /* Rows in whole tiles. */

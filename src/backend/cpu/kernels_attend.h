@@ -1,8 +1,13 @@
 /* Attention's inner loops, included by kernels_body.h.
- * Online softmax over blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022): each query keeps its largest score so far, the
- * total of exp(score - largest) and the weighted sum of values, rescaled when the largest grows. */
+ * Online softmax over blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022): each query keeps a reference, the total of
+ * 2^(score - reference) and the sum of values so weighted. Scores are in units of ln 2. The reference is a score seen before: it moves, and
+ * the sums with it, only where a score exceeds it by SLACK, so that weights stay below 2^SLACK and most blocks scale nothing. */
 
-enum { PANEL = 3 * LANES };
+enum {
+    PANEL = 3 * LANES,
+    SCORES = UDUMP_ATTEND_KEYS + UDUMP_ATTEND_APART /* floats from a query's scores to the next one's */
+};
+static const float SLACK = 8;
 
 /* c[TILE_ROWS, vectors * LANES] (+)= a[TILE_ROWS, depth] * b[depth, vectors * LANES] */
 INLINE void tile(
@@ -10,6 +15,7 @@ INLINE void tile(
     vf sums[TILE_ROWS][3];
     for (int r = 0; r < TILE_ROWS; r++)
         for (int v = 0; v < vectors; v++) sums[r][v] = add ? load_f32(c + (size_t)r * c_stride + (size_t)v * LANES) : splat(0);
+#pragma GCC unroll 4
     for (size_t k = 0; k < depth; k++) {
         vf right[3];
         for (int v = 0; v < vectors; v++) right[v] = load_f32(b + k * b_stride + (size_t)v * LANES);
@@ -34,29 +40,39 @@ static void attend_pack(
         for (size_t at = 0; at < padded; at++) packed_v[i * padded + at] = at < d ? element(v, dtype, i * stride + at) : 0.0f;
 }
 
-/* Scores of one query to exp(score - largest), zeros from `seen` to `keys`. Returns the factor for what was summed before. */
-INLINE vf attend_softmax(float *scores, size_t seen, size_t keys, float *largest, float *total) {
+/* A query's reference to `now`: scales what was summed before. */
+INLINE void attend_rebase(float *reference, float now, float *totals, float *sums, size_t padded) {
+    vf factor = exp2_of(splat(*reference - now));
+    store_f32(totals, load_f32(totals) * factor);
+    for (size_t i = 0; i < padded; i += LANES) store_f32(sums + i, load_f32(sums + i) * factor);
+    *reference = now;
+}
+
+/* The largest of `seen` scores, in some lane. */
+INLINE vf attend_largest(const float *scores, size_t seen) {
     size_t whole = seen / LANES * LANES, rest = seen - whole;
-    vf most = splat(*largest);
+    vf most = splat(-INFINITY);
     for (size_t i = 0; i < whole; i += LANES) most = larger(load_f32(scores + i), most);
-    if (rest) most = larger(choose(first_lanes(rest), load_f32(scores + whole), most), most);
-    float now = largest_of(most);
-    vf sum = splat(0), factor = exp_of(splat(*largest - now));
+    return rest ? larger(choose(first_lanes(rest), load_f32(scores + whole), most), most) : most;
+}
+
+/* Scores of one query to 2^(score - reference), zeros from `seen` to `keys`; their sum is added to totals [LANES]. */
+INLINE void attend_weights(float *scores, size_t seen, size_t keys, float reference, float *totals) {
+    size_t whole = seen / LANES * LANES, rest = seen - whole;
+    vf sum = load_f32(totals);
     for (size_t i = 0; i < whole; i += LANES) {
-        vf p = exp_of(load_f32(scores + i) - now);
+        vf p = exp2_of(load_f32(scores + i) - reference);
         store_f32(scores + i, p);
         sum += p;
     }
     if (rest) {
-        vf p = choose(first_lanes(rest), exp_of(load_f32(scores + whole) - now), splat(0));
+        vf p = choose(first_lanes(rest), exp2_of(load_f32(scores + whole) - reference), splat(0));
         store_f32(scores + whole, p);
         sum += p;
         whole += LANES;
     }
     if (whole < keys) memset(scores + whole, 0, (keys - whole) * sizeof *scores);
-    *total = *total * factor[0] + sum_of(sum);
-    *largest = now;
-    return factor;
+    store_f32(totals, sum);
 }
 
 /* c[rows, columns] (+)= a[rows, depth] * b[depth, columns]: columns in whole vectors, and rows are made up to whole tiles. */
@@ -76,26 +92,26 @@ INLINE void tiles(size_t rows, size_t depth, const float *a, size_t a_stride, co
 }
 
 struct attend_scratch {
-    float *q;       /* [queries, d], scaled; rows up to a whole tile are zero */
-    float *scores;  /* [queries, UDUMP_ATTEND_KEYS] */
-    float *sums;    /* [queries, padded d] */
-    float *largest; /* [queries] */
-    float *total;   /* [queries] */
+    float *q;         /* [queries, d], scaled; rows up to a whole tile are zero */
+    float *scores;    /* [queries, SCORES] */
+    float *sums;      /* [queries, padded d] */
+    float *reference; /* [queries] */
+    float *totals;    /* [queries, LANES]: a total in LANES parts */
 };
 
 INLINE struct attend_scratch attend_begin(const udump_attend *job, size_t padded) {
     struct attend_scratch s = { .scores = job->scratch };
-    s.sums = s.scores + UDUMP_ATTEND_QUERIES * UDUMP_ATTEND_KEYS;
-    s.q = s.sums + UDUMP_ATTEND_QUERIES * padded;
-    s.largest = s.q + UDUMP_ATTEND_QUERIES * job->d;
-    s.total = s.largest + UDUMP_ATTEND_QUERIES;
-    float scale = 1.0f / sqrtf((float)job->d);
+    s.sums = s.scores + UDUMP_ATTEND_QUERIES * SCORES;
+    s.totals = s.sums + UDUMP_ATTEND_QUERIES * padded;
+    s.q = s.totals + UDUMP_ATTEND_QUERIES * LANES;
+    s.reference = s.q + UDUMP_ATTEND_QUERIES * job->d;
+    float scale = 1.44269504088896341f / sqrtf((float)job->d);
     for (size_t r = 0; r < UDUMP_ATTEND_QUERIES; r++)
         for (size_t i = 0; i < job->d; i++)
             s.q[r * job->d + i] = r < job->queries ? element(job->q, job->dtype, r * job->q_stride + i) * scale : 0.0f;
     memset(s.sums, 0, UDUMP_ATTEND_QUERIES * padded * sizeof *s.sums);
-    memset(s.total, 0, UDUMP_ATTEND_QUERIES * sizeof *s.total);
-    for (size_t r = 0; r < UDUMP_ATTEND_QUERIES; r++) s.largest[r] = -INFINITY;
+    memset(s.totals, 0, UDUMP_ATTEND_QUERIES * LANES * sizeof *s.totals);
+    for (size_t r = 0; r < UDUMP_ATTEND_QUERIES; r++) s.reference[r] = -INFINITY;
     return s;
 }
 
@@ -105,20 +121,16 @@ INLINE void attend_block(
     size_t rows = (job->queries + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     for (size_t panel = 0; panel < keys; panel += PANEL)
         for (size_t r = 0; r < rows; r += TILE_ROWS)
-            tile(3, job->d, s->q + r * job->d, job->d, k + panel * job->d, PANEL, s->scores + r * UDUMP_ATTEND_KEYS + panel,
-                UDUMP_ATTEND_KEYS, false);
+            tile(3, job->d, s->q + r * job->d, job->d, k + panel * job->d, PANEL, s->scores + r * SCORES + panel, SCORES, false);
     for (size_t r = 0; r < job->queries; r++) {
         size_t reach = job->causal ? job->first_query + r + 1 : first + keys; /* keys before this position are seen */
         size_t seen = reach <= first ? 0 : reach - first < keys ? reach - first : keys;
-        float *scores = s->scores + r * UDUMP_ATTEND_KEYS;
-        if (!seen) {
-            memset(scores, 0, keys * sizeof *scores);
-            continue;
-        }
-        vf factor = attend_softmax(scores, seen, keys, s->largest + r, s->total + r);
-        for (size_t i = 0; i < padded; i += LANES) store_f32(s->sums + r * padded + i, load_f32(s->sums + r * padded + i) * factor);
+        float *scores = s->scores + r * SCORES, *totals = s->totals + r * LANES;
+        vf most = attend_largest(scores, seen);
+        if (any(most > s->reference[r] + SLACK)) attend_rebase(s->reference + r, largest_of(most), totals, s->sums + r * padded, padded);
+        attend_weights(scores, seen, keys, s->reference[r], totals);
     }
-    tiles(rows, keys, s->scores, UDUMP_ATTEND_KEYS, v, padded, s->sums, padded, padded, true);
+    tiles(rows, keys, s->scores, SCORES, v, padded, s->sums, padded, padded, true);
 }
 
 static void attend(const udump_attend *job) {
@@ -129,9 +141,11 @@ static void attend(const udump_attend *job) {
         size_t keys = job->keys - first < UDUMP_ATTEND_KEYS ? job->keys - first : UDUMP_ATTEND_KEYS;
         attend_block(job, &s, first, keys, job->k + first * job->d, job->v + first * padded, padded);
     }
-    for (size_t r = 0; r < job->queries; r++)
+    for (size_t r = 0; r < job->queries; r++) {
+        float total = sum_of(load_f32(s.totals + r * LANES));
         for (size_t i = 0; i < job->d; i += LANES) {
             size_t count = job->d - i < LANES ? job->d - i : LANES;
-            store_part(job->out, job->dtype, r * job->out_stride + i, load_f32(s.sums + r * padded + i) / s.total[r], count);
+            store_part(job->out, job->dtype, r * job->out_stride + i, load_f32(s.sums + r * padded + i) / total, count);
         }
+    }
 }

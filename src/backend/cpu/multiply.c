@@ -33,7 +33,7 @@ static size_t scratch_floats(const struct multiplying *m) {
 /* Where the rows of a block begin in the input, for one tap of the kernel: outside of the picture are zeros. */
 static void find_rows(const struct multiplying *m, size_t first, size_t count, size_t tap, const float **rows) {
     const udump_conv_shape *s = &m->p->shape;
-    udump_tensor in = m->p->in, out = m->p->out;
+    udump_tensor out = m->p->out;
     for (size_t i = 0; i < ROWS; i++) {
         size_t row = first + (i < count ? i : count - 1);
         if (!s->kernel) {
@@ -43,8 +43,8 @@ static void find_rows(const struct multiplying *m, size_t first, size_t count, s
         size_t area = (size_t)out.h * (size_t)out.w, image = row / area;
         int32_t y = (int32_t)(row % area / (size_t)out.w) * s->stride - s->pad_begin + (int32_t)(tap / m->kernel),
                 column = (int32_t)(row % (size_t)out.w) * s->stride - s->pad_begin + (int32_t)(tap % m->kernel);
-        bool inside = y >= 0 && y < in.h && column >= 0 && column < in.w;
-        rows[i] = inside ? m->in + ((image * (size_t)in.h + (size_t)y) * (size_t)in.w + (size_t)column) * m->depth : m->zeros;
+        bool inside = y >= 0 && y < s->h && column >= 0 && column < s->w;
+        rows[i] = inside ? m->in + udump_product_pixel(m->p, image, y, column) * m->depth : m->zeros;
     }
 }
 

@@ -101,6 +101,20 @@ void udump_cpu_conv2d(udump_exec *x, udump_tensor out, udump_tensor in, const ud
     multiply(x, &p);
 }
 
+void udump_cpu_conv2d_upsampled(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w) {
+    size_t mark = udump_arena_mark(x);
+    struct product p = { .out = out, .in = in, .weights = &w->weights, .shape = w->shape };
+    p.shape.n = in.n;
+    p.shape.h = out.h;
+    p.shape.w = out.w;
+    if (w->weights.dnn) { /* which knows no such thing */
+        p.in = udump_tensor_new(x, in.dtype, in.n, out.h, out.w, in.c);
+        if (!x->dry && !x->status) udump_cpu_upsample_nearest(x, p.in, in);
+    }
+    multiply(x, &p);
+    udump_arena_release(x, mark);
+}
+
 /* All positions as rows: [n * h * w, 1, 1, c]. */
 static udump_tensor flat(udump_tensor tensor) {
     tensor.n *= tensor.h * tensor.w;

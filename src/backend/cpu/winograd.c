@@ -34,7 +34,7 @@ static size_t scratch_floats(const struct winograd *w) { return w->positions * G
 
 static void input_range(void *arg, int64_t begin, int64_t end, int thread) { /* of the block's tiles */
     const struct winograd *w = arg;
-    udump_tensor in = w->p->in;
+    const udump_conv_shape *s = &w->p->shape;
     (void)thread;
     for (size_t at = (size_t)begin; at < (size_t)end; at++) {
         size_t tile = w->begin + at, image = tile / (w->across * w->down);
@@ -42,8 +42,8 @@ static void input_range(void *arg, int64_t begin, int64_t end, int thread) { /* 
         const float *pixels[POSITIONS_MOST];
         for (int32_t i = 0; i < n * n; i++) {
             int32_t y = top + i / n, column = left + i % n;
-            bool inside = y >= 0 && y < in.h && column >= 0 && column < in.w;
-            pixels[i] = inside ? w->in + ((image * (size_t)in.h + (size_t)y) * (size_t)in.w + (size_t)column) * w->channels : w->zeros;
+            bool inside = y >= 0 && y < s->h && column >= 0 && column < s->w;
+            pixels[i] = inside ? w->in + udump_product_pixel(w->p, image, y, column) * w->channels : w->zeros;
         }
         w->transform->in(pixels, w->channels, w->transformed + at * w->channels, w->block * w->channels);
     }
@@ -120,12 +120,12 @@ bool udump_cpu_is_winograd(const udump_kernels *kernels, const udump_conv_shape 
         && s->out >= (int32_t)udump_panel_width(kernels);
 }
 
-static bool is_large(udump_tensor in) { return in.w * in.h >= LARGE * UDUMP_WINOGRAD_MOST * UDUMP_WINOGRAD_MOST; }
+static bool is_large(const udump_conv_shape *s) { return s->w * s->h >= LARGE * UDUMP_WINOGRAD_MOST * UDUMP_WINOGRAD_MOST; }
 
 void udump_cpu_winograd(udump_exec *x, const udump_product *p) {
     size_t mark = udump_arena_mark(x);
     const udump_kernels *kernels = udump_cpu_kernels(x);
-    const udump_winograd_kernels *transform = is_large(p->in) ? &kernels->winograd_4 : &kernels->winograd_2;
+    const udump_winograd_kernels *transform = is_large(&p->shape) ? &kernels->winograd_4 : &kernels->winograd_2;
     size_t m = (size_t)transform->m, n = m + 2;
     struct winograd w = { .x = x,
         .p = p,
@@ -138,8 +138,8 @@ void udump_cpu_winograd(udump_exec *x, const udump_product *p) {
         .columns = p->weights->columns,
         .panels = udump_panels_count(p->weights),
         .width = p->weights->width,
-        .across = ((size_t)p->in.w + m - 1) / m,
-        .down = ((size_t)p->in.h + m - 1) / m };
+        .across = ((size_t)p->shape.w + m - 1) / m,
+        .down = ((size_t)p->shape.h + m - 1) / m };
     w.tiles = (size_t)p->in.n * w.across * w.down;
     size_t most = BLOCK_FLOATS / (w.positions * w.channels), least = 2 * TILES;
     w.block = most < least ? least : most;

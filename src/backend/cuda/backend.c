@@ -151,7 +151,6 @@ static udump_status exec_open(udump_exec *x, udump_error *error) {
     if (!state) return udump_fail_memory(error, "session", sizeof *state);
     state->device = x->device;
     udump_status status = udump_cuda_status(cudaSetDevice(state->device->ordinal), "session", error);
-    if (!status) status = udump_cuda_status(cudaDeviceSynchronize(), "session", error); /* the last weights may still be on their way */
     if (!status) status = udump_cuda_status(streams_open(state), "session", error);
     if (!status) status = udump_cuda_products_open(x, error);
     if (status) exec_close(x);

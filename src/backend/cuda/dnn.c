@@ -80,7 +80,13 @@ cudnnBackendDescriptor_t udump_dnn_graph(udump_dnn_build *b, const udump_dnn_pla
     return graph;
 }
 
-/* The config's engine, by the library's number; -1 where it does not repeat or, if it should, keeps less of fp32. */
+/* Whether an engine of that note repeats to the bit, sums in fp32 and, if it should, multiplies in fp32: matrix units make TF32 of it. */
+static bool is_wanted(cudnnBackendNumericalNote_t note, bool precise) {
+    if (note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) return false;
+    return !precise || (note != CUDNN_NUMERICAL_NOTE_TENSOR_CORE && note != CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS);
+}
+
+/* The config's engine, by the library's number; -1 where it is not wanted. */
 static int32_t wanted_engine(udump_dnn_build *b, cudnnBackendDescriptor_t config, bool precise) {
     cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     int64_t count = 0, engines = 0, index = -1;
@@ -88,7 +94,7 @@ static int32_t wanted_engine(udump_dnn_build *b, cudnnBackendDescriptor_t config
     if (b->status || b->dnn->get(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engines, &engine)) return -1;
     if (b->dnn->get(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &count, notes)) return -1;
     for (int64_t i = 0; i < count; i++)
-        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || (precise && notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) return -1;
+        if (!is_wanted(notes[i], precise)) return -1;
     return b->dnn->get(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count, &index) ? -1 : (int32_t)index;
 }
 

@@ -37,7 +37,7 @@ udump_status udump_dnn_place_describe(udump_dnn_place *place, const udump_dnn *d
 void udump_dnn_place_close(udump_dnn_place *place);
 
 /* A graph in the making. The first failure sticks; later calls do nothing. */
-enum { UDUMP_DNN_DESCRIPTORS = 64 };
+enum { UDUMP_DNN_DESCRIPTORS = 160 };
 typedef struct udump_dnn_build {
     const udump_dnn *dnn;
     cudnnStatus_t status;
@@ -61,7 +61,7 @@ typedef struct udump_dnn_candidate {
     int32_t rank;   /* in the library's own order: of all modes' configs, UDUMP_DNN_CONFIGS each */
     int32_t engine; /* the library's own number */
 } udump_dnn_candidate;
-enum { UDUMP_DNN_CONFIGS = 16, UDUMP_DNN_MODES = 2 };
+enum { UDUMP_DNN_CONFIGS = 64, UDUMP_DNN_MODES = 2 }; /* those that keep fp32 come after all that make TF32 of it */
 /* Which are wanted. */
 typedef struct udump_dnn_wish {
     int32_t mode;    /* 0: by the library's estimate; 1: its fallback */

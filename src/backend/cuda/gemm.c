@@ -107,8 +107,12 @@ void udump_gemm_close(udump_gemm *gemm) {
 
 static cudaDataType_t type_of(udump_dtype dtype) { return dtype == UDUMP_F32 ? CUDA_R_32F : dtype == UDUMP_F16 ? CUDA_R_16F : CUDA_R_16BF; }
 
-/* What is asked for: the product, its sums and its epilogue. */
-static cublasStatus_t describe(const udump_gemm_library *l, plan *p) {
+static cublasStatus_t set_bias(const udump_gemm_library *l, const plan *p, const void *bias) {
+    return l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+}
+
+/* What is asked for: the product, its sums and its epilogue. bias: the library looks at how its address is aligned; all weights' are alike. */
+static cublasStatus_t describe(const udump_gemm_library *l, plan *p, const void *bias) {
     cudaDataType_t type = type_of(p->dtype);
     cublasOperation_t transposed = CUBLAS_OP_T;
     cublasLtEpilogue_t epilogue = p->biased ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
@@ -117,9 +121,27 @@ static cublasStatus_t describe(const udump_gemm_library *l, plan *p) {
     if (!result) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
     if (!result) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
     if (!result && p->biased) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    if (!result && p->biased) result = set_bias(l, p, bias);
     if (!result) result = l->layout_create(&p->weight, type, k, n, (int64_t)k);
     if (!result) result = l->layout_create(&p->in, type, k, rows, (int64_t)k);
     if (!result) result = l->layout_create(&p->out, type, n, rows, (int64_t)n);
+    return result;
+}
+
+/* What every tensor's begin is a multiple of, rows in the middle of one included: a power of two, 16 at most. */
+static uint32_t alignment_bytes(int32_t row, udump_dtype dtype) {
+    uint32_t row_bytes = (uint32_t)row * (uint32_t)udump_dtype_bytes(dtype);
+    return row_bytes % 16 ? row_bytes & -row_bytes : 16;
+}
+
+/* How much workspace there is, and how activations lie: by itself the library takes them to begin at multiples of 256 bytes, which only weights do. */
+static cublasStatus_t prefer(const udump_gemm_library *l, cublasLtMatmulPreference_t preference, const plan *p) {
+    size_t workspace_bytes = WORKSPACE_BYTES;
+    uint32_t in = alignment_bytes(p->k, p->dtype), out = alignment_bytes(p->n, p->dtype);
+    cublasStatus_t result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
+    if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &in, sizeof in);
+    if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out, sizeof out);
+    if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &out, sizeof out);
     return result;
 }
 
@@ -128,9 +150,8 @@ static cublasStatus_t list_algorithms(const udump_gemm_library *l, const plan *p
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t results[CANDIDATES_MOST];
     int found = 0;
-    size_t workspace_bytes = WORKSPACE_BYTES;
     cublasStatus_t result = l->preference_create(&preference);
-    if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
+    if (!result) result = prefer(l, preference, p);
     if (!result) result = l->heuristic(l->handle, p->desc, p->weight, p->in, p->out, p->out, preference, CANDIDATES_MOST, results, &found);
     if (!result && !found) result = CUBLAS_STATUS_NOT_SUPPORTED;
     *count = 0;
@@ -145,7 +166,7 @@ static cublasStatus_t begin(udump_gemm *gemm, const plan *p, const cublasLtMatmu
     const udump_gemm_library *l = gemm->library;
     const float one = 1, beta = c->residual ? 1 : 0;
     cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
-    if (c->bias) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &c->bias, sizeof c->bias);
+    if (c->bias) result = set_bias(l, p, c->bias);
     if (result) return result;
     return l->matmul(l->handle, p->desc, &one, c->weight, p->weight, c->in, p->in, &beta, c->residual ? c->residual : c->out, p->out, c->out, p->out, algorithm,
         gemm->workspace, WORKSPACE_BYTES, stream);
@@ -221,7 +242,7 @@ static udump_status find_plan(udump_gemm *gemm, const udump_gemm_call *c, plan *
     }
     plan *p = &gemm->plans[gemm->count];
     *p = (plan){ .rows = c->rows, .n = c->n, .k = c->k, .dtype = c->dtype, .biased = c->bias != NULL };
-    cublasStatus_t result = describe(gemm->library, p);
+    cublasStatus_t result = describe(gemm->library, p, c->bias);
     if (!result) result = choose(gemm, p, c, stream);
     if (result) return plan_free(gemm->library, p), failed(gemm->library, result, c, error);
     gemm->count++;

@@ -23,6 +23,7 @@ static udump_status place(void **memory, const float *values, size_t count, udum
     for (size_t i = 0; halves && i < count; i++) halves[i] = dtype == UDUMP_BF16 ? udump_f32_to_bf16(values[i]) : udump_f32_to_f16(values[i]);
     cudaError_t result = cudaMalloc(memory, bytes);
     if (result == cudaSuccess) result = cudaMemcpy(*memory, halves ? (const void *)halves : values, bytes, cudaMemcpyHostToDevice);
+    if (result == cudaSuccess) result = cudaStreamSynchronize(NULL); /* the copy may return before its end, and sessions' streams wait for no other */
     free(halves);
     packed->bytes += bytes;
     if (result == cudaErrorMemoryAllocation) return cudaGetLastError(), udump_fail_memory(error, "weights on the device", bytes);

@@ -27,12 +27,24 @@ def _arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or reference (auto)")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16 (auto)")
     parser.add_argument("--threads", type=int, default=0, help="0 is one for each core (0)")
+    parser.add_argument("--vae", help="another autoencoder: a .safetensors file or a diffusers vae folder")
+    lora = "FILE[:WEIGHT][:IN04=0.5,OUT00-OUT08=0,TE=1]; may be given several times"
+    parser.add_argument("--lora", action="append", default=[], help=lora)
+    parser.add_argument("--embeddings", help="a folder of embeddings (safetensors): a file's name in a prompt stands for it")
     return parser.parse_args(given)
+
+
+def _loaded(arguments: argparse.Namespace) -> list[str]:
+    """What `unetdump generate` is given to load the same model, but for the device."""
+    words = ["-m", arguments.model]
+    for option in ("vae", "embeddings"):
+        words += [f"--{option}", getattr(arguments, option)] if getattr(arguments, option) else []
+    return words + [word for lora in arguments.lora for word in ("--lora", lora)]
 
 
 def main(given: list[str]) -> int:
     """Loads the model and serves the page. 0 when it was ended, 1 when it failed, 2 for bad usage."""
-    from unetdump import Error, load
+    from unetdump import Error, Lora, load
 
     arguments = _arguments(given)
     if importlib.util.find_spec("gradio") is None:
@@ -44,8 +56,10 @@ def main(given: list[str]) -> int:
     from .server import serve
 
     try:
-        model = load(arguments.model, device=arguments.device, precision=arguments.precision, threads=arguments.threads)
-        return serve(model, arguments.model, arguments.output.resolve(), arguments.host, arguments.port, browse=arguments.open)
+        loras = [Lora.parse(text) for text in arguments.lora]
+        how = {name: getattr(arguments, name) for name in ("device", "precision", "threads", "vae", "embeddings")}
+        model = load(arguments.model, loras=loras, **how)
+        return serve(model, _loaded(arguments), arguments.output.resolve(), arguments.host, arguments.port, browse=arguments.open)
     except (Error, OSError) as failure:
         print(f"unetdump: {failure}", file=sys.stderr)
         return 1

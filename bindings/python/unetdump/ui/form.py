@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from unetdump.errors import bad_argument
+from PIL import Image
+
+from unetdump.errors import Error, bad_argument
 from unetdump.model import Model
 from unetdump.notation import parse_layers, parse_prompt, parse_steps
 from unetdump.options import Options
+from unetdump.pictures import read_png
 
 from .blocks import describe, spec_of, with_attention
 from .colours import Colours
@@ -25,7 +31,9 @@ SCHEDULES = (
 KINDS = {"K": "k", "Q*K": "qk", "V*Q*K": "vqk", "Self-attention": "self"}
 AVERAGES = ("none", "sum", "1-norm", "2-norm")
 DUMPS = ("none", "npy", "bin", "safetensors")
+RNGS = {"GPU": "nv", "CPU": "cpu"}
 SIDES = {"prompt": "cond", "negative prompt": "uncond", "both": "both"}
+OF_STEPS = ("steps", "sampler", "schedule", "init", "strength")  # fields that decide how many steps there are
 POINTS_MOST = 512 << 20  # bytes of all points' maps, as they are kept
 QUERIES_MOST = 64
 
@@ -61,6 +69,12 @@ class Form:
     height: int = 512
     batch: int = 1
     seed: int = 0
+    variation_seed: int = 0
+    variation_strength: float = 0
+    clip_skip: int = 1
+    rng: str = "GPU"
+    init: Path | None = None  #: a PNG to begin from, of width x height pixels
+    strength: float = 0.75  #: how far to go from it
     features: Looks = field(default_factory=Looks)
     attention: Looks = field(default_factory=Looks)
     kinds: tuple[str, ...] = ("Q*K",)
@@ -82,6 +96,16 @@ class Form:
         parsed = parse_prompt(self.prompt, self.steps, model=model), parse_prompt(self.negative, self.steps, negative=True, model=model)
         return parsed[0].erased, parsed[1].erased
 
+    def sampled(self, model: Model) -> int:
+        """How many steps there are to look at."""
+        options = Options(steps=self.steps, sampler=self.sampler, schedule=self.schedule)
+        if self.init:
+            options |= Options(init=Image.new("RGB", (8, 8)), strength=self.strength)  # any picture
+        try:
+            return model.count_evaluations(**options)
+        except Error:  # the run will say it
+            return self.steps
+
     def options(self, model: Model) -> Options:
         """Everything but the prompt. Raises ArgumentError, NotationError."""
         options = Options(
@@ -93,12 +117,18 @@ class Form:
             schedule=self.schedule,
             cfg=self.cfg,
             seed=self.seed,
+            clip_skip=self.clip_skip,
+            rng=RNGS[self.rng],
             batch_size=self.batch,
             color=self.colours.color,
             transform=self.colours.transformed,
             average=self.average,
             side=SIDES[self.side],
         )
+        if self.variation_strength:
+            options |= Options(variation_seed=self.variation_seed, variation_strength=self.variation_strength)
+        if self.init:
+            options |= Options(init=read_png(self.init), strength=self.strength)
         if self.features.enabled:
             options |= Options(features=self.features.spec(), feature_steps=self.features.at())
         if self.diff.enabled:
@@ -120,14 +150,14 @@ class Form:
     def point_bytes(self, model: Model) -> int:
         """What the maps of all points take."""
         chosen, depths = parse_layers(self.attention.layers, model), {b.name: b.attention_depth for b in model.blocks}
-        count = len(parse_steps(self.attention.steps, self.steps))
+        count = len(parse_steps(self.attention.steps, self.sampled(model)))
         shown = [b for b in describe(model, self.width, self.height) if b.name in chosen]
         return sum(2 * (b.width * b.height) ** 2 * depths[b.name] for b in shown) * count * self.batch
 
-    def command(self, model: Model, path: str) -> str:
-        """The command that writes the same files."""
+    def command(self, model: Model, loaded: Sequence[str]) -> str:
+        """The command that writes the same files. loaded: what it is given to load the model."""
         options, prompt = self.options(model), self.prompts(model)[0]
-        words = ["unetdump", "generate", "-m", path, "-o", "out", "-p", prompt]
+        words = ["unetdump", "generate", *loaded, "-o", "out", "-p", prompt]
         if options["negative_prompt"]:
             words += ["-n", options["negative_prompt"]]
         words += ["--width", f"{self.width}", "--height", f"{self.height}", "--steps", f"{self.steps}", "--sampler", self.sampler]
@@ -136,6 +166,8 @@ class Form:
         for option, value, default in (
             ("--scheduler", self.schedule, given.schedule),
             ("--batch-size", f"{self.batch}", f"{given.batch}"),
+            ("--clip-skip", f"{self.clip_skip}", f"{given.clip_skip}"),
+            ("--rng", options["rng"], RNGS[given.rng]),
             ("--average", self.average, given.average),
             ("--side", options["side"], SIDES[given.side]),
             ("--color", options["color"], given.colours.color),
@@ -143,6 +175,9 @@ class Form:
             ("--dump", self.dump, given.dump),
         ):
             words += [option, value] if value != default else []
+        if self.variation_strength:
+            words += ["--variation-seed", f"{self.variation_seed}", "--variation-strength", f"{self.variation_strength:g}"]
+        words += ["--init", str(self.init), "--strength", f"{self.strength:g}"] if self.init else []
         words += self._looked(options) + (["--report"] if self.report else [])
         return shlex.join(words)
 
@@ -175,6 +210,11 @@ def parse_queries(text: str, width: int, height: int) -> list[tuple[int, int]]:
     if len(points) != len(found) or len(points) > QUERIES_MOST:
         raise refused
     return points
+
+
+def sampled(model: Model, *of_steps: Any) -> int:
+    """How many steps there are to look at, by the values of OF_STEPS."""
+    return Form(**dict(zip(OF_STEPS, of_steps, strict=True))).sampled(model)
 
 
 def default_steps(steps: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,20 @@ from . import status
 from .blocks import with_attention
 from .captured import Point
 from .colours import preview
-from .form import AVERAGES, DUMPS, KINDS, SAMPLERS, SCHEDULES, SIDES, Form, Looks, default_steps, small_attention
+from .form import AVERAGES, DUMPS, KINDS, OF_STEPS, SIDES, Form, Looks, default_steps, sampled, small_attention
 from .moved import chart, last_norms
-from .panels import QUICK, TYPED, ColourFields, Picker, Sizes, colour_fields, colours_of, picker
+from .panels import QUICK, TYPED, ColourFields, Picker, colour_fields, colours_of, picker
 from .prompts import blocks as blocks_prompts
 from .prompts import problem as prompt_problem
 from .runs import Queue, Run, caption
+from .sampling import STEPS, read_button, sampling_fields, usual_side
 from .viewer import parse_token
 from .visits import ALL, Visit, Visits
 
 TICK_S = 0.25  # how often a page hears of its run
 SHOWN_MOST = 600  # pictures in the gallery: the first of them
-STEPS = 20
+WHOLE = ("steps", "width", "height", "batch", "seed", "variation_seed", "clip_skip")  # fields that are whole numbers
 EMPTY = '<div class="viewer empty"><p>The picture appears here.</p></div>'
-SMALL = 100_000_000  # parameters: what has fewer was made to draw small
 
 # Where the picture is clicked on, in its own pixels; which token; back to the picture.
 LOOK = """
@@ -50,9 +50,10 @@ element.addEventListener('click', e => {
 class Page:
     """The page of one model: `blocks` is Gradio's, `queue` does its runs."""
 
-    def __init__(self, model: Model, path: str, root: Path) -> None:
-        """path: the checkpoint's, as the command would be given it. root: where runs' folders go."""
-        self.model, self.path, self.root = model, path, root
+    def __init__(self, model: Model, loaded: Sequence[str], root: Path) -> None:
+        """loaded: what the command is given to load the model: "-m", PATH, ... root: where runs' folders go."""
+        self.model, self.loaded, self.root = model, loaded, root
+        self.fields: dict[str, Any] = {}  # by the name of `Form`'s, but for the panels' and the colours'
         self.queue, self.visits = Queue(model), Visits()
         self.names = with_attention(model)
         self.theme = gr.themes.Default(
@@ -82,13 +83,15 @@ class Page:
 
     def _header(self) -> None:
         info = self.model.info
-        told = (Path(self.path).name, info.family, f"{info.block_count} blocks", f"{info.parameter_count / 1e6:.0f} M parameters")
+        told = [Path(self.loaded[1]).name, info.family, f"{info.block_count} blocks", f"{info.parameter_count / 1e6:.0f} M parameters"]
+        told += [Path(self.loaded[i + 1]).name for i in range(2, len(self.loaded), 2)]
         gr.HTML(f"<h1>unetdump</h1><p>{escape(' · '.join((*told, info.device, info.precision)))}</p>", elem_id="header")
 
     def _prompts(self) -> None:
-        self.prompt = gr.Textbox("", label="Prompt", lines=3, placeholder="a red circle on a blue background", elem_id="prompt")
+        placeholder = "a red circle on a blue background"
+        self.fields["prompt"] = gr.Textbox("", label="Prompt", lines=3, placeholder=placeholder, elem_id="prompt")
         self.prompt_problem = gr.HTML(elem_id="prompt-problem", elem_classes="problems")
-        self.negative = gr.Textbox("", label="Negative prompt", lines=1, elem_id="negative")
+        self.fields["negative"] = gr.Textbox("", label="Negative prompt", lines=1, elem_id="negative")
         self.negative_problem = gr.HTML(elem_id="negative-problem", elem_classes="problems")
 
     def _buttons(self) -> None:
@@ -96,57 +99,45 @@ class Page:
             self.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3, min_width=120)
             self.stop = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False, scale=1, min_width=80)
         self.status = gr.HTML(status.progress(None), elem_id="status")
+        self.read = gr.UploadButton("Read a picture's parameters", file_types=[".png"], size="sm", elem_id="read")
+        self.read_said = gr.HTML(elem_id="read-said", elem_classes="problems")
 
     def _inputs(self) -> None:
-        family, small = self.model.info.family, self.model.info.parameter_count < SMALL
-        side = 128 if small else 1024 if family == "SDXL" else 512
-        with gr.Row():
-            self.sampler = gr.Dropdown(SAMPLERS, value=SAMPLERS[0], label="Sampling method", elem_id="sampler")
-            self.schedule = gr.Dropdown(SCHEDULES, value=SCHEDULES[0], label="Schedule type", elem_id="schedule")
-        with gr.Row():
-            steps = gr.Slider(1, 150, STEPS, step=1, label="Sampling steps", elem_id="steps")
-            self.batch = gr.Slider(1, 8, 1, step=1, label="Batch size", elem_id="batch")
-        with gr.Row():
-            width = gr.Slider(64, 2048, side, step=8, label="Width", elem_id="width")
-            height = gr.Slider(64, 2048, side, step=8, label="Height", elem_id="height")
-        with gr.Row(elem_id="seeds"):
-            self.cfg = gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id="cfg", scale=4)
-            self.seed = gr.Number(-1, precision=0, label="Seed", elem_id="seed", scale=2, min_width=110)
-            self.random = gr.Button("Random", elem_id="seed-random", scale=1, min_width=70, size="sm")
-            self.last = gr.Button("Last", elem_id="seed-last", scale=1, min_width=60, size="sm")
-        self.sizes = Sizes(width, height, steps)
+        self.sampling = sampling_fields(self.model)
+        self.fields |= self.sampling.fields
         with gr.Tabs():
-            self._looks(side)
+            self._looks(usual_side(self.model))
         with gr.Accordion("Colorization", open=False, elem_id="colorization"):
             gr.HTML('<p class="said">The colours of all maps.</p>')
             self.colours: ColourFields = colour_fields()
         with gr.Accordion("Dump Setting", open=False, elem_id="dump-setting"):
-            self.average = gr.Radio(AVERAGES, value=AVERAGES[0], label="Average over channels, as a picture of its own", elem_id="average")
-            self.side = gr.Radio(list(SIDES), value="prompt", label="Maps of", elem_id="side")
-            self.dump = gr.Radio(DUMPS, value=DUMPS[0], label="Dump the values to files, too", elem_id="dump")
-            self.report = gr.Checkbox(False, label="Write report.html: all of a run as one page", elem_id="report")
+            label = "Average over channels, as a picture of its own"
+            self.fields["average"] = gr.Radio(AVERAGES, value=AVERAGES[0], label=label, elem_id="average")
+            self.fields["side"] = gr.Radio(list(SIDES), value="prompt", label="Maps of", elem_id="side")
+            self.fields["dump"] = gr.Radio(DUMPS, value=DUMPS[0], label="Dump the values to files, too", elem_id="dump")
+            self.fields["report"] = gr.Checkbox(False, label="Write report.html: all of a run as one page", elem_id="report")
 
     def _looks(self, side: int) -> None:
-        at = default_steps(STEPS)
+        at, sizes = default_steps(STEPS), self.sampling.sizes
         with gr.Tab("U-Net features"):
-            self.features: Picker = picker(self.model, "features", "Extract U-Net features", self.sizes, (True, "", at))
+            self.features: Picker = picker(self.model, "features", "Extract U-Net features", sizes, (True, "", at))
         with gr.Tab("Attention"):
             first = True, small_attention(self.model, side, side), at
             label = "Extract attention layers' features"
-            self.attention: Picker = picker(self.model, "attention", label, self.sizes, first, attention_only=True, more=self._attended)
+            self.attention: Picker = picker(self.model, "attention", label, sizes, first, attention_only=True, more=self._attended)
         with gr.Tab("Layer Prompt"):
             off = "Off: they are taken out of the prompts"
-            self.layer_prompts = gr.Checkbox(True, label="Enable Layer Prompt", info=off, elem_id="layer-prompts")
+            self.fields["layer_prompts"] = gr.Checkbox(True, label="Enable Layer Prompt", info=off, elem_id="layer-prompts")
             self.own = gr.HTML(blocks_prompts("", "", STEPS, self.model), elem_id="own-prompts")
             label = "Output difference map of U-Net features between with and without Layer Prompt"
-            self.diff: Picker = picker(self.model, "diff", label, self.sizes, (False, "", str(STEPS)))
+            self.diff: Picker = picker(self.model, "diff", label, sizes, (False, "", str(STEPS)))
 
     def _attended(self) -> None:
-        self.kinds = gr.CheckboxGroup(list(KINDS), value=["Q*K"], label="Output features", elem_id="kinds")
+        self.fields["kinds"] = gr.CheckboxGroup(list(KINDS), value=["Q*K"], label="Output features", elem_id="kinds")
         with gr.Row():
-            self.words = gr.Textbox("", label="Words", placeholder="of the prompt: their maps and heat", elem_id="words")
-            self.queries = gr.Textbox("", label="Self-attention from", placeholder="x,y;x,y or grid:4x4", elem_id="queries")
-        self.points = gr.Checkbox(True, label="Keep the self-attention of every point, to be clicked on", elem_id="points")
+            self.fields["words"] = gr.Textbox("", label="Words", placeholder="of the prompt: their maps and heat", elem_id="words")
+            self.fields["queries"] = gr.Textbox("", label="Self-attention from", placeholder="x,y;x,y or grid:4x4", elem_id="queries")
+        self.fields["points"] = gr.Checkbox(True, label="Keep the self-attention of every point, to be clicked on", elem_id="points")
 
     def _results(self) -> None:
         self.viewer = gr.HTML(EMPTY, elem_id="viewer", js_on_load=LOOK)
@@ -170,19 +161,20 @@ class Page:
     # What happens.
 
     def _connect(self) -> None:
-        sizes = self.sizes
-        prompts = [self.prompt, self.negative, sizes.steps]
+        sizes = self.sampling.sizes
+        prompts = [self.fields["prompt"], self.fields["negative"], self.fields["steps"]]
         gr.on([field.change for field in prompts], self._typed, prompts, [self.prompt_problem, self.negative_problem, self.own], **TYPED)
-        self.random.click(lambda: -1, None, self.seed, **QUICK)
-        self.last.click(self._last_seed, None, self.seed, **QUICK)
+        self.sampling.random.click(lambda: -1, None, self.fields["seed"], **QUICK)
+        self.sampling.last.click(self._last_seed, None, self.fields["seed"], **QUICK)
+        read_button(self.read_said, self.fields, self.read)
         links = [self.features.steps, self.attention.steps, self.diff.steps]
-        before = gr.State(STEPS)
-        sizes.steps.change(_follow, [sizes.steps, before, *links], [before, *links], **TYPED)
+        before = gr.Number(STEPS, precision=0, visible=False)  # of the page, as the specs are: a State would lag behind them
+        gr.on([field.change for field in sizes.of_steps], self._follow, [*sizes.of_steps, before, *links], [before, *links], **TYPED)
         gr.on([field.change for field in self.colours.all], self._preview, list(self.colours.all), self.colours.preview, **TYPED)
         outputs = [self.status, self.gallery, self.viewer, self.choices, self.picture, self.block, self.step, self.files]
         outputs += [self.generate, self.stop, self.colours.preview, self.moved]
         how: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "once"}
-        self.generate.click(self._run, self._fields(), outputs, **how)
+        self.generate.click(self._run, [*self.fields.values(), *self._looked(), *self.colours.all], outputs, **how)
         self.stop.click(self._stop, None, None, **QUICK)
         looked = [self.picture, self.block, self.step]
         self.viewer.token(self._token, looked, self.viewer, **QUICK)
@@ -191,37 +183,17 @@ class Page:
         gr.on([field.input for field in looked], self._look, looked, self.viewer, **QUICK)
         self.blocks.unload(self._leave)
 
-    def _fields(self) -> list[Any]:
-        sizes = self.sizes
-        plain = [self.prompt, self.negative, self.sampler, self.schedule, sizes.steps, self.cfg]
-        plain += [sizes.width, sizes.height, self.batch, self.seed]
-        looks = [field for one in (self.features, self.attention, self.diff) for field in (one.enabled, one.layers, one.steps)]
-        attended = [self.kinds, self.words, self.queries, self.points, self.layer_prompts]
-        return [*plain, *looks, *attended, self.average, self.side, self.dump, self.report, *self.colours.all]
+    def _looked(self) -> list[Any]:
+        return [field for one in (self.features, self.attention, self.diff) for field in (one.enabled, one.layers, one.steps)]
 
-    def _form(self, values: tuple[Any, ...]) -> Form:
-        plain, looks, rest = values[:10], values[10:19], values[19:]
-        kinds, words, queries, points, layer_prompts, average, side, dump, report = rest[:9]
-        names = ("prompt", "negative", "sampler", "schedule", "steps", "cfg", "width", "height", "batch", "seed")
-        whole = ("steps", "width", "height", "batch", "seed")
-        plain = (*plain[:9], -1 if plain[9] is None else plain[9])
-        given: dict[str, Any] = {name: int(value) if name in whole else value for name, value in zip(names, plain, strict=True)}
-        return Form(
-            **given,
-            features=Looks(*looks[0:3]),
-            attention=Looks(*looks[3:6]),
-            kinds=tuple(kinds),
-            words=words,
-            queries=queries,
-            points=points,
-            layer_prompts=layer_prompts,
-            diff=Looks(*looks[6:9]),
-            colours=colours_of(rest[9:]),
-            average=average,
-            side=side,
-            dump=dump,
-            report=report,
-        )
+    def _form(self, values: Sequence[Any]) -> Form:
+        """From the values of the fields, the panels' and the colours'."""
+        given: dict[str, Any] = dict(zip(self.fields, values, strict=False))
+        looks, colours = values[len(given) : len(given) + 9], values[len(given) + 9 :]
+        given |= {name: -1 if given[name] is None else int(given[name]) for name in WHOLE}
+        given |= {"kinds": tuple(given["kinds"]), "init": Path(given["init"]) if given["init"] else None}
+        given |= {"features": Looks(*looks[0:3]), "attention": Looks(*looks[3:6]), "diff": Looks(*looks[6:9])}
+        return Form(**given, colours=colours_of(tuple(colours)))
 
     def _run(self, request: gr.Request, *values: Any) -> Iterator[list[Any]]:
         """Asks for a run and tells of it until it has ended."""
@@ -261,7 +233,7 @@ class Page:
         assert visit.form
         told = self._tell(status.progress(run))
         told[1] = self._gallery(run, run.pictures())
-        told[7] = status.files(run, visit.form.command(self.model, self.path))
+        told[7] = status.files(run, visit.form.command(self.model, self.loaded))
         told[10] = preview(visit.form.colours, run.keeper.sample)
         bars = chart(last_norms(run.result), [block.name for block in self.model.blocks]) if run.result else ""
         told[11] = gr.update(value=bars, visible=bool(bars))
@@ -318,8 +290,10 @@ class Page:
             visit.target = None
             return visit.look(picture, ALL, ALL, self.names)
 
-
-def _follow(steps: int, before: int, *specs: str) -> tuple[Any, ...]:
-    """Step specs that nobody has changed go with the number of steps."""
-    plain = {default_steps(int(before)): default_steps(int(steps)), str(int(before)): str(int(steps))}
-    return steps, *(plain.get(spec, spec) for spec in specs)
+    def _follow(self, *values: Any) -> tuple[Any, ...]:
+        """Step specs that nobody has changed go with the number of steps. values: `of_steps`, that number until now, the specs."""
+        count = len(OF_STEPS)
+        of_steps, before, specs = values[:count], values[count], values[count + 1 :]
+        now = sampled(self.model, *of_steps)
+        plain = {default_steps(int(before)): default_steps(now), f"{before:.0f}": f"{now}"}
+        return now, *(plain.get(spec, spec) for spec in specs)

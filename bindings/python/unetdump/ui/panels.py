@@ -15,6 +15,7 @@ from unetdump.notation import parse_layers, parse_steps
 from .blocks import toggle, with_attention
 from .colours import DEFAULTS, METHODS, SPACES, TRANSFORMS, Colours, preview
 from .drawing import draw
+from .form import sampled
 from .problems import show
 from .table import table
 
@@ -45,7 +46,7 @@ class Sizes:
 
     width: Any
     height: Any
-    steps: Any
+    of_steps: list[Any]  #: those that decide how many steps there are, as `sampled` takes them
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def picker(
     with gr.Row():
         layers = gr.Textbox(start[1], label="Layers", placeholder="all; eg. IN00-OUT03(+2)", max_lines=1, elem_id=f"{name}-layers")
         steps = gr.Textbox(start[2], label="Image saving steps", placeholder="all; eg. 1,5-20(+5)", max_lines=1, elem_id=f"{name}-steps")
-    first = shown(model, attention_only, start[1], start[2], (sizes.width.value, sizes.height.value, sizes.steps.value))
+    first = shown(model, attention_only, start[1], start[2], (sizes.width.value, sizes.height.value, sizes.of_steps[0].value))
     problem = gr.HTML(first[2], elem_id=f"{name}-problem", elem_classes="problems")
     if more:
         more()
@@ -105,10 +106,10 @@ def picker(
 
 
 def _connect(model: Model, made: Picker, sizes: Sizes, attention_only: bool) -> None:
-    def again(layers: str, steps: str, *size: int) -> tuple[str, str, str]:
-        return shown(model, attention_only, layers, steps, (size[0], size[1], size[2]))
+    def again(layers: str, steps: str, width: int, height: int, *of_steps: Any) -> tuple[str, str, str]:
+        return shown(model, attention_only, layers, steps, (width, height, sampled(model, *of_steps)))
 
-    fields = [made.layers, made.steps, sizes.width, sizes.height, sizes.steps]
+    fields = [made.layers, made.steps, sizes.width, sizes.height, *sizes.of_steps]
     gr.on([field.change for field in fields], again, fields, [made.drawing, made.table, made.problem], **TYPED)
 
     def choose(layers: str, event: gr.EventData) -> str:

@@ -7,11 +7,12 @@ import os
 import signal
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from unetdump.model import Model
 
-UPLOAD_MOST = "1mb"  # nothing on the page is uploaded
+UPLOAD_MOST = "64mb"  # a picture to begin from, or to read
 
 
 def is_loopback(host: str) -> bool:
@@ -29,7 +30,7 @@ def prepare(temporary: str) -> None:
         os.environ[name] = ",".join(part for part in (os.environ.get(name), "127.0.0.1", "localhost", "::1") if part)
 
 
-def serve(model: Model, path: str, root: Path, host: str, port: int | None, *, browse: bool) -> int:
+def serve(model: Model, loaded: Sequence[str], root: Path, host: str, port: int | None, *, browse: bool) -> int:
     """Serves the page until it is interrupted. Raises OSError where the port or the folder cannot be had."""
     with tempfile.TemporaryDirectory(prefix="unetdump-ui-", ignore_cleanup_errors=True) as temporary:
         prepare(temporary)
@@ -41,7 +42,7 @@ def serve(model: Model, path: str, root: Path, host: str, port: int | None, *, b
 
         root.mkdir(parents=True, exist_ok=True)
         gr.set_static_paths([root])
-        page = Page(model, path, root)
+        page = Page(model, loaded, root)
         # A name of somebody else's that leads to this machine (DNS rebinding) is not one that it answers to.
         hosts = [host, "localhost"] if is_loopback(host) else ["*"]
         guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)  # type: ignore[arg-type, unused-ignore]

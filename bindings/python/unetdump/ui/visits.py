@@ -13,11 +13,16 @@ from unetdump.model import Model
 
 from .captured import Captured, Point, Token
 from .form import DUMPS, Form
+from .given import keep
 from .runs import Queue, Run, new_folder
 from .viewer import view
 
 ALL = "all"  # of blocks or steps
 VARIANTS = {"enabled": "", "erased": " without layer prompts"}
+
+
+def _drawn(seed: int) -> int:
+    return random.getrandbits(32) if seed < 0 else seed
 
 
 @dataclass
@@ -29,8 +34,9 @@ class Visit:
     target: Token | Point | None = None
 
     def begin(self, form: Form, model: Model, queue: Queue, root: Path) -> Run:
-        """Asks for a run; a seed below 0 is drawn. Raises ArgumentError, NotationError (before anything is written), OSError."""
-        self.form = replace(form, seed=random.getrandbits(32) if form.seed < 0 else form.seed)
+        """Asks for a run; seeds below 0 are drawn. Raises ArgumentError, NotationError (before a run's folder is made), OSError."""
+        init = keep(form.init, form.width, form.height, root) if form.init else None
+        self.form = replace(form, init=init, seed=_drawn(form.seed), variation_seed=_drawn(form.variation_seed))
         options = self.form.options(model)
         dump = form.dump if form.dump != DUMPS[0] else None
         prompt = self.form.prompts(model)[0]

@@ -1,0 +1,78 @@
+"""Pictures that the page is given: one to begin from, or one for what it says of its making."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from unetdump.options import Options
+from unetdump.parameters import Parameters
+from unetdump.pictures import resize, write_png
+
+from .form import RNGS, SAMPLERS, SCHEDULES
+
+INPUTS = "inputs"  # the folder beside the runs' that has what they began from
+# What of a picture's parameters has a field, and in which field it goes.
+_FIELDS = {"negative_prompt": "negative", **{name: name for name in ("steps", "cfg", "width", "height", "seed", "clip_skip", "strength")}}
+_FIELDS |= {name: name for name in ("variation_seed", "variation_strength")}
+_EXACT = 1 << 53  # whole numbers up to here are the same in a browser
+_NO_FIELDS = ("ENSD", "Eta", "Eta DDIM", "Sigma noise", "VAE tile")
+
+
+def keep(path: Path, width: int, height: int, root: Path) -> Path:
+    """A picture as a run of that size begins from it: a PNG in the runs' folder, named by its pixels, that any later run can have again.
+
+    It is resized as the command does it; what is transparent is laid over white. Raises OSError (Pillow's, too), Error.
+    """
+    with Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    if picture.size != (width, height):
+        picture = resize(picture, width, height)
+    kept = root / INPUTS / f"{hashlib.sha256(picture.tobytes()).hexdigest()[:16]}-{width}x{height}.png"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if not kept.exists():
+        write_png(kept, picture)
+    return kept
+
+
+def _known(name: str, names: Iterable[str]) -> str | None:
+    return next((known for known in names if known.lower() == name.strip().lower()), None)
+
+
+def _sampler(options: Options) -> dict[str, str]:
+    """The sampler and the schedule as the page has them; older pictures have "DPM++ 2M Karras" for both."""
+    name, found = options.get("sampler", ""), {}
+    for sampler in sorted(SAMPLERS, key=len, reverse=True):
+        if name.lower().startswith(sampler.lower()):
+            schedule = _known(name[len(sampler) :], SCHEDULES)
+            if schedule or not name[len(sampler) :].strip():
+                found = {"sampler": sampler, "schedule": schedule or SCHEDULES[0]}
+                break
+    if schedule := _known(options.get("schedule", ""), SCHEDULES):
+        found["schedule"] = schedule
+    return found
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """What a picture says of its making, by the name of the page's field; and the keys that change a picture but have no field here.
+
+    Raises FileError, FormatError, UnsupportedError (a picture that says nothing), ArgumentError (a bad value).
+    """
+    said = Parameters(path)
+    options = said.options()
+    found: dict[str, Any] = {"prompt": said["Prompt"]}
+    found |= {field: options[option] for option, field in _FIELDS.items() if option in options}  # type: ignore[literal-required]
+    found |= _sampler(options)
+    if "rng" in options:
+        found["rng"] = next(name for name, rng in RNGS.items() if rng == options["rng"])
+    lost = [key for key, use in said.uses.items() if use in ("lacking", "unknown") or key in _NO_FIELDS]
+    for key, name in (("Seed", "seed"), ("Variation seed", "variation_seed")):
+        if found.get(name, 0) > _EXACT:
+            del found[name]
+            lost.append(key)
+    return found, lost + [key for key in ("Sampler",) if key in said and "sampler" not in found]
