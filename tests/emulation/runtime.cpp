@@ -40,7 +40,6 @@ struct CUevent_st {
 static float clock_milliseconds;
 
 static bool idle = getenv("UDUMP_EMULATED_IDLE") != NULL; /* nothing is done, only counted: memory holds what it held */
-
 static std::map<char *, size_t> pinned, sizes; /* of the host, of the device */
 static cudaError_t last, lost;
 static CUstream_st default_stream; /* what the others do not wait for */
@@ -237,7 +236,6 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEve
 }
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
     if (!udump_emulation_on_device(memory, bytes)) return fail(cudaErrorInvalidValue);
-    counts.launches += !stream->capturing;
     append(stream, [=]() { memset(memory, value, bytes); });
     return cudaSuccess;
 }
