@@ -56,7 +56,7 @@ static void render_both(udump_renderer *renderer, struct other *other, const voi
     on_host.data = (void *)host;
     on_device.data = other->memory;
     other->backend->write(&other->x, other->memory, host, bytes); /* begun, not done */
-    void *stream = udump_cuda_stream(&other->x);
+    void *stream = udump_cuda_state_of(&other->x)->stream;
     assert_int_equal(udump_render(&on_host, &style, &expected[0], &expected[1], &error), UDUMP_OK);
     if (udump_renderer_render(renderer, &on_device, stream, &style, &found[0], &found[1], &error)) fail_msg("%s: %s", error.where, error.what);
     for (int i = 0; i < 2; i++) {

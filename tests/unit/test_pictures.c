@@ -96,7 +96,7 @@ static void bad_pngs(void **state) {
         { "too-wide", UDUMP_ERROR_UNSUPPORTED, "a picture too large" },
         { "../infotext/webui", UDUMP_ERROR_UNSUPPORTED, "not a PNG file" },
         { "missing", UDUMP_ERROR_FILE, "cannot be opened: No such file or directory" },
-        { ".", UDUMP_ERROR_UNSUPPORTED, "not a PNG file" } };
+        { ".", UDUMP_ERROR_UNSUPPORTED, "not a regular file" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char path[1024];
         udump_image image;

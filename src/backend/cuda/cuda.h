@@ -64,7 +64,11 @@ typedef struct udump_cuda_state {
 } udump_cuda_state;
 
 static inline udump_cuda_state *udump_cuda_state_of(const udump_exec *x) { return x->state; }
-static inline cudaStream_t udump_cuda_stream(const udump_exec *x) { return udump_cuda_state_of(x)->stream; }
+/* For a launch: the calling thread may be at another card. */
+static inline cudaStream_t udump_cuda_stream(const udump_exec *x) {
+    cudaSetDevice(udump_cuda_state_of(x)->device->ordinal);
+    return udump_cuda_state_of(x)->stream;
+}
 
 static inline int udump_cuda_dtype(udump_dtype dtype) {
     return dtype == UDUMP_F32 ? UDUMP_KERNEL_F32 : dtype == UDUMP_F16 ? UDUMP_KERNEL_F16 : UDUMP_KERNEL_BF16;

@@ -21,7 +21,8 @@ static udump_status place(void **memory, const float *values, size_t count, udum
     uint16_t *halves = dtype == UDUMP_F32 ? NULL : malloc(bytes);
     if (dtype != UDUMP_F32 && !halves) return udump_fail_memory(error, "weights", bytes);
     for (size_t i = 0; halves && i < count; i++) halves[i] = dtype == UDUMP_BF16 ? udump_f32_to_bf16(values[i]) : udump_f32_to_f16(values[i]);
-    cudaError_t result = cudaMalloc(memory, bytes);
+    cudaError_t result = cudaSetDevice(packed->device->ordinal);
+    if (result == cudaSuccess) result = cudaMalloc(memory, bytes);
     if (result == cudaSuccess) result = cudaMemcpy(*memory, halves ? (const void *)halves : values, bytes, cudaMemcpyHostToDevice);
     if (result == cudaSuccess) result = cudaStreamSynchronize(NULL); /* the copy may return before its end, and sessions' streams wait for no other */
     free(halves);
