@@ -107,8 +107,8 @@ def load(
 
     device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "reference". precision: "auto", "fp32", "bf16", "fp16". prediction:
     "auto", "epsilon", "v". threads: 0 is one for each core. vae: another autoencoder. embeddings: a folder of textual inversion embeddings.
-    cuda_module: the file libunetdump-cuda.so; cuda_libraries: the folders of cuBLAS and cuDNN, A:B; plan_cache: the folder that keeps which of
-    their engines were fastest, "" measures none; cuda_eager: operations one by one, not as one graph a step.
+    cuda_module: the file libunetdump-cuda.so; cuda_libraries: the folders of cuBLAS and cuDNN, A:B; plan_cache: the folder that keeps which
+    of their engines were fastest, "" measures none; cuda_eager: operations one by one, not as one graph a step.
     Raises FileError, FormatError, WeightsError, UnsupportedError, NotationError (a LoRA's blocks), ArgumentError, DeviceError,
     OutOfMemoryError.
     """
