@@ -198,11 +198,12 @@ udump_status udump_tables_encode(
 
 udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
     if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
-    if (session->run.active || session->inside) return udump_fail(error, UDUMP_ERROR_STATE, "context", "a run is going on in this session");
+    udump_status status = udump_session_check_idle(session, "context", error);
+    if (status) return status;
     udump_prompt *parsed = NULL;
     udump_context_cache cache = { 0 };
     const struct encoder encoder = { .session = session, .cache = &cache };
-    udump_status status = udump_prompt_parse(session->model, prompt, UDUMP_DEFAULT_STEPS, 0, &parsed, error);
+    status = udump_prompt_parse(session->model, prompt, UDUMP_DEFAULT_STEPS, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
     const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
@@ -217,10 +218,11 @@ udump_status udump_context_encode(udump_session *session, const char *prompt, ud
 
 udump_status udump_table_encode(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
     if (!session || !options || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
-    if (session->run.active || session->inside) return udump_fail(error, UDUMP_ERROR_STATE, "table", "a run is going on in this session");
+    udump_status status = udump_session_check_idle(session, "table", error);
+    if (status) return status;
     udump_sizes sizes;
     udump_tables tables;
-    udump_status status = udump_sizes_resolve(session, options, NULL, &sizes, error);
+    status = udump_sizes_resolve(session, options, NULL, &sizes, error);
     if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
     if (status) return status;
     *table = tables.tables[0];

@@ -38,9 +38,10 @@ static udump_status check_models(const udump_model *a, const udump_model *b, udu
 
 udump_status udump_session_set_other(udump_session *session, udump_model *model, udump_error *error) {
     if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "other model", "a null pointer");
-    if (session->run.active || session->inside) return udump_fail(error, UDUMP_ERROR_STATE, "other model", "a run is going on in this session");
+    udump_status status = udump_session_check_idle(session, "other model", error);
+    if (status) return status;
     udump_session *other = NULL;
-    udump_status status = model ? check_models(session->model, model, error) : UDUMP_OK;
+    status = model ? check_models(session->model, model, error) : UDUMP_OK;
     if (!status && model) status = udump_session_create(model, &other, error);
     if (status) return status;
     udump_session_destroy(session->other);

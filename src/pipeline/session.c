@@ -24,6 +24,11 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
     return status;
 }
 
+udump_status udump_session_check_idle(const udump_session *session, const char *where, udump_error *error) {
+    bool idle = !session->run.active && !session->inside;
+    return idle ? UDUMP_OK : udump_fail(error, UDUMP_ERROR_STATE, where, "a run is going on in this session");
+}
+
 void udump_session_destroy(udump_session *session) {
     if (!session) return;
     udump_session_destroy(session->other);

@@ -140,4 +140,7 @@ void udump_run_fingerprint(const udump_session *session, const udump_generate_op
 /* What the session's run holds. */
 void udump_run_free(udump_session *session);
 
+/* For what must not come between a run's calls, nor out of its callbacks. Errors: STATE. */
+udump_status udump_session_check_idle(const udump_session *session, const char *where, udump_error *error);
+
 #endif
