@@ -17,6 +17,7 @@ int main(void) { return 0; }
 #include "backend/cpu/cpu.h"
 #include "backend/ops.h"
 #include "base/half.h"
+#include "kernels_here.h"
 
 /* fp32: both sum in fp32, in different orders, up to 2880 products: the difference is below sqrt(2880) roundings of 2^-24 of the
  * largest partial sum, which is about as large as the largest result. */
@@ -143,17 +144,9 @@ static void compare(const float *found, const float *expected, size_t count, dou
                 fabs((double)found[i] - (double)expected[i]) / magnitude, tolerance);
 }
 
-static int kernels_here(const udump_kernels **kernels) {
-    int count = 0;
-    kernels[count++] = udump_kernels_generic();
-    if (udump_kernels_avx2()) kernels[count++] = udump_kernels_avx2();
-    if (udump_kernels_avx512()) kernels[count++] = udump_kernels_avx512();
-    return count;
-}
-
 /* With every instruction set if `each`, else with the best, and a product by oneDNN; on two threads, and on three. */
 static void try_out(struct trial trial, bool each) {
-    const udump_kernels *kernels[3];
+    const udump_kernels *kernels[MOST_KERNELS];
     int kinds = kernels_here(kernels);
     size_t count, expected_count;
     trial.threads = 2;
@@ -667,7 +660,7 @@ static void test_convert(void **state) {
 static void test_bf16_rounding(void **state) {
     (void)state;
     enum { COUNT = 4099 };
-    const udump_kernels *kernels[3];
+    const udump_kernels *kernels[MOST_KERNELS];
     float *values = noise_new(COUNT);
     uint16_t *halves = malloc(COUNT * sizeof *halves);
     assert_non_null(halves);
@@ -686,7 +679,7 @@ static void test_bf16_rounding(void **state) {
 static void test_silu_accuracy(void **state) {
     (void)state;
     enum { COUNT = 20001 };
-    const udump_kernels *kernels[3];
+    const udump_kernels *kernels[MOST_KERNELS];
     float *in = noise_new(COUNT), *out = noise_new(COUNT);
     for (int k = kernels_here(kernels) - 1; k >= 0; k--) {
         for (int i = 0; i < COUNT; i++) in[i] = (float)(i - COUNT / 2) * (80.0f / (float)(COUNT / 2));

@@ -14,6 +14,7 @@
 #include "base/half.h"
 #ifndef UDUMP_PLAIN_THREADS /* else a build without that backend */
 #include "backend/cpu/cpu.h"
+#include "kernels_here.h"
 #endif
 
 /* Of the largest result. Inputs are exact (bf16 too: arithmetic and results are fp32). A score is a sum of up to 160 products of size up
@@ -272,9 +273,9 @@ static void compare_all(const struct trial *t, float *const found[RESULTS], floa
 /* The CPU backend with every instruction set, on several numbers of threads, against what is expected. */
 static void try_cpu(const struct trial *t, float *const expected[RESULTS], double tolerance) {
 #ifndef UDUMP_PLAIN_THREADS
-    const udump_kernels *kernels[] = { udump_kernels_generic(), udump_kernels_avx2(), udump_kernels_avx512() };
-    for (int i = 0; i < 3; i++)
-        for (int32_t threads = 1; kernels[i] && threads <= 5; threads += 2) {
+    const udump_kernels *kernels[MOST_KERNELS];
+    for (int count = kernels_here(kernels), i = 0; i < count; i++)
+        for (int32_t threads = 1; threads <= 5; threads += 2) {
             float *found[RESULTS];
             run_trial(udump_backend_cpu(), kernels[i], threads, t, found);
             compare_all(t, found, expected, tolerance);
@@ -447,9 +448,8 @@ static void test_infinite(void **state) {
 static void each_backend(void (*test)(const udump_backend *backend, const void *kernels)) {
     test(udump_backend_reference(), NULL);
 #ifndef UDUMP_PLAIN_THREADS
-    const udump_kernels *kernels[] = { udump_kernels_generic(), udump_kernels_avx2(), udump_kernels_avx512() };
-    for (int i = 0; i < 3; i++)
-        if (kernels[i]) test(udump_backend_cpu(), kernels[i]);
+    const udump_kernels *kernels[MOST_KERNELS];
+    for (int count = kernels_here(kernels), i = 0; i < count; i++) test(udump_backend_cpu(), kernels[i]);
 #endif
 }
 
