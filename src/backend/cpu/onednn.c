@@ -265,15 +265,18 @@ static bool weights_try(udump_dnn *dnn, udump_dnn_weights *w, const udump_conv_s
     return good && !*status;
 }
 
+/* The first that is there: bf16 where it is wished for, then fp32; slow loops only for want of anything else. What fails for another reason than
+ * that oneDNN has no such thing ends the search: which product is taken never depends on the memory that was left. */
 static dnnl_status_t weights_choose(udump_dnn *dnn, udump_dnn_weights *w, const udump_conv_shape *s, udump_dtype wish, bool bias) {
-    dnnl_status_t status;
-    method first = s->kernel ? METHOD_CONVOLUTION : METHOD_MATMUL;
-    for (int narrow = wish == UDUMP_BF16; narrow >= 0; narrow--) {
-        udump_dtype dtype = narrow ? UDUMP_BF16 : UDUMP_F32;
-        if (weights_try(dnn, w, s, first, dtype, bias, false, &status)) return status;
-        if (!s->kernel && weights_try(dnn, w, s, METHOD_POINTWISE, dtype, bias, false, &status)) return status;
-    }
-    weights_try(dnn, w, s, first, UDUMP_F32, bias, true, &status);
+    const udump_dtype dtypes[] = { UDUMP_BF16, UDUMP_F32 };
+    const method methods[] = { s->kernel ? METHOD_CONVOLUTION : METHOD_MATMUL, METHOD_POINTWISE };
+    dnnl_status_t status = dnnl_success;
+    for (int d = wish == UDUMP_BF16 ? 0 : 1; d < 2; d++)
+        for (int m = 0; m < (s->kernel ? 1 : 2); m++) {
+            if (weights_try(dnn, w, s, methods[m], dtypes[d], bias, false, &status)) return dnnl_success;
+            if (status && status != dnnl_unimplemented) return status;
+        }
+    weights_try(dnn, w, s, methods[0], UDUMP_F32, bias, true, &status);
     return status;
 }
 
@@ -360,24 +363,18 @@ struct udump_dnn_plan {
     void *own_weights; /* NULL: the packed ones are used */
 };
 
-/* Describes the product with the packed layout, or, where that is slow and another is not, with one of its own. */
+/* Describes the product with the packed layout, or, where there is none or only a slow one, with one of its own. */
 static dnnl_status_t plan_describe(udump_dnn *dnn, udump_dnn_plan *p, struct operands *o, const udump_dnn_weights *w,
     const udump_conv_shape *s, const udump_dnn_epilogue *e) {
     dnnl_status_t status = describe(dnn, &p->description, o, s, w->how, w->dtype, w->packed, w->bias != NULL, e);
-    if (!status && !is_slow(p->description)) return status;
+    if (status ? status != dnnl_unimplemented : !is_slow(p->description)) return status;
     dnnl_primitive_desc_t other;
     struct operands other_operands;
     dnnl_status_t other_status = describe(dnn, &other, &other_operands, s, w->how, w->dtype, NULL, w->bias != NULL, e);
-    if (other_status) return status;
-    if (!status && is_slow(other)) {
-        dnnl_primitive_desc_destroy(other);
-        operands_free(&other_operands);
-        return status;
-    }
-    if (!status) {
-        dnnl_primitive_desc_destroy(p->description);
-        operands_free(o);
-    }
+    if (other_status) return other_status == dnnl_unimplemented ? status : other_status;
+    bool better = status || !is_slow(other);
+    if (!status) dnnl_primitive_desc_destroy(better ? p->description : other), operands_free(better ? o : &other_operands);
+    if (!better) return dnnl_success;
     p->description = other;
     *o = other_operands;
     return dnnl_success;
