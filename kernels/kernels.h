@@ -82,6 +82,8 @@ typedef struct udump_kernel_attention_shape {
     int keys;                             /* of every row, from token row * keys of k on; 0: first and count say which */
     const int *first, *count;             /* [n], device */
 } udump_kernel_attention_shape;
+/* out: [rows, columns] in dtype; in: fp32; row: elements from one row to the next, of both, a multiple of 4. out may be in, if dtype is fp32. */
+void udump_kernel_softmax(void *out, int dtype, const float *in, int64_t rows, int columns, int64_t row, udump_stream stream);
 /* d up to UDUMP_KERNEL_HEAD_MOST */
 void udump_kernel_attention(void *out, const void *q, const void *k, const void *v, int dtype, const udump_kernel_attention_shape *shape /* host */,
     udump_stream stream);

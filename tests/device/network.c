@@ -64,7 +64,14 @@ static udump_tensor layer_norm(udump_exec *x, const trial *t) {
     return udump_layer_norm(x, in, &(udump_norm){ t->in, 0, 1e-5f, trial_packed(x, t, make_norm) });
 }
 
+static udump_packed *make_square(udump_exec *x, const trial *t, udump_error *error) {
+    const udump_linear_part part = { trial_noise((size_t)t->in * (size_t)t->in, (size_t)t->in), NULL, t->in };
+    return x->backend->pack_linear(x->device, t->in, t->n * t->h * t->w, 1, &part, error);
+}
+
+/* Some attention is products, whose library comes with the first weights. */
 static udump_tensor attention(udump_exec *x, const trial *t) {
+    trial_packed(x, t, make_square);
     return udump_attention(x, trial_input(x, t, t->dtype, t->n, t->h, t->w, 3 * t->in), t->heads, t->causal);
 }
 
@@ -212,6 +219,10 @@ static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
         each(user, &(trial){ .name = "attention_cross", .run = attention_cross, .dtype = d, .n = 4, .h = 9, .w = 3, .in = 80, .heads = 2, .keys = keys, .gain = 2 });
     each(user, &(trial){ .name = "attention_cross rows", .run = attention_cross, .dtype = d, .n = 70, .h = 2, .w = 1, .in = 16, .heads = 1, .keys = 20 });
     each(user, &(trial){ .name = "attention fused", .run = attention, .dtype = d, .n = 2, .h = 32, .w = 33, .in = 16, .heads = 2, .gain = 2 }); /* long enough for the vendor's */
+    /* products: heads and rows of a batch, an odd number of tokens; more queries than are made at once; in fp32 any head's */
+    each(user, &(trial){ .name = "attention wide", .run = attention, .dtype = d, .n = 2, .h = 7, .w = 37, .in = 336, .heads = 2, .gain = 2 });
+    each(user, &(trial){ .name = "attention wide", .run = attention, .dtype = d, .n = 1, .h = 2, .w = 515, .in = d == UDUMP_F32 ? 12 : 168, .heads = 1, .gain = 4 });
+    each(user, &(trial){ .name = "attention wide of NaN", .run = attention, .dtype = d, .n = 1, .h = 4, .w = 65, .in = 168, .heads = 1, .strange = NAN });
     each(user, &(trial){ .name = "attention large", .run = attention, .dtype = d, .n = 1, .h = 40, .w = 1, .in = 40, .heads = 1, .gain = 30 });
     each(user, &(trial){ .name = "attention of NaN", .run = attention, .dtype = d, .n = 2, .h = 20, .w = 1, .in = 40, .heads = 1, .strange = NAN });
 }
@@ -267,6 +278,8 @@ static void large(udump_dtype d, trial_each_fn each, void *user) {
     for (int32_t level = 1; level < 3; level++) large_level(d, 128 >> level, 320 << level, 64, 77, each, user);         /* SDXL at 1024 */
     each(user, &(trial){ .name = "conv2d in", .run = conv2d, .dtype = d, .n = 2, .h = 64, .w = 64, .in = 4, .out = 320, .kernel = 3, .stride = 1, .pad_begin = 1, .pad_end = 1, .biased = true });
     each(user, &(trial){ .name = "conv2d out", .run = conv2d, .dtype = d, .n = 2, .h = 64, .w = 64, .in = 320, .out = 4, .kernel = 3, .stride = 1, .pad_begin = 1, .pad_end = 1, .biased = true });
+    for (int32_t side = 64; side <= 128; side += 32) /* the autoencoder's, of one head */
+        each(user, &(trial){ .name = "attention, autoencoder", .run = attention, .dtype = d, .n = 1, .h = side, .w = side, .in = 512, .heads = 1, .operations = 4.0 * side * side * side * side * 512 });
     each(user, &(trial){ .name = "conv2d half", .run = conv2d, .dtype = d, .n = 2, .h = 64, .w = 64, .in = 320, .out = 320, .kernel = 3, .stride = 2, .pad_begin = 1, .pad_end = 1, .biased = true });
 }
 

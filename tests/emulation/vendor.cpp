@@ -36,10 +36,12 @@ struct udump_fused { int open; };
 static void multiply(udump_gemm_call c) {
     for (int64_t row = 0; row < c.rows; row++)
         for (int64_t n = 0; n < c.n; n++) {
-            float sum = c.bias ? get(c.bias, c.dtype, n) : 0;
-            for (int64_t k = 0; k < c.k; k++) sum += get(c.in, c.dtype, row * c.k + k) * get(c.weight, c.dtype, n * c.k + k);
-            if (c.residual) sum += get(c.residual, c.dtype, row * c.n + n);
-            set(c.out, c.dtype, row * c.n + n, sum);
+            float sum = 0;
+            for (int64_t k = 0; k < c.k; k++) sum += get(c.in, c.dtype, row * c.in_row + k) * get(c.weight, c.dtype, c.weight_by_k ? k * c.weight_row + n : n * c.weight_row + k);
+            sum *= c.scale;
+            if (c.bias) sum += get(c.bias, c.dtype, n);
+            if (c.residual) sum += get(c.residual, c.dtype, row * c.out_row + n);
+            set(c.out, c.out_dtype, row * c.out_row + n, sum);
         }
 }
 
@@ -104,10 +106,10 @@ static bool lies(const void *memory, int64_t count, udump_dtype dtype, size_t al
     return (uintptr_t)memory % alignment_bytes == 0 && udump_emulation_on_device(memory, (size_t)count * udump_dtype_bytes(dtype));
 }
 
-/* What gemm.c promises cuBLASLt of activations; weights are what cudaMalloc gives. */
-static size_t row_alignment(int32_t row, udump_dtype dtype) {
-    size_t bytes = (size_t)row * udump_dtype_bytes(dtype);
-    return bytes % 16 ? bytes & -bytes : 16;
+/* A matrix of gemm.h, which lies as gemm.c promises cuBLASLt. */
+static bool lies_in_rows(const void *memory, int64_t rows, int64_t columns, int64_t row, udump_dtype dtype) {
+    size_t bytes = (size_t)(row | columns) * udump_dtype_bytes(dtype);
+    return lies(memory, (rows - 1) * row + columns, dtype, bytes % 16 ? bytes & -bytes : 16);
 }
 
 /* With and without one. */
@@ -132,13 +134,13 @@ udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool 
     if (!gemm) abort(); /* a session from before the weights */
     udump_gemm_call copy = *call;
     char key[UDUMP_PLANS_KEY_MOST];
-    snprintf(key, sizeof key, "linear %d [%lld, %d] to %d", (int)call->dtype, (long long)call->rows, (int)call->k, (int)call->n);
+    snprintf(key, sizeof key, "%s %d [%lld, %d] to %d", call->name, (int)call->dtype, (long long)call->rows, (int)call->k, (int)call->n);
     if (dry) return choose(gemm->plans, key, call->n % ENGINES, stream), UDUMP_OK;
-    size_t in = row_alignment(call->k, call->dtype), out = row_alignment(call->n, call->dtype);
-    if (!lies(call->in, call->rows * call->k, call->dtype, in) || !lies(call->out, call->rows * call->n, call->dtype, out)
-        || !lies(call->weight, (int64_t)call->n * call->k, call->dtype, 256) || (call->bias && !lies(call->bias, call->n, call->dtype, 256))
-        || (call->residual && !lies(call->residual, call->rows * call->n, call->dtype, out)))
-        return misplaced("linear", error);
+    int64_t weights = call->weight_by_k ? call->k : call->n, weight_columns = call->weight_by_k ? call->n : call->k;
+    if (!lies_in_rows(call->in, call->rows, call->k, call->in_row, call->dtype) || !lies_in_rows(call->out, call->rows, call->n, call->out_row, call->out_dtype)
+        || !lies_in_rows(call->weight, weights, weight_columns, call->weight_row, call->dtype) || (call->bias && !lies(call->bias, call->n, call->dtype, 256))
+        || (call->residual && !lies_in_rows(call->residual, call->rows, call->n, call->out_row, call->dtype)))
+        return misplaced(call->name, error);
     udump_emulation_append(stream, [copy]() { multiply(copy); });
     return UDUMP_OK;
 }

@@ -32,9 +32,7 @@ struct udump_gemm_library {
 
 /* How a product of one shape is made. */
 typedef struct plan {
-    int64_t rows;
-    int32_t n, k;
-    udump_dtype dtype;
+    udump_gemm_call call; /* all but the addresses and the scale */
     bool biased;
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t weight, in, out;
@@ -113,32 +111,35 @@ static cublasStatus_t set_bias(const udump_gemm_library *l, const plan *p, const
 
 /* What is asked for: the product, its sums and its epilogue. bias: the library looks at how its address is aligned; all weights' are alike. */
 static cublasStatus_t describe(const udump_gemm_library *l, plan *p, const void *bias) {
-    cudaDataType_t type = type_of(p->dtype);
-    cublasOperation_t transposed = CUBLAS_OP_T;
+    const udump_gemm_call *c = &p->call;
+    cudaDataType_t type = type_of(c->dtype);
+    cublasOperation_t turned = c->weight_by_k ? CUBLAS_OP_N : CUBLAS_OP_T;
     cublasLtEpilogue_t epilogue = p->biased ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    uint64_t n = (uint64_t)p->n, k = (uint64_t)p->k, rows = (uint64_t)p->rows;
+    uint64_t n = (uint64_t)c->n, k = (uint64_t)c->k, rows = (uint64_t)c->rows;
     cublasStatus_t result = l->desc_create(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    if (!result) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
+    if (!result) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turned, sizeof turned);
     if (!result) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
     if (!result && p->biased) result = l->desc_set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
     if (!result && p->biased) result = set_bias(l, p, bias);
-    if (!result) result = l->layout_create(&p->weight, type, k, n, (int64_t)k);
-    if (!result) result = l->layout_create(&p->in, type, k, rows, (int64_t)k);
-    if (!result) result = l->layout_create(&p->out, type, n, rows, (int64_t)n);
+    if (!result) result = l->layout_create(&p->weight, type, c->weight_by_k ? n : k, c->weight_by_k ? k : n, c->weight_row);
+    if (!result) result = l->layout_create(&p->in, type, k, rows, c->in_row);
+    if (!result) result = l->layout_create(&p->out, type_of(c->out_dtype), n, rows, c->out_row);
     return result;
 }
 
-/* What every tensor's begin is a multiple of, rows in the middle of one included: a power of two, 16 at most. */
-static uint32_t alignment_bytes(int32_t row, udump_dtype dtype) {
-    uint32_t row_bytes = (uint32_t)row * (uint32_t)udump_dtype_bytes(dtype);
-    return row_bytes % 16 ? row_bytes & -row_bytes : 16;
+/* What a tensor's begin is a multiple of, rows and heads in the middle of one included: a power of two, 16 at most, which is all that kernels ask for. */
+static uint32_t alignment_bytes(int64_t row, int64_t columns, udump_dtype dtype) {
+    uint32_t bytes = (uint32_t)(row | columns) * (uint32_t)udump_dtype_bytes(dtype);
+    return bytes % 16 ? bytes & -bytes : 16;
 }
 
-/* How much workspace there is, and how activations lie: by itself the library takes them to begin at multiples of 256 bytes, which only weights do. */
-static cublasStatus_t prefer(const udump_gemm_library *l, cublasLtMatmulPreference_t preference, const plan *p) {
+/* How much workspace there is, and how tensors lie: by itself the library takes them to begin at multiples of 256 bytes, which only weights do. */
+static cublasStatus_t prefer(const udump_gemm_library *l, cublasLtMatmulPreference_t preference, const udump_gemm_call *c) {
     size_t workspace_bytes = WORKSPACE_BYTES;
-    uint32_t in = alignment_bytes(p->k, p->dtype), out = alignment_bytes(p->n, p->dtype);
+    uint32_t weight = alignment_bytes(c->weight_row, c->weight_by_k ? c->n : c->k, c->dtype), in = alignment_bytes(c->in_row, c->k, c->dtype),
+             out = alignment_bytes(c->out_row, c->n, c->out_dtype);
     cublasStatus_t result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
+    if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &weight, sizeof weight);
     if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &in, sizeof in);
     if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out, sizeof out);
     if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &out, sizeof out);
@@ -151,7 +152,7 @@ static cublasStatus_t list_algorithms(const udump_gemm_library *l, const plan *p
     cublasLtMatmulHeuristicResult_t results[CANDIDATES_MOST];
     int found = 0;
     cublasStatus_t result = l->preference_create(&preference);
-    if (!result) result = prefer(l, preference, p);
+    if (!result) result = prefer(l, preference, &p->call);
     if (!result) result = l->heuristic(l->handle, p->desc, p->weight, p->in, p->out, p->out, preference, CANDIDATES_MOST, results, &found);
     if (!result && !found) result = CUBLAS_STATUS_NOT_SUPPORTED;
     *count = 0;
@@ -164,11 +165,11 @@ static cublasStatus_t list_algorithms(const udump_gemm_library *l, const plan *p
 
 static cublasStatus_t begin(udump_gemm *gemm, const plan *p, const cublasLtMatmulAlgo_t *algorithm, const udump_gemm_call *c, cudaStream_t stream) {
     const udump_gemm_library *l = gemm->library;
-    const float one = 1, beta = c->residual ? 1 : 0;
+    const float beta = c->residual ? 1 : 0;
     cublasStatus_t result = CUBLAS_STATUS_SUCCESS;
     if (c->bias) result = set_bias(l, p, c->bias);
     if (result) return result;
-    return l->matmul(l->handle, p->desc, &one, c->weight, p->weight, c->in, p->in, &beta, c->residual ? c->residual : c->out, p->out, c->out, p->out, algorithm,
+    return l->matmul(l->handle, p->desc, &c->scale, c->weight, p->weight, c->in, p->in, &beta, c->residual ? c->residual : c->out, p->out, c->out, p->out, algorithm,
         gemm->workspace, WORKSPACE_BYTES, stream);
 }
 
@@ -185,16 +186,20 @@ static bool begin_candidate(void *user, int32_t i) {
     return begin(contest->gemm, contest->p, &contest->algorithms[i], &contest->call, contest->stream) == CUBLAS_STATUS_SUCCESS;
 }
 
+/* Bytes of a matrix, up to where another may begin. */
+static size_t matrix_bytes(int64_t rows, int64_t row, udump_dtype dtype) { return ((size_t)rows * (size_t)row * udump_dtype_bytes(dtype) + 255) / 256 * 256; }
+
 /* On matrices of zeros. -1 where it cannot be measured. */
 static int32_t measure(udump_gemm *gemm, const plan *p, const cublasLtMatmulAlgo_t *algorithms, int32_t count, const udump_gemm_call *c, cudaStream_t stream) {
     struct contest contest = { gemm, p, algorithms, *c, stream };
-    size_t in_bytes = ((size_t)c->rows * (size_t)c->k * udump_dtype_bytes(c->dtype) + 255) / 256 * 256,
-           bytes = in_bytes + (size_t)c->rows * (size_t)c->n * udump_dtype_bytes(c->dtype);
+    size_t in_bytes = matrix_bytes(c->rows, c->in_row, c->dtype), out_bytes = matrix_bytes(c->rows, c->out_row, c->out_dtype),
+           bytes = in_bytes + out_bytes + (c->weight ? 0 : matrix_bytes(c->weight_by_k ? c->k : c->n, c->weight_row, c->dtype));
     char *memory = NULL;
     if (cudaMalloc((void **)&memory, bytes) != cudaSuccess || cudaMemsetAsync(memory, 0, bytes, stream) != cudaSuccess) return cudaGetLastError(), cudaFree(memory), -1;
     contest.call.in = memory;
     contest.call.out = memory + in_bytes;
     contest.call.residual = NULL;
+    if (!c->weight) contest.call.weight = memory + in_bytes + out_bytes;
     int32_t fastest = udump_fastest(stream, count, begin_candidate, &contest);
     cudaFree(memory);
     return fastest;
@@ -214,7 +219,7 @@ static cublasStatus_t choose(udump_gemm *gemm, plan *p, const udump_gemm_call *c
     char key[UDUMP_PLANS_KEY_MOST];
     cublasStatus_t result = list_algorithms(gemm->library, p, algorithms, &count);
     if (result) return result;
-    snprintf(key, sizeof key, "linear %s [%lld, %d] to %d%s", udump_dtype_name(c->dtype), (long long)c->rows, (int)c->k, (int)c->n, c->bias ? ", bias" : "");
+    snprintf(key, sizeof key, "%s %s [%lld, %d] to %d%s", c->name, udump_dtype_name(c->dtype), (long long)c->rows, (int)c->k, (int)c->n, c->bias ? ", bias" : "");
     bool known = udump_plans_find(gemm->kept, key, &kept) && kept.rank < count && number_of(gemm->library, &algorithms[kept.rank]) == kept.engine;
     if (known) chosen = kept.rank;
     else if (gemm->kept) chosen = measure(gemm, p, algorithms, count, c, stream);
@@ -224,15 +229,19 @@ static cublasStatus_t choose(udump_gemm *gemm, plan *p, const udump_gemm_call *c
 }
 
 static udump_status failed(const udump_gemm_library *l, cublasStatus_t result, const udump_gemm_call *c, udump_error *error) {
-    return udump_fail(error, UDUMP_ERROR_DEVICE, "linear", "cuBLASLt: %s, for [%lld, %d] times [%d, %d]", l->text(result), (long long)c->rows, (int)c->k,
+    return udump_fail(error, UDUMP_ERROR_DEVICE, c->name, "cuBLASLt: %s, for [%lld, %d] times [%d, %d]", l->text(result), (long long)c->rows, (int)c->k,
         (int)c->k, (int)c->n);
 }
 
+static bool is_for(const plan *p, const udump_gemm_call *c) {
+    const udump_gemm_call *of = &p->call;
+    return of->rows == c->rows && of->n == c->n && of->k == c->k && of->in_row == c->in_row && of->weight_row == c->weight_row && of->out_row == c->out_row
+        && of->weight_by_k == c->weight_by_k && of->dtype == c->dtype && of->out_dtype == c->out_dtype && p->biased == (c->bias != NULL);
+}
+
 static udump_status find_plan(udump_gemm *gemm, const udump_gemm_call *c, plan **found, cudaStream_t stream, udump_error *error) {
-    for (int32_t i = 0; i < gemm->count; i++) {
-        plan *p = &gemm->plans[i];
-        if (p->rows == c->rows && p->n == c->n && p->k == c->k && p->dtype == c->dtype && p->biased == (c->bias != NULL)) return *found = p, UDUMP_OK;
-    }
+    for (int32_t i = 0; i < gemm->count; i++)
+        if (is_for(&gemm->plans[i], c)) return *found = &gemm->plans[i], UDUMP_OK;
     if (gemm->count == gemm->room) {
         int32_t room = 2 * gemm->room + 32;
         plan *grown = realloc(gemm->plans, (size_t)room * sizeof *grown);
@@ -241,7 +250,7 @@ static udump_status find_plan(udump_gemm *gemm, const udump_gemm_call *c, plan *
         gemm->room = room;
     }
     plan *p = &gemm->plans[gemm->count];
-    *p = (plan){ .rows = c->rows, .n = c->n, .k = c->k, .dtype = c->dtype, .biased = c->bias != NULL };
+    *p = (plan){ .call = *c, .biased = c->bias != NULL };
     cublasStatus_t result = describe(gemm->library, p, c->bias);
     if (!result) result = choose(gemm, p, c, stream);
     if (result) return plan_free(gemm->library, p), failed(gemm->library, result, c, error);

@@ -19,61 +19,6 @@ void udump_cuda_layer_norm(udump_exec *x, udump_tensor out, udump_tensor in, con
     udump_cuda_check(x, "layer_norm");
 }
 
-static bool head_fits(udump_exec *x, int32_t d) {
-    if (d > UDUMP_KERNEL_HEAD_MOST)
-        udump_exec_fail(x, UDUMP_ERROR_UNSUPPORTED, "attention", "heads of %d channels: CUDA attends to at most %d", (int)d, UDUMP_KERNEL_HEAD_MOST);
-    return d <= UDUMP_KERNEL_HEAD_MOST;
-}
-
-/* Whether cuDNN is to attend, where it can: a U-Net's long rows, in which its kernels for the newest cards should be ahead, and which are worth the second that
- * compiling them takes. Not measured yet: the choice by measurement, once for a card and shape, belongs here. */
-static bool prefers_fused(const udump_fused_call *call) { return call->tokens >= 1024 && call->d <= 160; }
-
-/* By cuDNN, if that is preferred and there is a plan: false if not. */
-static bool attend_fused(udump_exec *x, udump_tensor out, udump_tensor qkv, int32_t heads) {
-    udump_fused *fused = udump_cuda_state_of(x)->fused;
-    udump_fused_call call = { .n = out.n, .tokens = (int32_t)pixels_of(out), .heads = heads, .d = out.c / heads, .row = qkv.c, .out_row = out.c, .dtype = qkv.dtype };
-    size_t workspace_bytes = 0, mark = udump_arena_mark(x);
-    udump_error error;
-    if (!fused || qkv.dtype == UDUMP_F32 || out.c % 8 != 0 || !prefers_fused(&call) || !udump_fused_plan(fused, &call, &workspace_bytes)) return false;
-    udump_tensor workspace = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, (int32_t)((workspace_bytes + 3) / 4));
-    if (!x->dry && !x->status) {
-        const char *q = data_of(x, qkv);
-        size_t c_bytes = (size_t)out.c * udump_dtype_bytes(qkv.dtype);
-        call.out = data_of(x, out);
-        call.q = q;
-        call.k = q + c_bytes;
-        call.v = q + 2 * c_bytes;
-        udump_status status = udump_fused_run(fused, &call, data_of(x, workspace), udump_cuda_stream(x), &error);
-        if (status) udump_exec_fail(x, status, error.where, "%s", error.what);
-    }
-    udump_arena_release(x, mark);
-    return true;
-}
-
-void udump_cuda_attention(udump_exec *x, udump_tensor out, udump_tensor qkv, int32_t heads, bool causal) {
-    int32_t c = out.c, tokens = (int32_t)pixels_of(out);
-    udump_kernel_attention_shape shape = { .n = out.n, .heads = heads, .d = c / heads, .queries = tokens, .q_row = 3 * (int64_t)c,
-        .kv_row = 3 * (int64_t)c, .out_row = c, .causal = causal, .keys = tokens };
-    if (!causal && attend_fused(x, out, qkv, heads)) return;
-    if (!head_fits(x, shape.d) || x->dry) return;
-    const char *q = data_of(x, qkv);
-    size_t c_bytes = (size_t)c * udump_dtype_bytes(qkv.dtype);
-    udump_kernel_attention(data_of(x, out), q, q + c_bytes, q + 2 * c_bytes, udump_cuda_dtype(qkv.dtype), &shape, udump_cuda_stream(x));
-    udump_cuda_check(x, "attention");
-}
-
-void udump_cuda_attention_cross(udump_exec *x, udump_tensor out, udump_tensor q, const udump_kv *kv, int32_t heads) {
-    int32_t c = out.c;
-    udump_kernel_attention_shape shape = { .n = out.n, .heads = heads, .d = c / heads, .queries = (int32_t)pixels_of(out), .q_row = c,
-        .kv_row = 2 * (int64_t)c, .out_row = c, .first = kv->first, .count = kv->count };
-    if (!head_fits(x, shape.d) || x->dry) return;
-    const char *k = data_of(x, kv->kv);
-    udump_kernel_attention(
-        data_of(x, out), data_of(x, q), k, k + (size_t)c * udump_dtype_bytes(q.dtype), udump_cuda_dtype(q.dtype), &shape, udump_cuda_stream(x));
-    udump_cuda_check(x, "attention_cross");
-}
-
 static int pixel_bytes(udump_tensor tensor) { return tensor.c * (int)udump_dtype_bytes(tensor.dtype); }
 
 void udump_cuda_upsample_nearest(udump_exec *x, udump_tensor out, udump_tensor in) {

@@ -24,8 +24,9 @@ static udump_tensor as_computed(udump_exec *x, udump_tensor in) {
 
 static void product(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual) {
     udump_error error;
-    udump_gemm_call call = { .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
-        .residual = residual ? data_of(x, *residual) : NULL, .rows = pixels_of(in), .n = w->out, .k = w->in, .dtype = x->compute };
+    udump_gemm_call call = { .name = "linear", .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
+        .residual = residual ? data_of(x, *residual) : NULL, .rows = pixels_of(in), .n = w->out, .k = w->in, .in_row = w->in, .weight_row = w->in,
+        .out_row = w->out, .scale = 1, .dtype = x->compute, .out_dtype = x->compute };
     stick(x, udump_cuda_products_open(x, &error), &error);
     if (x->status) return;
     stick(x, udump_gemm_run(udump_cuda_state_of(x)->gemm, &call, x->dry, udump_cuda_stream(x), &error), &error);
