@@ -1,4 +1,4 @@
-/* What a step is to a card, from the operations that the CUDA backend really issues: emulated_floor MODEL [SIDE [features|cross]]. Nothing is computed, so that
+/* What a step and a decode are to a card, from the operations that the CUDA backend really issues: emulated_floor MODEL [SIDE [features|cross]]. Nothing is computed, so that
  * models of full size take seconds. For an H100 SXM by its data sheet: 3.35 TB/s, 990 TFLOP/s in 16 bits, and 1.5 us for a launch within a graph. The floor
  * is what the bytes that must be moved, or the multiplications, take; predicted is what our own kernels' further passes and the launches add, engines and
  * caches left out. Predicted, not seen. */
@@ -29,6 +29,20 @@ static void print(const udump_tally *t, double sums[2]) {
     sums[1] += predicted_us;
 }
 
+/* All that was counted since the last table. */
+static void print_table(const char *what, udump_tally *tallies) {
+    double sums[2] = { 0, 0 };
+    long calls = 0, launches = 0;
+    printf("| %-22s | calls | launches | GFLOP | MB at least | MB moved | floor, us | predicted, us |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n", what);
+    for (const udump_tally *t = tallies; t->name; t++) {
+        calls += t->calls;
+        launches += t->launches;
+        print(t, sums);
+    }
+    printf("| %-22s | %5ld | %8ld |       |             |          | %9.0f | %13.0f |\n\n", "all", calls, launches, sums[0], sums[1]);
+    memset(tallies, 0, UDUMP_TALLIES * sizeof *tallies);
+}
+
 static udump_flow discard(void *user, const udump_canvas *canvas) {
     (void)user, (void)canvas;
     return UDUMP_CONTINUE;
@@ -41,8 +55,6 @@ int main(int argc, char **argv) {
     udump_model_options model_options;
     udump_generate_options options;
     udump_tally *(*tallies)(void) = NULL;
-    double sums[2] = { 0, 0 };
-    long calls = 0, launches = 0;
     const udump_sink sink = { .struct_bytes = sizeof sink, .canvas = discard };
     if (argc < 2) return fputs("usage: emulated_floor MODEL [SIDE [features|cross]]\n", stderr), 2;
     setenv("UDUMP_TALLIED_MODULE", EMULATED_MODULE, 1);
@@ -52,6 +64,7 @@ int main(int argc, char **argv) {
     udump_generate_options_init(&options);
     model_options.device = UDUMP_DEVICE_CUDA;
     model_options.cuda_module = TALLY_MODULE;
+    model_options.precision = UDUMP_PRECISION_BF16; /* as fp16, which decodes anew in fp32 what is not finite, as is memory that nothing was done to */
     model_options.cuda_eager = 1; /* launches one by one: to be counted */
     model_options.plan_cache = "";
     options.prompt = "a red circle";
@@ -69,13 +82,11 @@ int main(int argc, char **argv) {
     check(udump_step(session, NULL, &error), &error);
     memset(tallies(), 0, UDUMP_TALLIES * sizeof *tallies());
     check(udump_step(session, NULL, &error), &error);
-    printf("| %-22s | calls | launches | GFLOP | MB at least | MB moved | floor, us | predicted, us |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n", "a step");
-    for (const udump_tally *t = tallies(); t->name; t++) {
-        calls += t->calls;
-        launches += t->launches;
-        print(t, sums);
-    }
-    printf("| %-22s | %5ld | %8ld |       |             |          | %9.0f | %13.0f |\n", "all", calls, launches, sums[0], sums[1]);
+    print_table("a step", tallies());
+    check(udump_step(session, NULL, &error), &error);
+    memset(tallies(), 0, UDUMP_TALLIES * sizeof *tallies());
+    check(udump_end(session, 1, &error), &error);
+    print_table("a decode", tallies());
     udump_session_destroy(session);
     udump_model_release(model);
     return 0;

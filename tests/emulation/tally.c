@@ -69,9 +69,11 @@ static void layer_norm(udump_exec *x, udump_tensor out, udump_tensor in, const u
 
 static void attention(udump_exec *x, udump_tensor out, udump_tensor qkv, int32_t heads, bool causal) {
     long before = counts()->launches;
-    double tokens = (double)out.h * out.w, bytes = size_of(qkv) + size_of(out);
+    double tokens = (double)out.h * out.w, bytes = size_of(qkv) + size_of(out), scores = out.n * heads * tokens * tokens;
+    bool products = out.c / heads > 160; /* scores written and read in fp32, weights in the compute type */
     under->attention(x, out, qkv, heads, causal);
-    add(x, tokens >= 1024 ? "attention of many" : "attention", before, bytes, bytes, 4 * out.n * tokens * tokens * out.c);
+    add(x, products ? "attention by products" : tokens >= 1024 ? "attention of many" : "attention", before, bytes,
+        bytes + (products ? scores * 2 * (4 + (double)udump_dtype_bytes(qkv.dtype)) : 0), 4 * out.n * tokens * tokens * out.c);
 }
 
 static void attention_cross(udump_exec *x, udump_tensor out, udump_tensor q, const udump_kv *kv, int32_t heads) {

@@ -111,6 +111,7 @@ static float *run_trial(const udump_backend *backend, const struct trial *trial,
     bool cpu = backend == udump_backend_cpu();
     assert_int_equal(backend->device_open(&(udump_device_request){ .threads = trial->threads, .compute = trial->compute }, &device, &error), UDUMP_OK);
     if (cpu) ((udump_cpu_device *)device)->kernels = trial->kernels;
+    if (cpu) ((udump_cpu_device *)device)->tiles = tiles_beside(trial->kernels);
     if (cpu) ((udump_cpu_device *)device)->by_dnn = by_dnn;
     noise_state = 11;
     udump_packed *packed = trial->pack ? trial->pack(backend, device, trial) : NULL;
@@ -767,7 +768,8 @@ static void test_no_room(void **state) {
     backend->device_close(device);
 }
 
-int main(void) {
+/* test_cpu_ops [WHICH]: those whose names match. */
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_device),
         cmocka_unit_test(test_no_room),
@@ -795,6 +797,7 @@ int main(void) {
         cmocka_unit_test(test_silu_accuracy),
         cmocka_unit_test(test_embed_tokens),
     };
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 #endif

@@ -1,36 +1,34 @@
-/* Attention's blocking: blocks of queries of one head of one row of the batch, spread over threads. Inside, kernels_body.h. */
+/* Attention's blocking: blocks of queries of one head of one row of the batch, spread over threads. Inside, kernels_attend.h, or where
+ * there are tiles for bf16 kernels_tiles.h. */
 #include "backend/cpu/cpu.h"
 #include "base/parallel.h"
 
 struct attention {
     udump_exec *x;
-    const udump_kernels *kernels;
+    const udump_attend_kernels *kernels;
     udump_tensor out, q, kv;      /* q: [n, h, w, q_row], kv: [., ., ., kv_row] */
     size_t q_row, kv_row;         /* elements from one token to the next */
     size_t k_column, v_column;    /* where K and V start in a token of kv */
-    size_t heads, d, padded;      /* padded: d in whole vectors */
+    size_t heads, d;
     size_t tokens, query_blocks;  /* of one row of the batch */
     size_t key_blocks;            /* most that a row of the batch has */
     const int32_t *first, *count; /* cross: [n], tokens of kv */
     bool causal;
-    float *packed;  /* self: [n * heads, key_blocks, KEYS, d + padded]; cross: [threads, the same] */
-    float *scratch; /* [threads, attend_scratch] */
+    float *packed;  /* self: [n * heads, key_blocks, block_floats]; cross: [threads, the same] */
+    float *scratch; /* [threads, scratch_floats] */
 };
 
-static size_t packed_floats(const struct attention *a) { return a->key_blocks * UDUMP_ATTEND_KEYS * (a->d + a->padded); }
+static size_t packed_floats(const struct attention *a) { return a->key_blocks * a->kernels->block_floats(a->d); }
 
 static const char *element_at(const udump_exec *x, udump_tensor tensor, size_t index) {
     return (const char *)udump_tensor_data(x, tensor) + index * udump_dtype_bytes(tensor.dtype);
 }
 
-/* A head's keys stand before its values. */
-static float *values_of(const struct attention *a, float *packed) { return packed + a->key_blocks * UDUMP_ATTEND_KEYS * a->d; }
-
 static void pack_block(const struct attention *a, float *packed, size_t token, size_t head, size_t block, size_t keys) {
     size_t first = block * UDUMP_ATTEND_KEYS, at = (token + first) * a->kv_row + head * a->d,
            count = keys - first < UDUMP_ATTEND_KEYS ? keys - first : UDUMP_ATTEND_KEYS;
-    a->kernels->attend_pack(element_at(a->x, a->kv, at + a->k_column), element_at(a->x, a->kv, at + a->v_column), a->kv.dtype, a->kv_row,
-        count, a->d, packed + first * a->d, values_of(a, packed) + first * a->padded);
+    a->kernels->pack(element_at(a->x, a->kv, at + a->k_column), element_at(a->x, a->kv, at + a->v_column), a->kv.dtype, a->kv_row, count, a->d,
+        packed + block * a->kernels->block_floats(a->d));
 }
 
 static void attend_block(const struct attention *a, float *packed, size_t row, size_t head, size_t block, size_t keys, int thread) {
@@ -43,12 +41,11 @@ static void attend_block(const struct attention *a, float *packed, size_t row, s
         .out_stride = (size_t)a->out.c,
         .queries = a->tokens - first < UDUMP_ATTEND_QUERIES ? a->tokens - first : UDUMP_ATTEND_QUERIES,
         .d = a->d,
-        .k = packed,
-        .v = values_of(a, packed),
+        .packed = packed,
         .keys = keys,
         .causal = a->causal,
         .first_query = first,
-        .scratch = a->scratch + (size_t)thread * udump_attend_scratch(a->kernels, a->d) };
+        .scratch = a->scratch + (size_t)thread * a->kernels->scratch_floats(a->d) };
     a->kernels->attend(&job);
 }
 
@@ -85,17 +82,21 @@ static void cross_range(void *arg, int64_t begin, int64_t end, int thread) {
     }
 }
 
+static const udump_attend_kernels *attend_kernels(const struct attention *a) {
+    const udump_cpu_device *device = a->x->device;
+    return device->tiles && a->q.dtype == UDUMP_BF16 ? device->tiles : &device->kernels->attention;
+}
+
 /* Takes scratch for copies heads' packed keys and values. False in a dry pass and after a failure. */
 static bool attention_prepare(struct attention *a, size_t keys, int32_t copies) {
     udump_exec *x = a->x;
-    a->kernels = udump_cpu_kernels(x);
+    a->kernels = attend_kernels(a);
     a->d = (size_t)a->out.c / a->heads;
-    a->padded = udump_attend_padded(a->kernels, a->d);
     a->tokens = (size_t)a->out.h * (size_t)a->out.w;
     a->query_blocks = (a->tokens + UDUMP_ATTEND_QUERIES - 1) / UDUMP_ATTEND_QUERIES;
     a->key_blocks = (keys + UDUMP_ATTEND_KEYS - 1) / UDUMP_ATTEND_KEYS;
-    udump_tensor packed = udump_tensor_new(x, UDUMP_F32, copies, (int32_t)a->key_blocks, UDUMP_ATTEND_KEYS, (int32_t)(a->d + a->padded));
-    udump_tensor scratch = udump_tensor_new(x, UDUMP_F32, x->threads, 1, 1, (int32_t)udump_attend_scratch(a->kernels, a->d));
+    udump_tensor packed = udump_tensor_new(x, UDUMP_F32, copies, (int32_t)a->key_blocks, 1, (int32_t)a->kernels->block_floats(a->d));
+    udump_tensor scratch = udump_tensor_new(x, UDUMP_F32, x->threads, 1, 1, (int32_t)a->kernels->scratch_floats(a->d));
     if (x->dry || x->status) return false;
     a->packed = udump_tensor_data(x, packed);
     a->scratch = udump_tensor_data(x, scratch);

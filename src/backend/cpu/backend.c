@@ -19,6 +19,7 @@ static udump_status device_open(const udump_device_request *request, void **open
     if (!device) return udump_fail_memory(error, "device", sizeof *device);
     *device = (udump_cpu_device){ .dnn = udump_dnn_open(error),
         .kernels = udump_kernels_best(),
+        .tiles = udump_attend_amx(),
         .threads = request->threads,
         .compute = request->compute,
         .by_dnn = request->compute == UDUMP_BF16 && udump_dnn_has_bf16() };

@@ -15,6 +15,7 @@ enum {
 typedef struct udump_cpu_device {
     udump_dnn *dnn; /* for packing */
     const udump_kernels *kernels;
+    const udump_attend_kernels *tiles; /* attention of BF16 tensors; NULL: kernels do it */
     int32_t threads;
     udump_dtype compute;
     bool by_dnn; /* products are oneDNN's: bf16 where it multiplies that natively; else ours, in fp32 */

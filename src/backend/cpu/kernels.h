@@ -18,12 +18,21 @@ typedef struct udump_attend {
     void *out;     /* [queries, d], out_stride elements apart */
     udump_dtype dtype;
     size_t q_stride, out_stride, queries, d;
-    const float *k, *v;   /* packed by attend_pack, block after block */
+    const float *packed;  /* keys and values, block after block */
     size_t keys;          /* all blocks' */
     bool causal;          /* a query sees keys up to its own position */
     size_t first_query;   /* position of query 0, for causal */
-    float *scratch;       /* attend_scratch(d) floats, aligned to a cache line */
+    float *scratch;       /* scratch_floats(d), aligned to a cache line */
 } udump_attend;
+
+/* A way to attend. */
+typedef struct udump_attend_kernels {
+    size_t (*block_floats)(size_t d);   /* of UDUMP_ATTEND_KEYS keys and values, packed: whole cache lines */
+    size_t (*scratch_floats)(size_t d); /* of a thread */
+    /* Packs up to UDUMP_ATTEND_KEYS keys and values of one head ([keys, d], stride elements apart). packed: aligned to a cache line. */
+    void (*pack)(const void *k, const void *v, udump_dtype dtype, size_t stride, size_t keys, size_t d, float *packed);
+    void (*attend)(const udump_attend *job);
+} udump_attend_kernels;
 
 /* One head's probabilities P of one panel of queries, and what is wanted of them: results that are not are NULL. */
 typedef struct udump_look {
@@ -117,11 +126,7 @@ typedef struct udump_kernels {
     void (*group_apply)(void *out, udump_dtype out_dtype, const void *in, udump_dtype in_dtype, const void *row, udump_dtype row_dtype,
         size_t pixels, size_t c, size_t groups, const float *mean, const float *inverse, const float *scale, const float *shift, bool silu);
 
-    /* Packs up to UDUMP_ATTEND_KEYS keys and values of one head ([keys, d], stride elements apart): k transposed into panels of three
-     * vectors, v with rows padded to whole vectors. packed_k: UDUMP_ATTEND_KEYS * d floats, packed_v: UDUMP_ATTEND_KEYS * padded d. */
-    void (*attend_pack)(
-        const void *k, const void *v, udump_dtype dtype, size_t stride, size_t keys, size_t d, float *packed_k, float *packed_v);
-    void (*attend)(const udump_attend *job);
+    udump_attend_kernels attention;
 
     void (*multiply)(const udump_multiply *job);
     void (*finish)(const udump_finish *job);
@@ -142,17 +147,15 @@ const udump_kernels *udump_kernels_generic(void);
 const udump_kernels *udump_kernels_avx2(void);
 const udump_kernels *udump_kernels_avx512(void);
 
+/* Attention of BF16 tensors on AMX's tiles; NULL where this CPU, this build or the kernel has none. */
+const udump_attend_kernels *udump_attend_amx(void);
+
 /* Columns in a panel of weights. */
 static inline size_t udump_panel_width(const udump_kernels *kernels) { return 2 * kernels->lanes; }
 
-/* Elements in a row of v as attend_pack pads it. */
-static inline size_t udump_attend_padded(const udump_kernels *kernels, size_t d) {
-    return (d + kernels->lanes - 1) / kernels->lanes * kernels->lanes;
-}
-
-/* Floats of scratch that attend wants: scaled queries, scores, sums, and each query's reference and totals. */
-static inline size_t udump_attend_scratch(const udump_kernels *kernels, size_t d) {
-    return UDUMP_ATTEND_QUERIES * (d + UDUMP_ATTEND_KEYS + UDUMP_ATTEND_APART + udump_attend_padded(kernels, d) + 1 + kernels->lanes);
+/* Columns in whole vectors. */
+static inline size_t udump_in_vectors(const udump_kernels *kernels, size_t columns) {
+    return (columns + kernels->lanes - 1) / kernels->lanes * kernels->lanes;
 }
 
 /* Rows in whole tiles. */
@@ -170,7 +173,7 @@ static inline size_t udump_look_scratch(const udump_kernels *kernels, size_t d, 
 
 /* The panel's y, and its transpose. */
 static inline size_t udump_look_covariance_scratch(const udump_kernels *kernels, size_t count) {
-    return udump_look_queries(kernels) * (udump_tiled(kernels, count) + udump_attend_padded(kernels, count));
+    return udump_look_queries(kernels) * (udump_tiled(kernels, count) + udump_in_vectors(kernels, count));
 }
 
 #endif

@@ -1,13 +1,7 @@
-/* Attention's inner loops, included by kernels_body.h.
- * Online softmax over blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022): each query keeps a reference, the total of
- * 2^(score - reference) and the sum of values so weighted. Scores are in units of ln 2. The reference is a score seen before: it moves, and
- * the sums with it, only where a score exceeds it by SLACK, so that weights stay below 2^SLACK and most blocks scale nothing. */
+/* Attention's inner loops, included by kernels_body.h: the softmax is kernels_softmax.h. */
+#include "backend/cpu/kernels_softmax.h"
 
-enum {
-    PANEL = 3 * LANES,
-    SCORES = UDUMP_ATTEND_KEYS + UDUMP_ATTEND_APART /* floats from a query's scores to the next one's */
-};
-static const float SLACK = 8;
+enum { PANEL = 3 * LANES };
 
 /* c[TILE_ROWS, vectors * LANES] (+)= a[TILE_ROWS, depth] * b[depth, vectors * LANES] */
 INLINE void tile(
@@ -28,9 +22,14 @@ INLINE void tile(
         for (int v = 0; v < vectors; v++) store_f32(c + (size_t)r * c_stride + (size_t)v * LANES, sums[r][v]);
 }
 
-static void attend_pack(
-    const void *k, const void *v, udump_dtype dtype, size_t stride, size_t keys, size_t d, float *packed_k, float *packed_v) {
-    size_t padded = (d + LANES - 1) / LANES * LANES;
+INLINE size_t attend_padded(size_t d) { return (d + LANES - 1) / LANES * LANES; }
+
+/* Keys transposed, in panels of three vectors; then values, in rows of whole vectors. */
+static size_t attend_block_floats(size_t d) { return UDUMP_ATTEND_KEYS * (d + attend_padded(d)); }
+
+static void attend_pack(const void *k, const void *v, udump_dtype dtype, size_t stride, size_t keys, size_t d, float *packed) {
+    size_t padded = attend_padded(d);
+    float *packed_k = packed, *packed_v = packed + UDUMP_ATTEND_KEYS * d;
     for (size_t panel = 0; panel < keys; panel += PANEL, packed_k += PANEL * d) {
         size_t count = keys - panel < PANEL ? keys - panel : PANEL;
         for (size_t i = 0; i < PANEL; i++)
@@ -38,22 +37,6 @@ static void attend_pack(
     }
     for (size_t i = 0; i < keys; i++)
         for (size_t at = 0; at < padded; at++) packed_v[i * padded + at] = at < d ? element(v, dtype, i * stride + at) : 0.0f;
-}
-
-/* A query's reference to `now`: scales what was summed before. */
-INLINE void attend_rebase(float *reference, float now, float *totals, float *sums, size_t padded) {
-    vf factor = exp2_of(splat(*reference - now));
-    store_f32(totals, load_f32(totals) * factor);
-    for (size_t i = 0; i < padded; i += LANES) store_f32(sums + i, load_f32(sums + i) * factor);
-    *reference = now;
-}
-
-/* The largest of `seen` scores, in some lane. */
-INLINE vf attend_largest(const float *scores, size_t seen) {
-    size_t whole = seen / LANES * LANES, rest = seen - whole;
-    vf most = splat(-INFINITY);
-    for (size_t i = 0; i < whole; i += LANES) most = larger(load_f32(scores + i), most);
-    return rest ? larger(choose(first_lanes(rest), load_f32(scores + whole), most), most) : most;
 }
 
 /* Scores of one query to 2^(score - reference), zeros from `seen` to `keys`; their sum is added to totals [LANES]. */
@@ -91,6 +74,8 @@ INLINE void tiles(size_t rows, size_t depth, const float *a, size_t a_stride, co
     }
 }
 
+static size_t attend_scratch_floats(size_t d) { return UDUMP_ATTEND_QUERIES * (d + SCORES + attend_padded(d) + 1 + LANES); }
+
 struct attend_scratch {
     float *q;         /* [queries, d], scaled; rows up to a whole tile are zero */
     float *scores;    /* [queries, SCORES] */
@@ -123,8 +108,7 @@ INLINE void attend_block(
         for (size_t r = 0; r < rows; r += TILE_ROWS)
             tile(3, job->d, s->q + r * job->d, job->d, k + panel * job->d, PANEL, s->scores + r * SCORES + panel, SCORES, false);
     for (size_t r = 0; r < job->queries; r++) {
-        size_t reach = job->causal ? job->first_query + r + 1 : first + keys; /* keys before this position are seen */
-        size_t seen = reach <= first ? 0 : reach - first < keys ? reach - first : keys;
+        size_t seen = attend_seen(job, r, first, keys);
         float *scores = s->scores + r * SCORES, *totals = s->totals + r * LANES;
         vf most = attend_largest(scores, seen);
         if (any(most > s->reference[r] + SLACK)) attend_rebase(s->reference + r, largest_of(most), totals, s->sums + r * padded, padded);
@@ -134,18 +118,12 @@ INLINE void attend_block(
 }
 
 static void attend(const udump_attend *job) {
-    size_t padded = (job->d + LANES - 1) / LANES * LANES;
+    size_t padded = attend_padded(job->d), reach = attend_reach(job);
     struct attend_scratch s = attend_begin(job, padded);
-    size_t reach = job->causal ? job->first_query + job->queries : job->keys;
-    for (size_t first = 0; first < reach; first += UDUMP_ATTEND_KEYS) {
+    const float *packed = job->packed;
+    for (size_t first = 0; first < reach; first += UDUMP_ATTEND_KEYS, packed += attend_block_floats(job->d)) {
         size_t keys = job->keys - first < UDUMP_ATTEND_KEYS ? job->keys - first : UDUMP_ATTEND_KEYS;
-        attend_block(job, &s, first, keys, job->k + first * job->d, job->v + first * padded, padded);
+        attend_block(job, &s, first, keys, packed, packed + UDUMP_ATTEND_KEYS * job->d, padded);
     }
-    for (size_t r = 0; r < job->queries; r++) {
-        float total = sum_of(load_f32(s.totals + r * LANES));
-        for (size_t i = 0; i < job->d; i += LANES) {
-            size_t count = job->d - i < LANES ? job->d - i : LANES;
-            store_part(job->out, job->dtype, r * job->out_stride + i, load_f32(s.sums + r * padded + i) / total, count);
-        }
-    }
+    attend_finish(job, s.sums, s.totals, padded);
 }

@@ -218,7 +218,7 @@ void udump_cpu_attention_covariance(udump_exec *x, const udump_attended *a, int3
     struct looking l = looking_at(x, a, a->queries);
     l.count = (size_t)count;
     l.tiled_count = udump_tiled(l.kernels, l.count);
-    l.padded_count = udump_attend_padded(l.kernels, l.count);
+    l.padded_count = udump_in_vectors(l.kernels, l.count);
     l.y = y;
     l.z = z;
     udump_tensor across = udump_tensor_new(x, UDUMP_F32, 1, (int32_t)l.tiled_count, 1, (int32_t)l.keys);
