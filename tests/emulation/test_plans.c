@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "backend/module.h"
+#include "backend/ops.h"
 #include "emulated.h"
 
 enum { FILE_MOST = 1 << 16 };
@@ -144,6 +146,47 @@ static void test_broken(void **state) {
     }
 }
 
+/* Prepares attention on a device of its own; how many ways were timed. A weight comes first: with it the libraries. */
+static long prepare_attention(const udump_backend *backend, const char *folder, int32_t heads) {
+    const udump_device_request request = { .threads = 1, .compute = UDUMP_F16, .plan_cache = folder };
+    const float weight[64] = { 0 };
+    const udump_linear_part part = { weight, NULL, 8 };
+    udump_error error;
+    udump_exec x;
+    void *device = NULL;
+    long before = counts->timings;
+    assert_int_equal(backend->device_open(&request, &device, &error), UDUMP_OK);
+    udump_packed *packed = backend->pack_linear(device, 8, 8, 1, &part, &error);
+    assert_non_null(packed);
+    assert_int_equal(udump_exec_open(&x, backend, device, 1, UDUMP_F16, &error), UDUMP_OK);
+    udump_exec_begin_dry(&x);
+    udump_attention(&x, udump_tensor_new(&x, UDUMP_F16, 1, 16, 64, 3 * 8 * heads), heads, false);
+    udump_attention(&x, udump_tensor_new(&x, UDUMP_F16, 1, 1, 64, 3 * 8 * heads), heads, false); /* too short to ask */
+    assert_int_equal(udump_exec_end_dry(&x, &error), UDUMP_OK);
+    udump_exec_close(&x);
+    backend->packed_free(packed);
+    backend->device_close(device);
+    return counts->timings - before;
+}
+
+/* By the vendor or by our kernel: the faster, once and for all. */
+static void test_attention(void **state) {
+    (void)state;
+    static char text[FILE_MOST];
+    const char *lines[] = { NULL, "\nattention F16 [1, 1024], 1 heads of 8: 1 0\n", "\nattention F16 [1, 1024], 2 heads of 8: 0 0\n" };
+    udump_model *model = load(""); /* so that there are counts */
+    const udump_module *module;
+    assert_int_equal(udump_module_load("cuda", EMULATED_MODULE, &module, NULL), UDUMP_OK);
+    for (int32_t heads = 1; heads <= 2; heads++) {
+        assert_int_equal(prepare_attention(module->backend, below("attention"), heads), 2 * 6);
+        assert_int_equal(prepare_attention(module->backend, below("attention"), heads), 0);
+        read_file(below("attention"), text);
+        assert_non_null(strstr(text, lines[heads]));
+    }
+    assert_int_equal(prepare_attention(module->backend, "", 1), 0);
+    udump_model_release(model);
+}
+
 static void test_places(void **state) {
     (void)state;
     static char text[FILE_MOST];
@@ -162,6 +205,7 @@ static void test_places(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_kept), cmocka_unit_test(test_shared), cmocka_unit_test(test_broken), cmocka_unit_test(test_places) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_kept), cmocka_unit_test(test_shared), cmocka_unit_test(test_broken), cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_places) };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }

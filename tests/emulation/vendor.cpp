@@ -197,6 +197,7 @@ udump_status udump_fused_run(udump_fused *, const udump_fused_call *call, void *
     for (const void *each : { call->q, call->k, call->v })
         if (!lies(each, before * call->row + width, call->dtype, 16)) return misplaced("attention", error);
     if (!lies(call->out, before * call->out_row + width, call->dtype, 16) || !lies(workspace, 25, UDUMP_F32, 16)) return misplaced("attention", error);
+    if (call->heads % 2) udump_emulation_spend(stream, 1); /* slower than a kernel of ours, which takes no time */
     udump_emulation_append(stream, [copy, workspace]() {
         memset(workspace, 0xFF, 100);
         for (int64_t i = 0; i < (int64_t)copy.n * copy.heads * copy.tokens; i++) attend_one(copy, i / copy.tokens / copy.heads, i / copy.tokens % copy.heads, i % copy.tokens);

@@ -1,10 +1,12 @@
 /* Attention: by cuDNN's kernels, by our own, or as products. */
 #include <math.h>
+#include <stdio.h>
 
 #include "backend/cuda/cuda.h"
 
 enum {
     TILED_HEAD_MOST = 160, /* what our kernel on the matrix units takes: see kernels/attention_mma.cu */
+    FUSED_TOKENS = 1024,   /* from here on cuDNN is asked */
     PRODUCT_TOKENS = 256,  /* from here on a product is worth its launches */
     PRODUCT_QUERIES = 1024 /* at a time: 16,384 keys' scores are then 64 MiB */
 };
@@ -18,26 +20,76 @@ static bool head_fits(udump_exec *x, int32_t d) {
     return d <= UDUMP_KERNEL_HEAD_MOST;
 }
 
-/* Whether cuDNN is to attend, where it can: a U-Net's long rows, in which its kernels for the newest cards should be ahead, and which are worth the second that
- * compiling them takes. Not measured yet: the choice by measurement, once for a card and shape, belongs here. */
-static bool prefers_fused(const udump_fused_call *call) { return call->tokens >= 1024 && call->d <= 160; }
+/* By cuDNN, or by our kernel on the matrix units. */
+struct contest {
+    udump_fused *fused;
+    udump_fused_call call;
+    const udump_kernel_attention_shape *shape;
+    void *workspace;
+    cudaStream_t stream;
+};
+enum { BY_CUDNN, BY_OURS, WAYS };
 
-/* By cuDNN, if that is preferred and there is a plan: false if not. */
-static bool attend_fused(udump_exec *x, udump_tensor out, udump_tensor qkv, int32_t heads) {
-    udump_fused *fused = udump_cuda_state_of(x)->fused;
-    udump_fused_call call = { .n = out.n, .tokens = tokens_of(out), .heads = heads, .d = out.c / heads, .row = qkv.c, .out_row = out.c, .dtype = qkv.dtype };
+static bool begin_way(void *user, int32_t way) {
+    const struct contest *c = user;
+    udump_error error;
+    if (way == BY_CUDNN) return !udump_fused_run(c->fused, &c->call, c->workspace, c->stream, &error);
+    udump_kernel_attention(c->call.out, c->call.q, c->call.k, c->call.v, udump_cuda_dtype(c->call.dtype), c->shape, c->stream);
+    return cudaGetLastError() == cudaSuccess;
+}
+
+/* The call's tensors from `q` on, and `out`. */
+static void place(udump_fused_call *call, void *out, const char *q) {
+    size_t c_bytes = (size_t)call->heads * (size_t)call->d * udump_dtype_bytes(call->dtype);
+    call->out = out;
+    call->q = q;
+    call->k = q + c_bytes;
+    call->v = q + 2 * c_bytes;
+}
+
+/* The faster way, on zeros; -1 where it cannot be measured. */
+static int32_t measure(udump_exec *x, const udump_fused_call *call, const udump_kernel_attention_shape *shape, size_t workspace_bytes) {
+    struct contest contest = { udump_cuda_state_of(x)->fused, *call, shape, NULL, udump_cuda_stream(x) };
+    size_t tokens = (size_t)call->n * (size_t)call->tokens * udump_dtype_bytes(call->dtype), in_bytes = tokens * (size_t)call->row,
+           out_bytes = tokens * (size_t)call->out_row, rest = (workspace_bytes + 255) / 256 * 256;
+    char *memory = NULL;
+    cudaError_t result = cudaMalloc((void **)&memory, rest + in_bytes + out_bytes);
+    if (result == cudaSuccess) result = cudaMemsetAsync(memory, 0, rest + in_bytes + out_bytes, contest.stream);
+    contest.workspace = memory;
+    place(&contest.call, memory + rest + in_bytes, memory + rest);
+    int32_t fastest = result == cudaSuccess ? udump_fastest(contest.stream, WAYS, begin_way, &contest) : -1;
+    cudaGetLastError();
+    cudaFree(memory);
+    return fastest;
+}
+
+/* Whether cuDNN attends: a U-Net's long rows alone, which are worth the second that compiling its kernels takes, where it has a plan, and where that is the
+ * faster one. Measured in the first dry pass of a card and shape, kept as engines are; without a measurement it is taken. */
+static bool takes_fused(udump_exec *x, const udump_fused_call *call, const udump_kernel_attention_shape *shape, size_t *workspace_bytes) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    udump_plans *plans = state->device->plans;
+    udump_plan_choice kept;
+    char key[UDUMP_PLANS_KEY_MOST];
+    if (!state->fused || call->dtype == UDUMP_F32 || call->row % 8 != 0 || call->tokens < FUSED_TOKENS || call->d > TILED_HEAD_MOST) return false;
+    snprintf(key, sizeof key, "attention %s [%d, %d], %d heads of %d", udump_dtype_name(call->dtype), (int)call->n, (int)call->tokens, (int)call->heads, (int)call->d);
+    bool known = udump_plans_find(plans, key, &kept);
+    if ((known && kept.rank != BY_CUDNN) || !udump_fused_plan(state->fused, call, workspace_bytes)) return false;
+    if (known || !x->dry || !plans) return true;
+    int32_t fastest = measure(x, call, shape, *workspace_bytes);
+    if (fastest >= 0) udump_plans_keep(plans, key, (udump_plan_choice){ fastest, 0 });
+    return fastest != BY_OURS;
+}
+
+/* By cuDNN: false if it is not to. */
+static bool attend_fused(udump_exec *x, udump_tensor out, udump_tensor qkv, const udump_kernel_attention_shape *shape) {
+    udump_fused_call call = { .n = out.n, .tokens = shape->queries, .heads = shape->heads, .d = shape->d, .row = qkv.c, .out_row = out.c, .dtype = qkv.dtype };
     size_t workspace_bytes = 0, mark = udump_arena_mark(x);
     udump_error error;
-    if (!fused || qkv.dtype == UDUMP_F32 || out.c % 8 != 0 || !prefers_fused(&call) || !udump_fused_plan(fused, &call, &workspace_bytes)) return false;
+    if (shape->causal || !takes_fused(x, &call, shape, &workspace_bytes)) return false;
     udump_tensor workspace = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, (int32_t)((workspace_bytes + 3) / 4));
     if (!x->dry && !x->status) {
-        const char *q = data_of(x, qkv);
-        size_t c_bytes = (size_t)out.c * udump_dtype_bytes(qkv.dtype);
-        call.out = data_of(x, out);
-        call.q = q;
-        call.k = q + c_bytes;
-        call.v = q + 2 * c_bytes;
-        udump_status status = udump_fused_run(fused, &call, data_of(x, workspace), udump_cuda_stream(x), &error);
+        place(&call, data_of(x, out), data_of(x, qkv));
+        udump_status status = udump_fused_run(udump_cuda_state_of(x)->fused, &call, data_of(x, workspace), udump_cuda_stream(x), &error);
         if (status) udump_exec_fail(x, status, error.where, "%s", error.what);
     }
     udump_arena_release(x, mark);
@@ -95,8 +147,7 @@ void udump_cuda_attention(udump_exec *x, udump_tensor out, udump_tensor qkv, int
     int32_t c = out.c, tokens = tokens_of(out);
     udump_kernel_attention_shape shape = { .n = out.n, .heads = heads, .d = c / heads, .queries = tokens, .q_row = 3 * (int64_t)c,
         .kv_row = 3 * (int64_t)c, .out_row = c, .causal = causal, .keys = tokens };
-    if (!causal && attend_fused(x, out, qkv, heads)) return;
-    if (attend_by_products(x, out, qkv, &shape)) return;
+    if (attend_fused(x, out, qkv, &shape) || attend_by_products(x, out, qkv, &shape)) return;
     if (!head_fits(x, shape.d) || x->dry) return;
     const char *q = data_of(x, qkv);
     size_t c_bytes = (size_t)c * udump_dtype_bytes(qkv.dtype);
