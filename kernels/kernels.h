@@ -74,6 +74,10 @@ typedef struct udump_kernel_conv {
 void udump_kernel_convolution(void *out, const void *in, int dtype, const void *weight, const void *bias, const void *residual,
     const udump_kernel_conv *conv /* host */, udump_stream stream);
 
+/* ---- weights. in: fp32, [rows, c, taps]; out, in dtype: [rows, taps, c], or, if all_rows is not 0, the rows' places in [taps, c, all_rows].
+ * rows * c * taps below 2^31 */
+void udump_kernel_pack_weights(void *out, int dtype, const float *in, int rows, int c, int taps, int all_rows, udump_stream stream);
+
 /* ---- attention. Elements from one token to the next: q_row, kv_row, out_row; head h's columns begin at h * d. */
 typedef struct udump_kernel_attention_shape {
     int n, heads, d, queries; /* each row of the batch has as many queries */

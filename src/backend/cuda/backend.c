@@ -31,6 +31,8 @@ static void device_close(void *opened) {
     udump_convolution_library_close(device->convolutions);
     udump_plans_close(device->plans);
     udump_fused_library_close(device->fused);
+    cudaFree(device->stage.memory);
+    if (device->stage.stream) cudaStreamDestroy(device->stage.stream);
     free(device->library_path);
     free(device->plan_cache);
     free(device);

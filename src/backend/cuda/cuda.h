@@ -10,6 +10,13 @@
 #include "backend/exec.h"
 #include "kernels/kernels.h"
 
+/* Where weights arrive on their way: one model's loading uses it. */
+typedef struct udump_cuda_stage {
+    cudaStream_t stream;
+    float *memory;
+    size_t bytes;
+} udump_cuda_stage;
+
 typedef struct udump_cuda_device {
     int32_t ordinal;
     udump_dtype compute;
@@ -20,6 +27,7 @@ typedef struct udump_cuda_device {
     udump_gemm_library *gemms;               /* NULL until a weight is packed: who only renders needs no vendor's library */
     udump_convolution_library *convolutions; /* NULL too where cuDNN is not there, and our own kernel does them */
     udump_fused_library *fused;              /* likewise */
+    udump_cuda_stage stage;
 } udump_cuda_device;
 
 /* A weight on the device, of the compute type; vectors are fp32. */
