@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -48,7 +49,9 @@ static struct {
     uintptr_t begin, end;
 } spared[RANGES_MOST];
 static int spared_count;
-static atomic_uintptr_t slots[SLOTS]; /* counted allocations, by address */
+enum { NONE, GONE }; /* a slot without an address: the search for one ends there, or goes on */
+static uintptr_t slots[SLOTS]; /* counted allocations, by address */
+static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_llong live;
 
 static int note_range(struct dl_phdr_info *info, size_t size, void *user) {
@@ -78,25 +81,32 @@ _Static_assert(1 << (64 - 46) == SLOTS, "as many as the hash has");
 
 static void *keep(void *memory, bool counted) {
     if (!memory || !counted) return memory;
-    for (size_t at = slot_of((uintptr_t)memory);; at = (at + 1) % SLOTS) {
-        uintptr_t none = 0, gone = 1;
-        if (atomic_compare_exchange_strong(&slots[at], &none, (uintptr_t)memory)) break;
-        if (atomic_compare_exchange_strong(&slots[at], &gone, (uintptr_t)memory)) break;
-    }
+    pthread_mutex_lock(&slots_lock);
+    size_t at = slot_of((uintptr_t)memory);
+    while (slots[at] > GONE) at = (at + 1) % SLOTS;
+    slots[at] = (uintptr_t)memory;
+    pthread_mutex_unlock(&slots_lock);
     atomic_fetch_add(&live, 1);
     return memory;
 }
 
+/* Where nothing follows, nothing goes on: else, after some hundred thousand allocations, no search would end. */
+static void clear_slot(size_t at) {
+    slots[at] = GONE;
+    if (slots[(at + 1) % SLOTS] != NONE) return;
+    for (; slots[at] == GONE; at = (at + SLOTS - 1) % SLOTS) slots[at] = NONE;
+}
+
 /* Whether it was counted. */
 static bool forget(void *memory) {
-    for (size_t at = slot_of((uintptr_t)memory);; at = (at + 1) % SLOTS) {
-        uintptr_t found = atomic_load(&slots[at]);
-        if (!found) return false;
-        if (found != (uintptr_t)memory) continue;
-        atomic_store(&slots[at], 1);
-        atomic_fetch_sub(&live, 1);
-        return true;
-    }
+    pthread_mutex_lock(&slots_lock);
+    size_t at = slot_of((uintptr_t)memory);
+    while (slots[at] != NONE && slots[at] != (uintptr_t)memory) at = (at + 1) % SLOTS;
+    bool counted = slots[at] != NONE;
+    if (counted) clear_slot(at);
+    pthread_mutex_unlock(&slots_lock);
+    if (counted) atomic_fetch_sub(&live, 1);
+    return counted;
 }
 
 int64_t fault_live(void) { return atomic_load(&live); }

@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import unetdump
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "models" / "demo"
+
+
+def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Python code in a process of its own, which Ctrl-C interrupts even where the tests run in the background."""
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    return subprocess.Popen([sys.executable, "-c", listen + code, *arguments], stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="session")

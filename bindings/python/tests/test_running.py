@@ -5,8 +5,6 @@ import gc
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import unetdump
-from conftest import DEMO
+from conftest import DEMO, start
 
 SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 3, "cfg": 3.5, "seed": 1}
 
@@ -89,7 +87,7 @@ except KeyboardInterrupt: print("interrupted", flush=True)
 r = m.generate("a red circle", width=64, height=64, steps=1)
 print("again", r.image.size, flush=True)
 """
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = start(code)
     assert child.stdout
     while child.stdout.readline().strip() != "2":
         assert child.poll() is None

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import unetdump
-from conftest import DEMO, ROOT
+from conftest import DEMO, ROOT, start
 from unetdump import sweep_command, sweep_ray
 from unetdump.loading import Source
 
@@ -147,7 +147,7 @@ try: unetdump.sweep({str(DEMO)!r}, {PROMPT!r}, **options)
 except KeyboardInterrupt: print("interrupted", flush=True)
 """
     out = tmp_path / "out"
-    child = subprocess.Popen([sys.executable, "-c", code, "200", str(out)], stdout=subprocess.PIPE, text=True)
+    child = start(code, "200", str(out))
     assert child.stdout
     while child.stdout.readline().split() != ["4", "2"]:  # in the second batch
         assert child.poll() is None
