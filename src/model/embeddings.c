@@ -1,12 +1,11 @@
 #include "model/embeddings.h"
 
-#include <errno.h>
-#include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/status.h"
+#include "base/walk.h"
 #include "text/tokenizer.h"
 #include "weights/file.h"
 
@@ -147,9 +146,13 @@ static udump_status add_file(const char *path, udump_embeddings *e, udump_error 
 
 /* ---- the folder */
 
-static udump_status visit(const struct reading *r, const char *path) {
+enum { DEPTH_MOST = 64 }; /* folders within folders */
+
+static udump_status visit(void *user, const char *path, const char *name) {
+    const struct reading *r = user;
     udump_error error = { 0 };
     udump_status status;
+    (void)name;
     if (udump_is_pickle_name(path)) status = udump_fail_pickle(path, &error);
     else if (!udump_name_ends(path, ".safetensors")) return UDUMP_OK; /* preview pictures, notes */
     else if (r->e->words.count == UDUMP_EMBEDDINGS_MOST)
@@ -165,28 +168,6 @@ static udump_status visit(const struct reading *r, const char *path) {
     return UDUMP_OK;
 }
 
-static int compare_names(const FTSENT **a, const FTSENT **b) { return strcmp((*a)->fts_name, (*b)->fts_name); }
-
-static udump_status fail_folder(const char *folder, int reason, udump_error *error) {
-    char text[128];
-    return udump_fail(error, UDUMP_ERROR_FILE, folder, "cannot be read: %s", strerror_r(reason, text, sizeof text));
-}
-
-/* Every file, in the order of names; links are followed, once. */
-static udump_status walk(const struct reading *r, const char *folder) {
-    FTS *tree = fts_open((char *const[]){ (char *)folder, NULL }, FTS_LOGICAL | FTS_NOCHDIR, compare_names);
-    if (!tree) return fail_folder(folder, errno, r->error);
-    udump_status status = UDUMP_OK;
-    for (const FTSENT *entry; !status && (entry = fts_read(tree));) {
-        bool unreadable = entry->fts_info == FTS_NS || entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR;
-        if (entry->fts_level == FTS_ROOTLEVEL && unreadable) status = fail_folder(folder, entry->fts_errno, r->error);
-        else if (entry->fts_level == FTS_ROOTLEVEL && entry->fts_info == FTS_F) status = fail_folder(folder, ENOTDIR, r->error);
-        else if (entry->fts_info == FTS_F) status = visit(r, entry->fts_path);
-    }
-    fts_close(tree);
-    return status;
-}
-
 /* The longest first: of two words that begin alike the longer is meant. */
 static int compare_words(const void *a, const void *b) {
     const udump_chunk_embedding *x = a, *y = b;
@@ -195,11 +176,11 @@ static int compare_words(const void *a, const void *b) {
 
 udump_status udump_embeddings_load(const char *folder, const udump_weights *model, udump_embeddings_warn warn, void *user,
     udump_embeddings *embeddings, udump_error *error) {
-    const struct reading r = { embeddings, warn, user, error };
+    struct reading r = { embeddings, warn, user, error };
     *embeddings = (udump_embeddings){ 0 };
     if (!folder) return UDUMP_OK;
     find_widths(model, embeddings);
-    udump_status status = walk(&r, folder);
+    udump_status status = udump_walk(folder, DEPTH_MOST, true, visit, &r, error);
     if (embeddings->words.count)
         qsort(embeddings->words.items, (size_t)embeddings->words.count, sizeof *embeddings->words.items, compare_words);
     return status;

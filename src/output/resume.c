@@ -1,7 +1,6 @@
 #include "output/resume.h"
 
 #include <errno.h>
-#include <fts.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/status.h"
+#include "base/walk.h"
 #include "output/file.h"
 #include "output/journal.h"
 #include "output/json.h"
@@ -25,18 +25,10 @@ static bool is_left(const char *name) {
     return process > 0 && (process == (long)getpid() || (kill((pid_t)process, 0) && errno == ESRCH));
 }
 
-static udump_status remove_left(const char *folder, udump_error *error) {
-    FTS *tree = fts_open((char *const[]){ (char *)folder, NULL }, FTS_PHYSICAL | FTS_NOCHDIR | FTS_NOSTAT, NULL);
-    if (!tree) return udump_file_fail(error, folder, "read", errno);
-    udump_status status = UDUMP_OK;
-    for (FTSENT *entry; !status && (entry = fts_read(tree));) {
-        if (entry->fts_info == FTS_D && entry->fts_level > 2) fts_set(tree, entry, FTS_SKIP); /* deepest are the bin dump's: features/erased/ */
-        else if (entry->fts_info != FTS_D && entry->fts_info != FTS_DP && is_left(entry->fts_name))
-            status = udump_file_remove(entry->fts_path, error);
-    }
-    fts_close(tree);
-    return status;
-}
+static udump_status remove_if_left(void *error, const char *path, const char *name) { return is_left(name) ? udump_file_remove(path, error) : UDUMP_OK; }
+
+/* The deepest are the bin dump's: features/erased/. */
+static udump_status remove_left(const char *folder, udump_error *error) { return udump_walk(folder, 2, false, remove_if_left, error, error); }
 
 /* ---- whose the folder is */
 
