@@ -81,7 +81,8 @@ void udump_arena_release(udump_exec *x, size_t mark);
 size_t udump_tensor_count(udump_tensor tensor); /* elements */
 size_t udump_tensor_bytes(udump_tensor tensor);
 static inline void *udump_tensor_data(const udump_exec *x, udump_tensor tensor) { return x->arena + tensor.offset_bytes; }
-static inline size_t udump_row_bytes(udump_tensor tensor) { return udump_tensor_bytes(tensor) / (size_t)tensor.n; }
+/* 0 of a tensor without rows, which is what there is of one for which memory was wanting. */
+static inline size_t udump_row_bytes(udump_tensor tensor) { return tensor.n ? udump_tensor_bytes(tensor) / (size_t)tensor.n : 0; }
 /* Rows [first, first + count) of a tensor: the same memory. */
 udump_tensor udump_tensor_rows(udump_tensor tensor, int32_t first, int32_t count);
 

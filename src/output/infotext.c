@@ -109,22 +109,47 @@ static void strip(char *text) {
     text[end - begin] = '\0';
 }
 
-/* Closes out, whose text is at *text; NULL if anything failed. */
-static char *finish(FILE *out, char **text) {
+/* Printed text. Not open_memstream's: where that finds no memory, what was printed is left out, and no error is told. */
+struct printed {
+    char *text; /* terminated; NULL while there is nothing */
+    size_t length, room;
+};
+
+static ssize_t append(void *cookie, const char *bytes, size_t count) {
+    struct printed *p = cookie;
+    if (p->length + count + 1 > p->room) {
+        size_t room = 2 * (p->length + count + 1);
+        char *grown = realloc(p->text, room);
+        if (!grown) return 0; /* fopencookie's sign of an error */
+        p->text = grown;
+        p->room = room;
+    }
+    memcpy(p->text + p->length, bytes, count);
+    p->length += count;
+    p->text[p->length] = '\0';
+    return (ssize_t)count;
+}
+
+static FILE *print_into(struct printed *p) {
+    *p = (struct printed){ 0 };
+    return fopencookie(p, "w", (cookie_io_functions_t){ .write = append });
+}
+
+/* Closes out. NULL if anything failed. */
+static char *finish(FILE *out, struct printed *p) {
     bool failed = ferror(out) != 0;
     failed |= fclose(out) != 0;
-    char *repaired = failed ? NULL : udump_characters_repair(*text);
-    free(*text);
+    char *repaired = failed ? NULL : udump_characters_repair(p->text ? p->text : "");
+    free(p->text);
     return repaired;
 }
 
 char *udump_infotext_format(const udump_infotext *info) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
+    struct printed p;
+    FILE *out = print_into(&p);
     if (!out) return NULL;
     print_all(out, info);
-    char *finished = finish(out, &text);
+    char *finished = finish(out, &p);
     if (finished) strip(finished);
     return finished;
 }
@@ -144,11 +169,10 @@ static void print_canvas(FILE *out, const udump_place *place, bool average) {
 }
 
 char *udump_infotext_for_canvas(const char *infotext, const udump_place *place, int32_t average) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
+    struct printed p;
+    FILE *out = print_into(&p);
     if (!out) return NULL;
     if (infotext && *infotext) fprintf(out, "%s\n", infotext);
     print_canvas(out, place, average);
-    return finish(out, &text);
+    return finish(out, &p);
 }
