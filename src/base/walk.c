@@ -45,7 +45,8 @@ static udump_status walk_entry(const struct walk *w, const char *folder, const c
     struct stat found;
     if (asprintf(&path, "%s/%s", folder, name) < 0) return udump_fail_memory(w->error, folder, 0);
     udump_status status = UDUMP_OK;
-    if ((w->follow ? stat : lstat)(path, &found) == 0) {
+    int absent = w->follow ? stat(path, &found) : lstat(path, &found);
+    if (!absent) {
         if (S_ISREG(found.st_mode)) status = w->visit(w->user, path, name);
         else if (S_ISDIR(found.st_mode) && depth > 0 && !is_within(level, &found)) status = walk_folder(w, path, &found, level, depth - 1);
     }
