@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(WARPS *UDUMP_WARP, D <= 80 ? 3 : 2) /* blocks 
 
 int udump_kernel_attention_mma_fits(int dtype, const udump_kernel_attention_shape *s) {
     bool aligned = s->d % 8 == 0 && s->q_row % 8 == 0 && s->kv_row % 8 == 0 && s->out_row % 2 == 0;
-    return dtype != UDUMP_KERNEL_F32 && aligned && s->d <= 160;
+    return dtype != UDUMP_KERNEL_F32 && aligned && s->d <= UDUMP_KERNEL_TILED_HEAD_MOST;
 }
 
 template <typename T, int D, int KEYS>

@@ -21,6 +21,7 @@ enum {
     UDUMP_KERNEL_TERMS_MOST = 16, /* of a linear combination */
     UDUMP_KERNEL_PIECES_MOST = 128, /* copied by one launch */
     UDUMP_KERNEL_HEAD_MOST = 512, /* channels of a head */
+    UDUMP_KERNEL_TILED_HEAD_MOST = 160, /* ..., that the matrix units attend with */
     UDUMP_KERNEL_LOOK_HEAD_MOST = 160, /* ..., to look at */
     UDUMP_KERNEL_LOOK_COLUMNS_MOST = 16 /* of the covariance's v */
 };

@@ -2,9 +2,9 @@
  * one type: by the last reading every value has been read. */
 #include "vectors.cuh"
 
-enum { THREADS = 256 };
+enum { THREADS = 256, V = 4 /* values that a thread reads at once */ };
 
-template <typename T, int V> __global__ void softmax(T *out, const float *in, int columns, int64_t row) {
+template <typename T> __global__ void softmax(T *out, const float *in, int columns, int64_t row) {
     __shared__ float partial[THREADS / UDUMP_WARP];
     const float *from = in + blockIdx.x * row;
     float most = -INFINITY, sum = 0;
@@ -32,5 +32,5 @@ template <typename T, int V> __global__ void softmax(T *out, const float *in, in
 }
 
 void udump_kernel_softmax(void *out, int dtype, const float *in, int64_t rows, int columns, int64_t row, udump_stream stream) {
-    UDUMP_FOR_DTYPE(dtype, T, UDUMP_LAUNCH((softmax<T, 4>), (unsigned)rows, THREADS, 0, stream, (T *)out, in, columns, row))
+    UDUMP_FOR_DTYPE(dtype, T, UDUMP_LAUNCH((softmax<T>), (unsigned)rows, THREADS, 0, stream, (T *)out, in, columns, row))
 }

@@ -5,7 +5,6 @@
 #include "backend/cuda/cuda.h"
 
 enum {
-    TILED_HEAD_MOST = 160, /* what our kernel on the matrix units takes: see kernels/attention_mma.cu */
     FUSED_TOKENS = 1024,   /* from here on cuDNN is asked */
     PRODUCT_TOKENS = 256,  /* from here on a product is worth its launches */
     PRODUCT_QUERIES = 1024 /* at a time: 16,384 keys' scores are then 64 MiB */
@@ -70,7 +69,7 @@ static bool takes_fused(udump_exec *x, const udump_fused_call *call, const udump
     udump_plans *plans = state->device->plans;
     udump_plan_choice kept;
     char key[UDUMP_PLANS_KEY_MOST];
-    if (!state->fused || call->dtype == UDUMP_F32 || call->row % 8 != 0 || call->tokens < FUSED_TOKENS || call->d > TILED_HEAD_MOST) return false;
+    if (!state->fused || call->dtype == UDUMP_F32 || call->row % 8 != 0 || call->tokens < FUSED_TOKENS || call->d > UDUMP_KERNEL_TILED_HEAD_MOST) return false;
     snprintf(key, sizeof key, "attention %s [%d, %d], %d heads of %d", udump_dtype_name(call->dtype), (int)call->n, (int)call->tokens, (int)call->heads, (int)call->d);
     bool known = udump_plans_find(plans, key, &kept);
     if ((known && kept.rank != BY_CUDNN) || !udump_fused_plan(state->fused, call, workspace_bytes)) return false;
@@ -89,8 +88,7 @@ static bool attend_fused(udump_exec *x, udump_tensor out, udump_tensor qkv, cons
     udump_tensor workspace = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, (int32_t)((workspace_bytes + 3) / 4));
     if (!x->dry && !x->status) {
         place(&call, data_of(x, out), data_of(x, qkv));
-        udump_status status = udump_fused_run(udump_cuda_state_of(x)->fused, &call, data_of(x, workspace), udump_cuda_stream(x), &error);
-        if (status) udump_exec_fail(x, status, error.where, "%s", error.what);
+        udump_cuda_stick(x, udump_fused_run(udump_cuda_state_of(x)->fused, &call, data_of(x, workspace), udump_cuda_stream(x), &error), &error);
     }
     udump_arena_release(x, mark);
     return true;
@@ -98,9 +96,7 @@ static bool attend_fused(udump_exec *x, udump_tensor out, udump_tensor qkv, cons
 
 static void multiply(udump_exec *x, const udump_gemm_call *call) {
     udump_error error;
-    if (x->status) return;
-    udump_status status = udump_gemm_run(udump_cuda_state_of(x)->gemm, call, x->dry, udump_cuda_stream(x), &error);
-    if (status) udump_exec_fail(x, status, error.where, "%s", error.what);
+    if (!x->status) udump_cuda_stick(x, udump_gemm_run(udump_cuda_state_of(x)->gemm, call, x->dry, udump_cuda_stream(x), &error), &error);
 }
 
 /* Some queries of one head, from `out` and `q` on: softmax(q k^T / sqrt(d)) v. In a dry pass the addresses mean nothing. */
@@ -122,7 +118,7 @@ static void attend_some(udump_exec *x, char *out, const char *q, const char *k, 
 /* Heads that no kernel tiles, the autoencoder's one of 512 channels above all, and fp32's: by products, for the cost of writing the scores down. False
  * where there is nothing to multiply with, or so little to do that a launch is the most of it. */
 static bool attend_by_products(udump_exec *x, udump_tensor out, udump_tensor qkv, const udump_kernel_attention_shape *s) {
-    if (!udump_cuda_state_of(x)->gemm || s->causal || s->queries < PRODUCT_TOKENS || (s->d <= TILED_HEAD_MOST && qkv.dtype != UDUMP_F32)) return false;
+    if (!udump_cuda_state_of(x)->gemm || s->causal || s->queries < PRODUCT_TOKENS || (s->d <= UDUMP_KERNEL_TILED_HEAD_MOST && qkv.dtype != UDUMP_F32)) return false;
     size_t mark = udump_arena_mark(x), bytes = udump_dtype_bytes(qkv.dtype);
     int32_t most = s->queries < PRODUCT_QUERIES ? s->queries : PRODUCT_QUERIES;
     udump_tensor scores = udump_tensor_new(x, UDUMP_F32, 1, 1, most, (s->keys + 7) / 8 * 8); /* rows of whole vectors, whatever there are of keys */

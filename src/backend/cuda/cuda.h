@@ -84,6 +84,12 @@ static inline int udump_cuda_dtype(udump_dtype dtype) {
 
 /* A call's own error, as ours. */
 udump_status udump_cuda_status(cudaError_t result, const char *where, udump_error *error);
+/* The failure of a vendor's call, which has written the detail to error, sticks in x. */
+static inline void udump_cuda_stick(udump_exec *x, udump_status status, const udump_error *error) {
+    if (!status || x->status) return;
+    x->status = status;
+    x->error = *error;
+}
 /* After an operation's launches: what CUDA says of them sticks in x. */
 void udump_cuda_check(udump_exec *x, const char *operation);
 /* At least so many bytes of device memory until the next operation; NULL after a failure. */

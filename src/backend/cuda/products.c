@@ -6,14 +6,6 @@ static int64_t pixels_of(udump_tensor tensor) { return (int64_t)tensor.n * tenso
 
 static void *data_of(const udump_exec *x, udump_tensor tensor) { return x->dry ? NULL : udump_tensor_data(x, tensor); }
 
-/* A failure of a vendor's call, which has written the detail to error. */
-static void stick(udump_exec *x, udump_status status, const udump_error *error) {
-    if (status && !x->status) {
-        x->status = status;
-        x->error = *error;
-    }
-}
-
 /* The inputs in the compute type: the latent and the text's ends are fp32. */
 static udump_tensor as_computed(udump_exec *x, udump_tensor in) {
     if (in.dtype == x->compute) return in;
@@ -27,9 +19,9 @@ static void product(udump_exec *x, udump_tensor out, udump_tensor in, const udum
     udump_gemm_call call = { .name = "linear", .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
         .residual = residual ? data_of(x, *residual) : NULL, .rows = pixels_of(in), .n = w->out, .k = w->in, .in_row = w->in, .weight_row = w->in,
         .out_row = w->out, .scale = 1, .dtype = x->compute, .out_dtype = x->compute };
-    stick(x, udump_cuda_products_open(x, &error), &error);
+    udump_cuda_stick(x, udump_cuda_products_open(x, &error), &error);
     if (x->status) return;
-    stick(x, udump_gemm_run(udump_cuda_state_of(x)->gemm, &call, x->dry, udump_cuda_stream(x), &error), &error);
+    udump_cuda_stick(x, udump_gemm_run(udump_cuda_state_of(x)->gemm, &call, x->dry, udump_cuda_stream(x), &error), &error);
 }
 
 /* `make` writes the compute type; where out has another, by way of a tensor of that type. */
@@ -83,17 +75,17 @@ static void convolve_directly(udump_exec *x, udump_tensor out, udump_tensor in, 
 static void convolve(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual) {
     udump_error error;
     size_t workspace_bytes = 0;
-    stick(x, udump_cuda_products_open(x, &error), &error);
+    udump_cuda_stick(x, udump_cuda_products_open(x, &error), &error);
     udump_convolution *convolution = udump_cuda_state_of(x)->convolution;
     udump_convolution_call call = { .out = data_of(x, out), .in = data_of(x, in), .weight = w->values, .bias = w->bias,
         .residual = residual ? data_of(x, *residual) : NULL, .shape = &w->conv, .n = in.n, .in_h = in.h, .in_w = in.w, .out_h = out.h, .out_w = out.w,
         .dtype = x->compute };
     if (residual && !call.residual) call.residual = call.weight; /* dry: that there is one is part of the plan */
     if (x->status) return;
-    stick(x, udump_convolution_plan(convolution, &call, &workspace_bytes, udump_cuda_stream(x), &error), &error);
+    udump_cuda_stick(x, udump_convolution_plan(convolution, &call, &workspace_bytes, udump_cuda_stream(x), &error), &error);
     udump_tensor workspace = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, (int32_t)((workspace_bytes + 3) / 4));
     if (x->dry || x->status) return;
-    stick(x, udump_convolution_run(convolution, &call, udump_tensor_data(x, workspace), udump_cuda_stream(x), &error), &error);
+    udump_cuda_stick(x, udump_convolution_run(convolution, &call, udump_tensor_data(x, workspace), udump_cuda_stream(x), &error), &error);
 }
 
 void udump_cuda_conv2d(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual) {
