@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "output/characters.h"
 #include "output/name.h"
 
@@ -109,47 +110,31 @@ static void strip(char *text) {
     text[end - begin] = '\0';
 }
 
-/* Printed text. Not open_memstream's: where that finds no memory, what was printed is left out, and no error is told. */
-struct printed {
-    char *text; /* terminated; NULL while there is nothing */
-    size_t length, room;
-};
-
-static ssize_t append(void *cookie, const char *bytes, size_t count) {
-    struct printed *p = cookie;
-    if (p->length + count + 1 > p->room) {
-        size_t room = 2 * (p->length + count + 1);
-        char *grown = realloc(p->text, room);
-        if (!grown) return 0; /* fopencookie's sign of an error */
-        p->text = grown;
-        p->room = room;
-    }
-    memcpy(p->text + p->length, bytes, count);
-    p->length += count;
-    p->text[p->length] = '\0';
-    return (ssize_t)count;
+static ssize_t append(void *text, const char *bytes, size_t count) {
+    return udump_text_append(text, bytes, count, NULL) ? 0 : (ssize_t)count; /* 0: fopencookie's sign of an error */
 }
 
-static FILE *print_into(struct printed *p) {
-    *p = (struct printed){ 0 };
-    return fopencookie(p, "w", (cookie_io_functions_t){ .write = append });
+/* Not open_memstream: where that finds no memory, what was printed is left out, and no error is told. */
+static FILE *print_into(udump_text_buffer *text) {
+    *text = (udump_text_buffer){ 0 };
+    return fopencookie(text, "w", (cookie_io_functions_t){ .write = append });
 }
 
 /* Closes out. NULL if anything failed. */
-static char *finish(FILE *out, struct printed *p) {
+static char *finish(FILE *out, udump_text_buffer *text) {
     bool failed = ferror(out) != 0;
     failed |= fclose(out) != 0;
-    char *repaired = failed ? NULL : udump_characters_repair(p->text ? p->text : "");
-    free(p->text);
+    char *repaired = failed ? NULL : udump_characters_repair(text->text ? text->text : "");
+    free(text->text);
     return repaired;
 }
 
 char *udump_infotext_format(const udump_infotext *info) {
-    struct printed p;
-    FILE *out = print_into(&p);
+    udump_text_buffer text;
+    FILE *out = print_into(&text);
     if (!out) return NULL;
     print_all(out, info);
-    char *finished = finish(out, &p);
+    char *finished = finish(out, &text);
     if (finished) strip(finished);
     return finished;
 }
@@ -169,10 +154,10 @@ static void print_canvas(FILE *out, const udump_place *place, bool average) {
 }
 
 char *udump_infotext_for_canvas(const char *infotext, const udump_place *place, int32_t average) {
-    struct printed p;
-    FILE *out = print_into(&p);
+    udump_text_buffer text;
+    FILE *out = print_into(&text);
     if (!out) return NULL;
     if (infotext && *infotext) fprintf(out, "%s\n", infotext);
     print_canvas(out, place, average);
-    return finish(out, &p);
+    return finish(out, &text);
 }

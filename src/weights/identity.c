@@ -1,6 +1,5 @@
 #include "weights/identity.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,8 +8,9 @@
 #include <sys/stat.h>
 
 #include "base/status.h"
+#include "base/walk.h"
 
-enum { DEPTH_MOST = 4, PIECE_BYTES = 1 << 20 };
+enum { DEPTH_MOST = 3, PIECE_BYTES = 1 << 20 };
 
 static udump_status fail_file(udump_error *error, const char *path) {
     char text[128];
@@ -38,40 +38,22 @@ static bool counts(const char *name) {
     return suffix && (strcmp(suffix, ".safetensors") == 0 || strcmp(suffix, ".json") == 0);
 }
 
-static int is_shown(const struct dirent *entry) { return entry->d_name[0] != '.'; }
+struct folder {
+    udump_digest *digest;
+    size_t path_bytes;
+    udump_error *error;
+};
 
-/* In every locale the same order. */
-static int by_bytes(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
-
-static udump_status add_folder(udump_digest *digest, const char *folder, size_t root_bytes, int depth, udump_error *error);
-
-static udump_status add_entry(udump_digest *digest, const char *path, size_t root_bytes, int depth, udump_error *error) {
-    struct stat found;
+static udump_status add_file(void *user, const char *path, const char *name) {
+    const struct folder *folder = user;
+    const char *place = path + folder->path_bytes;
     char text[UDUMP_DIGEST_TEXT];
-    if (stat(path, &found)) return errno == ENOENT ? UDUMP_OK : fail_file(error, path); /* a link to nowhere */
-    if (S_ISDIR(found.st_mode)) return depth < DEPTH_MOST ? add_folder(digest, path, root_bytes, depth + 1, error) : UDUMP_OK;
-    if (!S_ISREG(found.st_mode) || !counts(path)) return UDUMP_OK;
-    udump_status status = digest_file(path, text, error);
+    if (!counts(name) || strstr(place, "/.")) return UDUMP_OK; /* what is hidden is no part of the model */
+    udump_status status = digest_file(path, text, folder->error);
     if (status) return status;
-    udump_digest_add(digest, path + root_bytes, strlen(path + root_bytes) + 1);
-    udump_digest_add(digest, text, sizeof text);
+    udump_digest_add(folder->digest, place, strlen(place) + 1);
+    udump_digest_add(folder->digest, text, sizeof text);
     return UDUMP_OK;
-}
-
-static udump_status add_folder(udump_digest *digest, const char *folder, size_t root_bytes, int depth, udump_error *error) {
-    struct dirent **entries;
-    int count = scandir(folder, &entries, is_shown, by_bytes);
-    if (count < 0) return fail_file(error, folder);
-    udump_status status = UDUMP_OK;
-    for (int i = 0; i < count; i++) {
-        char *path = NULL;
-        if (!status && asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0) status = udump_fail_memory(error, folder, strlen(folder));
-        else if (!status) status = add_entry(digest, path, root_bytes, depth, error);
-        if (path) free(path);
-        free(entries[i]);
-    }
-    free(entries);
-    return status;
 }
 
 udump_status udump_identity_find(const char *path, char text[UDUMP_DIGEST_TEXT], udump_error *error) {
@@ -80,7 +62,8 @@ udump_status udump_identity_find(const char *path, char text[UDUMP_DIGEST_TEXT],
     if (!S_ISDIR(found.st_mode)) return digest_file(path, text, error);
     udump_digest digest;
     udump_digest_start(&digest);
-    udump_status status = add_folder(&digest, path, strlen(path), 1, error);
+    struct folder folder = { &digest, strlen(path), error };
+    udump_status status = udump_walk(path, DEPTH_MOST, true, add_file, &folder, error);
     udump_digest_finish(&digest, text);
     return status;
 }

@@ -6,7 +6,7 @@
 #include "unetdump.h"
 
 /* A file: the SHA-256 of its bytes. A folder: that of the names and SHA-256 of its .safetensors and .json files, and those of the folders in it,
- * four deep: what loading a checkpoint or embeddings may read. Hidden names are left out, links are followed. Errors: FILE, MEMORY. */
+ * three deep: what loading a checkpoint or embeddings may read. Hidden names are left out, links are followed. Errors: FILE, MEMORY. */
 udump_status udump_identity_find(const char *path, char text[UDUMP_DIGEST_TEXT], udump_error *error);
 
 #endif

@@ -1,4 +1,4 @@
-#include "text/buffer.h"
+#include "base/buffer.h"
 
 #include "base/status.h"
 
@@ -10,7 +10,7 @@ udump_status udump_text_append(udump_text_buffer *buffer, const char *text, size
     if (needed > buffer->capacity) {
         size_t capacity = needed < 64 ? 64 : 2 * needed;
         char *grown = realloc(buffer->text, capacity);
-        if (!grown) return udump_fail_memory(error, "prompt", capacity);
+        if (!grown) return udump_fail_memory(error, "text", capacity);
         buffer->text = grown;
         buffer->capacity = capacity;
     }
