@@ -181,7 +181,8 @@ typedef struct udump_model_options {
 UDUMP_API void udump_model_options_init(udump_model_options *options);
 
 /* Loads a checkpoint: a diffusers folder, or one .safetensors file in the original (LDM) layout. Everything is validated before
- * the first large allocation; nothing stays mapped or open. options may be NULL.
+ * the first large allocation; nothing stays mapped or open. options may be NULL. Here as in every call: the CUDA device that the calling
+ * thread has current stays so, whichever the model is on.
  * Errors: FILE, FORMAT, WEIGHTS (names the tensor, expected and found shapes; also one of a LoRA that is for another model), UNSUPPORTED,
  * SYNTAX (block weights, with the position), ARGUMENT, MEMORY, DEVICE. */
 UDUMP_API udump_status udump_model_load(const char *path, const udump_model_options *options, udump_model **model, udump_error *error);

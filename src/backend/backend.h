@@ -117,6 +117,9 @@ typedef struct udump_backend {
     void (*memory_free)(void *device, void *memory);
     /* What is left of the device's memory, and all of it. NULL where memory is the host's, whose system knows no such limit. */
     bool (*memory_left)(void *device, size_t *free_bytes, size_t *total_bytes);
+    /* What the calling thread has current of this kind of device (NULL: nothing), and that again: current.h. Both NULL where threads have no such thing. */
+    void *(*current)(void);
+    void (*set_current)(void *current);
     /* Host memory, of the kind that crosses to the device fastest. */
     void *(*host_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*host_free)(void *device, void *memory);

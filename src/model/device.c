@@ -65,7 +65,7 @@ static udump_status choose(const udump_model_options *options, struct choice *ch
     return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown device");
 }
 
-udump_status udump_model_choose_device(udump_model *model, const udump_model_options *options, udump_error *error) {
+udump_status udump_model_choose_device(udump_model *model, const udump_model_options *options, udump_current *before, udump_error *error) {
     static const udump_dtype dtypes[] = { [UDUMP_PRECISION_FP32] = UDUMP_F32, [UDUMP_PRECISION_BF16] = UDUMP_BF16, [UDUMP_PRECISION_FP16] = UDUMP_F16 };
     struct choice choice;
     if ((unsigned)options->precision > UDUMP_PRECISION_FP16)
@@ -74,6 +74,7 @@ udump_status udump_model_choose_device(udump_model *model, const udump_model_opt
     if (status) return status;
     model->threads = options->threads > 0 ? options->threads : udump_core_count();
     model->backend = choice.backend;
+    *before = udump_current_of(model->backend);
     model->compute = options->precision == UDUMP_PRECISION_AUTO ? choice.best : dtypes[options->precision];
     memcpy(model->device_note, choice.note, sizeof model->device_note);
     udump_device_request request = { .threads = model->threads, .compute = model->compute, .ordinal = options->device_index,

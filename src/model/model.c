@@ -169,6 +169,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
 
     udump_weights *weights = NULL;
     udump_loras loras = { 0 };
+    UDUMP_KEEP_CURRENT(before) = { 0 };
     udump_model *model = calloc(1, sizeof *model);
     if (!model) return udump_fail_memory(error, path, sizeof *model);
     atomic_init(&model->references, 1);
@@ -176,7 +177,7 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     udump_status status = udump_weights_open(path, &weights, error);
     if (!status && options->vae_path) status = udump_weights_replace_vae(weights, options->vae_path, error);
     if (!status) status = udump_scheduler_read(model, weights, options, error);
-    if (!status) status = udump_model_choose_device(model, options, error);
+    if (!status) status = udump_model_choose_device(model, options, &before, error);
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
     if (!status) status = check_room(model, weights, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
@@ -198,6 +199,7 @@ void udump_model_retain(udump_model *model) { atomic_fetch_add_explicit(&model->
 
 void udump_model_release(udump_model *model) {
     if (!model || atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) > 1) return;
+    UDUMP_KEEP_CURRENT(before) = udump_current_of(model->backend);
     for (size_t i = 0; i < model->packed_count; i++) model->backend->packed_free(model->packed[i]);
     for (size_t i = 0; i < model->warning_count; i++) free(model->warnings[i]);
     for (int64_t i = 0; i < model->tensor_count; i++) free((char *)model->tensors[i].name);

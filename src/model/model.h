@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "backend/current.h"
 #include "model/clip.h"
 #include "model/unet.h"
 #include "model/vae.h"
@@ -41,8 +42,8 @@ struct udump_model {
     int64_t tensor_count;
 };
 
-/* Sets the backend, the precision and the note, and opens the device. Errors: ARGUMENT, DEVICE, UNSUPPORTED, MEMORY. */
-udump_status udump_model_choose_device(udump_model *model, const udump_model_options *options, udump_error *error);
+/* Sets the backend, the precision and the note, and opens the device. before: what the calling thread had current, to be restored. Errors: ARGUMENT, DEVICE, UNSUPPORTED, MEMORY. */
+udump_status udump_model_choose_device(udump_model *model, const udump_model_options *options, udump_current *before, udump_error *error);
 
 /* CLIP: start, 75 tokens, end. */
 enum { UDUMP_CLIP_POSITIONS = 77, UDUMP_PIXELS_PER_LATENT = 8, UDUMP_TRAIN_STEPS = 1000 };

@@ -289,11 +289,13 @@ static udump_status begin_pair(
 static udump_status enter(udump_session *session, const char *function, udump_error *error) {
     if (session->inside) return udump_fail(error, UDUMP_ERROR_STATE, function, CALLED_BACK);
     session->inside = true;
+    session->before = udump_current_of(session->model->backend);
     return UDUMP_OK;
 }
 
 static udump_status leave(udump_session *session, udump_status status) {
     session->inside = false;
+    udump_current_restore(&session->before);
     return status;
 }
 
@@ -376,6 +378,7 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
 udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
     if (!view) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_latent_view", "a null pointer");
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
+    UDUMP_KEEP_CURRENT(before) = udump_current_of(session->model->backend);
     udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
     void *data = udump_tensor_data(x, latent), *seen = x->backend->host_memory ? data : session->run.sampling.staged;

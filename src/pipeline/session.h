@@ -104,6 +104,7 @@ struct udump_session {
     int32_t first_image; /* of the batch that begins next */
     bool skipped;        /* the last that was begun: its sink has it already */
     bool inside;         /* of begin, step or end, which may run callbacks */
+    udump_current before; /* what the calling thread had current then */
     int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
 };

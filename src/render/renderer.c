@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/current.h"
 #include "backend/module.h"
 #include "backend/ops.h"
 #include "base/memory.h"
@@ -30,6 +31,7 @@ udump_status udump_renderer_create(const udump_renderer_options *options, udump_
     udump_status status = udump_module_load("cuda", options->cuda_module, &module, error);
     if (!status) status = module->probe(options->device_index, note, sizeof note, error);
     if (status) return status;
+    UDUMP_KEEP_CURRENT(before) = udump_current_of(module->backend);
     udump_renderer *renderer = calloc(1, sizeof *renderer);
     if (!renderer) return udump_fail_memory(error, "renderer", sizeof *renderer);
     const udump_device_request request = { .threads = 1, .compute = UDUMP_F32, .ordinal = options->device_index };
@@ -44,6 +46,7 @@ udump_status udump_renderer_create(const udump_renderer_options *options, udump_
 void udump_renderer_destroy(udump_renderer *renderer) {
     if (!renderer) return;
     const udump_backend *backend = renderer->x.backend;
+    UDUMP_KEEP_CURRENT(before) = udump_current_of(backend);
     udump_exec_close(&renderer->x);
     backend->device_close(renderer->device);
     free(renderer);
@@ -110,6 +113,7 @@ udump_status udump_renderer_render(udump_renderer *renderer, const udump_view *t
     if (!renderer || !canvas) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "renderer", "a null pointer");
     udump_style_program *program = malloc(sizeof *program);
     if (!program) return udump_fail_memory(error, "style", sizeof *program);
+    UDUMP_KEEP_CURRENT(before) = udump_current_of(renderer->x.backend);
     udump_status status = udump_tiles_of_view(tensor, &jobs[0].tiles, error);
     if (!status) status = udump_style_compile(style, program, error);
     if (!status) {

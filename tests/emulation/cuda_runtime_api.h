@@ -49,6 +49,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind);
 
+enum { UDUMP_EMULATED_DEVICES_MOST = 8 };
 /* What happened so far. */
 typedef struct udump_emulated_counts {
     long captures, graph_launches, launches; /* launches: of kernels and the vendors' calls outside of graphs */
@@ -56,6 +57,7 @@ typedef struct udump_emulated_counts {
     long waits;       /* of the host, for what had not been done */
     long timings;      /* of engines */
     size_t used_bytes; /* of device memory, now */
+    long bound[UDUMP_EMULATED_DEVICES_MOST]; /* to each device: memory, streams, events, launches */
 } udump_emulated_counts;
 __attribute__((visibility("default"))) const udump_emulated_counts *udump_emulation_counts(void);
 

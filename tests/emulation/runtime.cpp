@@ -2,7 +2,7 @@
  * UDUMP_EMULATED_AHEAD=1 a session's first stream does its own at once, and only what crosses to the host is late: what is overwritten before it has crossed is
  * seen. In a capture work is only written down, and whatever CUDA forbids then is an error that spoils the capture: waiting, allocating, freeing, the default
  * stream, memory that is not pinned. Forks, which CUDA allows, are errors too: there are none. Addresses are looked at: what is copied on the device lies in
- * one allocation of it. From kernel number UDUMP_EMULATED_LOST_AT on the device is lost, as after an illegal address: every call fails. */
+ * one allocation of it. UDUMP_EMULATED_DEVICES (1) share memory, but not what is bound to one: streams, launches. From kernel number UDUMP_EMULATED_LOST_AT on the device is lost, as after an illegal address: every call fails. */
 #include "cuda_runtime_api.h"
 
 #include <limits.h>
@@ -27,6 +27,7 @@ struct CUgraphExec_st {
     size_t bytes;
 };
 struct CUstream_st {
+    int device;
     std::deque<std::function<void()>> work;
     long queued, done;
     bool capturing, spoiled, ahead;
@@ -45,6 +46,15 @@ static cudaError_t last, lost;
 static CUstream_st default_stream; /* what the others do not wait for */
 static CUstream_st *capturing; /* of the thread: there is one */
 static udump_emulated_counts counts;
+static char contexts[UDUMP_EMULATED_DEVICES_MOST]; /* their addresses are what the driver calls a context */
+static thread_local char *context;                 /* the thread's current one */
+
+/* The current device, to which something is bound. */
+static int bind(void) {
+    if (!context) context = contexts; /* as the runtime */
+    counts.bound[context - contexts]++;
+    return (int)(context - contexts);
+}
 
 static cudaError_t fail(cudaError_t error) { return last = error; }
 
@@ -122,7 +132,15 @@ cudaError_t cudaGetDeviceCount(int *count) {
     *count = text ? atoi(text) : 1;
     return *count ? cudaSuccess : fail(cudaErrorNoDevice);
 }
-cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+    int count;
+    if (cudaGetDeviceCount(&count) || device < 0 || device >= count) return fail(cudaErrorInvalidValue);
+    context = contexts + device;
+    return cudaSuccess;
+}
+/* In the driver's stead, for the backend. */
+void *udump_cuda_current(void) { return context; }
+void udump_cuda_set_current(void *current) { context = (char *)current; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     memset(p, 0, sizeof *p);
     strcpy(p->name, "emulated device");
@@ -159,6 +177,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
     if (!idle) memset(*memory, 0xFF, bytes); /* NaN, in every format */
+    bind();
     sizes[(char *)*memory] = bytes;
     counts.used_bytes += bytes;
     return cudaSuccess;
@@ -180,6 +199,7 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
     *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
     memset(*memory, 0xFF, bytes);
+    bind();
     pinned[(char *)*memory] = bytes;
     return cudaSuccess;
 }
@@ -193,6 +213,7 @@ cudaError_t cudaFreeHost(void *memory) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
     static long created;
     *stream = new CUstream_st();
+    (*stream)->device = bind();
     (*stream)->ahead = says("UDUMP_EMULATED_AHEAD", "1") && created++ % 2 == 0;
     return cudaSuccess;
 }
@@ -209,6 +230,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
     *event = new CUevent_st();
+    bind();
     if (!(flags & cudaEventDisableTiming)) (*event)->time = std::make_shared<float>(0.0f);
     return cudaSuccess;
 }
@@ -307,6 +329,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     if (is_forbidden()) return last;
     std::shared_ptr<udump_work> work = exec->work;
     counts.graph_launches++;
+    bind();
     append(stream, [work]() {
         for (std::function<void()> &each : *work) each();
     });
@@ -342,6 +365,7 @@ static void count_kernel(void) {
 void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread) {
     udump_emulated_launch launch = { grid, block, shared_bytes, thread };
     if (!is_launch(grid, block, shared_bytes)) fail(cudaErrorInvalidConfiguration);
+    else if (bind() != stream->device) fail(cudaErrorInvalidResourceHandle);
     else udump_emulation_append(stream, [launch]() {
         count_kernel();
         if (!lost) udump_emulation_run(launch);

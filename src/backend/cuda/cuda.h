@@ -82,6 +82,10 @@ static inline int udump_cuda_dtype(udump_dtype dtype) {
     return dtype == UDUMP_F32 ? UDUMP_KERNEL_F32 : dtype == UDUMP_F16 ? UDUMP_KERNEL_F16 : UDUMP_KERNEL_BF16;
 }
 
+/* context.c: the calling thread's; NULL: it has none */
+void *udump_cuda_current(void);
+void udump_cuda_set_current(void *context);
+
 /* A call's own error, as ours. */
 udump_status udump_cuda_status(cudaError_t result, const char *where, udump_error *error);
 /* The failure of a vendor's call, which has written the detail to error, sticks in x. */
