@@ -601,7 +601,7 @@ UDUMP_API udump_status udump_renderer_create(const udump_renderer_options *optio
 UDUMP_API void udump_renderer_destroy(udump_renderer *renderer);
 /* As udump_render, but tensor->data is a pointer to the device's memory (DLPack's data and byte_offset; strides in elements). stream: the cudaStream_t in
  * which the tensor is made, NULL for the default stream; nothing else waits for it. The tensor may change once this returns.
- * Errors: as udump_render, and DEVICE. */
+ * Errors: as udump_render, ARGUMENT (a stream that is being captured), DEVICE. */
 UDUMP_API udump_status udump_renderer_render(udump_renderer *renderer, const udump_view *tensor, void *stream, const udump_style *style,
     udump_image *canvas, udump_image *average, udump_error *error);
 

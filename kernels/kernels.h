@@ -135,7 +135,7 @@ typedef struct udump_kernel_range {
 typedef struct udump_kernel_grid {
     int columns, rows, tile_w, tile_h, channels;
 } udump_kernel_grid;
-size_t udump_kernel_tile_reduce_scratch_bytes(int count);
+size_t udump_kernel_tile_reduce_scratch_bytes(const udump_kernel_tiles *t);
 void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles /* host */, void *scratch, udump_stream stream);
 /* kind: udump_average of the public header */
 void udump_kernel_tile_average(float *average, const udump_kernel_tiles *tiles, int kind, udump_stream stream);

@@ -52,7 +52,14 @@ static __global__ void reduce_tile(udump_kernel_range *ranges, UDUMP_CONSTANT_PA
     if (threadIdx.x == 0) ranges[blockIdx.x] = all[0];
 }
 
-size_t udump_kernel_tile_reduce_scratch_bytes(int count) { return (size_t)count * STRIPS_MOST * sizeof(udump_kernel_range); }
+static int strips_of(const udump_kernel_tiles *t) {
+    int wanted = (t->h * t->w + STRIP_PIXELS - 1) / STRIP_PIXELS;
+    return wanted < STRIPS_MOST ? wanted : STRIPS_MOST;
+}
+
+size_t udump_kernel_tile_reduce_scratch_bytes(const udump_kernel_tiles *t) {
+    return t->stride_tile == 1 && strips_of(t) > 1 ? (size_t)t->count * (size_t)strips_of(t) * sizeof(udump_kernel_range) : 0;
+}
 
 void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles, void *scratch, udump_stream stream) {
     udump_kernel_tiles t = *tiles;
@@ -60,7 +67,7 @@ void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_til
         UDUMP_LAUNCH(reduce_tile, (unsigned)t.count, THREADS, 0, stream, ranges, t);
         return;
     }
-    int pixels = t.h * t.w, wanted = (pixels + STRIP_PIXELS - 1) / STRIP_PIXELS, strips = wanted < STRIPS_MOST ? wanted : STRIPS_MOST;
+    int pixels = t.h * t.w, strips = strips_of(&t);
     int strip_pixels = (pixels + strips - 1) / strips;
     udump_kernel_range *partial = strips > 1 ? (udump_kernel_range *)scratch : ranges;
     UDUMP_LAUNCH(reduce_channels, dim3(udump_blocks(t.count, SIDE), (unsigned)strips), dim3(SIDE, SIDE), 0, stream, partial, t, strip_pixels);

@@ -113,13 +113,16 @@ typedef struct udump_backend {
     /* Devices: opened once for a model, shared by its sessions; packing is done by one thread. */
     udump_status (*device_open)(const udump_device_request *request, void **device, udump_error *error);
     void (*device_close)(void *device);
+    /* What it could do faster, and for want of what; known once a weight is packed. NULL: nothing; the function too. */
+    const char *(*device_lacks)(void *device);
     void *(*memory_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*memory_free)(void *device, void *memory);
     /* What is left of the device's memory, and all of it. NULL where memory is the host's, whose system knows no such limit. */
     bool (*memory_left)(void *device, size_t *free_bytes, size_t *total_bytes);
-    /* What the calling thread has current of this kind of device (NULL: nothing), and that again: current.h. Both NULL where threads have no such thing. */
-    void *(*current)(void);
-    void (*set_current)(void *current);
+    /* Makes the device (NULL: none yet) the calling thread's current one; what it had before (NULL: none), which leave gives it back: current.h. Both NULL where
+     * threads have no such thing. */
+    void *(*enter)(void *device);
+    void (*leave)(void *before);
     /* Host memory, of the kind that crosses to the device fastest. */
     void *(*host_alloc)(void *device, size_t bytes); /* NULL without memory */
     void (*host_free)(void *device, void *memory);

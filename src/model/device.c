@@ -74,7 +74,7 @@ udump_status udump_model_choose_device(udump_model *model, const udump_model_opt
     if (status) return status;
     model->threads = options->threads > 0 ? options->threads : udump_core_count();
     model->backend = choice.backend;
-    *before = udump_current_of(model->backend);
+    *before = udump_current_enter(model->backend, NULL);
     model->compute = options->precision == UDUMP_PRECISION_AUTO ? choice.best : dtypes[options->precision];
     memcpy(model->device_note, choice.note, sizeof model->device_note);
     udump_device_request request = { .threads = model->threads, .compute = model->compute, .ordinal = options->device_index,

@@ -149,6 +149,8 @@ static udump_status load_parts(
         udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "%d latent channels, the U-Net has %d", (int)model->vae.latent_channels,
             (int)model->unet.latent_channels);
     if (!l.status && model->wide_device) load_wide_vae(model, &l);
+    const char *lacks = model->backend->device_lacks ? model->backend->device_lacks(model->device) : NULL;
+    if (lacks) udump_load_warn(&l, lacks);
     udump_load_end(&l);
     model->packed = l.packed;
     model->packed_count = l.packed_count;
@@ -199,7 +201,7 @@ void udump_model_retain(udump_model *model) { atomic_fetch_add_explicit(&model->
 
 void udump_model_release(udump_model *model) {
     if (!model || atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) > 1) return;
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(model->backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(model->backend, model->device);
     for (size_t i = 0; i < model->packed_count; i++) model->backend->packed_free(model->packed[i]);
     for (size_t i = 0; i < model->warning_count; i++) free(model->warnings[i]);
     for (int64_t i = 0; i < model->tensor_count; i++) free((char *)model->tensors[i].name);

@@ -200,7 +200,7 @@ udump_status udump_context_encode(udump_session *session, const char *prompt, ud
     if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
     udump_status status = udump_session_check_idle(session, "context", error);
     if (status) return status;
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(session->model->backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
     udump_prompt *parsed = NULL;
     udump_context_cache cache = { 0 };
     const struct encoder encoder = { .session = session, .cache = &cache };
@@ -221,7 +221,7 @@ udump_status udump_table_encode(udump_session *session, const udump_generate_opt
     if (!session || !options || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
     udump_status status = udump_session_check_idle(session, "table", error);
     if (status) return status;
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(session->model->backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
     udump_sizes sizes;
     udump_tables tables;
     status = udump_sizes_resolve(session, options, NULL, &sizes, error);

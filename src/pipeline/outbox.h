@@ -27,10 +27,17 @@ struct udump_parcel {
     int64_t evaluation;
 };
 
+/* A session's: pinning memory takes as long as some steps, so that the next run finds it. */
+typedef struct udump_ring {
+    uint8_t *device, *host; /* [bytes]; one and the same where memory is the host's */
+    size_t bytes;
+} udump_ring;
+void udump_ring_free(udump_ring *ring, udump_exec *x);
+
 typedef struct udump_outbox {
     size_t largest_bytes; /* of a parcel, found by the dry pass */
-    uint8_t *device, *host; /* [ring_bytes]; one and the same where memory is the host's */
-    size_t ring_bytes, reserved_bytes; /* reserved: where the parcel that is being made begins */
+    udump_ring ring;      /* as much of the session's as is wanted */
+    size_t reserved_bytes; /* where the parcel that is being made begins */
     udump_parcel parcels[UDUMP_OUTBOX_PARCELS];
     int32_t oldest, count;
     int64_t evaluation; /* how many have been swept */
@@ -38,8 +45,9 @@ typedef struct udump_outbox {
 
 /* After the dry pass: of how much device memory the ring will be; 0 without one. */
 size_t udump_outbox_device_bytes(const udump_outbox *outbox, const udump_exec *x);
-/* After the dry pass. Errors: MEMORY. */
-udump_status udump_outbox_create(udump_outbox *outbox, udump_exec *x, udump_error *error);
+/* After the dry pass: makes the session's ring as large, if it is not. Errors: MEMORY. */
+udump_status udump_outbox_create(udump_outbox *outbox, udump_ring *ring, udump_exec *x, udump_error *error);
+/* The ring stays. */
 void udump_outbox_free(udump_outbox *outbox, udump_exec *x);
 
 /* Room for a parcel's bytes, in the backend's memory; delivers older ones where there is none. NULL after a failure; in a dry pass too, which

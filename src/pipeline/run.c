@@ -208,11 +208,12 @@ static udump_status prepare(udump_session *session, udump_error *error) {
     udump_status status = udump_sampling_step(&run->sampling, 0, &denoiser, error);
     udump_decode_latent(session, 0);
     for (int32_t latent = 0; latent < run->sizes.latents; latent++) udump_look_finish(&run->look, x, latent, NULL);
-    x->beside_bytes = udump_outbox_device_bytes(&run->look.outbox, x);
+    size_t ring_bytes = udump_outbox_device_bytes(&run->look.outbox, x);
+    x->beside_bytes = ring_bytes > session->ring.bytes ? ring_bytes - session->ring.bytes : 0;
     if (!status && !x->status) status = check_memory(session, error);
     if (!status) status = udump_exec_end_dry(x, error);
     x->dry = false;
-    if (!status) status = udump_outbox_create(&run->look.outbox, x, error);
+    if (!status) status = udump_outbox_create(&run->look.outbox, &session->ring, x, error);
     if (status) return status;
     lay_out(session);
     udump_sampling_start(&run->sampling, run->noise, run->init);
@@ -289,13 +290,13 @@ static udump_status begin_pair(
 static udump_status enter(udump_session *session, const char *function, udump_error *error) {
     if (session->inside) return udump_fail(error, UDUMP_ERROR_STATE, function, CALLED_BACK);
     session->inside = true;
-    session->before = udump_current_of(session->model->backend);
+    session->before = udump_current_enter(session->model->backend, session->model->device);
     return UDUMP_OK;
 }
 
 static udump_status leave(udump_session *session, udump_status status) {
     session->inside = false;
-    udump_current_restore(&session->before);
+    udump_current_leave(&session->before);
     return status;
 }
 
@@ -378,7 +379,7 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
 udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
     if (!view) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_latent_view", "a null pointer");
     if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(session->model->backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
     udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
     void *data = udump_tensor_data(x, latent), *seen = x->backend->host_memory ? data : session->run.sampling.staged;

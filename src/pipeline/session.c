@@ -15,7 +15,7 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
     if (!model || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "session", "a null pointer");
     udump_session *session = calloc(1, sizeof *session);
     if (!session) return udump_fail_memory(error, "session", sizeof *session);
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(model->backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(model->backend, model->device);
     udump_model_retain(model);
     session->model = model;
     udump_status status = udump_exec_open(&session->x, model->backend, model->device, model->threads, model->compute, error);
@@ -32,12 +32,13 @@ udump_status udump_session_check_idle(const udump_session *session, const char *
 
 void udump_session_destroy(udump_session *session) {
     if (!session) return;
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(session->model->backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
     udump_session_destroy(session->other);
     udump_run_free(session);
     udump_context_cache_free(&session->contexts);
     udump_noise_levels_free(&session->levels);
     udump_graphs_free(&session->graphs, &session->x);
+    udump_ring_free(&session->ring, &session->x);
     udump_exec_close(&session->x);
     udump_exec_close(&session->wide);
     udump_model_release(session->model);

@@ -101,6 +101,7 @@ struct udump_session {
     const char *const *swept; /* [swept_count]: a batch of a sweep: prompts of the same noise, all but the first compared with the first; or NULL */
     int32_t swept_count;
     udump_context_cache contexts; /* of a sweep's batches so far */
+    udump_ring ring;
     int32_t first_image; /* of the batch that begins next */
     bool skipped;        /* the last that was begun: its sink has it already */
     bool inside;         /* of begin, step or end, which may run callbacks */

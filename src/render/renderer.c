@@ -31,7 +31,7 @@ udump_status udump_renderer_create(const udump_renderer_options *options, udump_
     udump_status status = udump_module_load("cuda", options->cuda_module, &module, error);
     if (!status) status = module->probe(options->device_index, note, sizeof note, error);
     if (status) return status;
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(module->backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(module->backend, NULL);
     udump_renderer *renderer = calloc(1, sizeof *renderer);
     if (!renderer) return udump_fail_memory(error, "renderer", sizeof *renderer);
     const udump_device_request request = { .threads = 1, .compute = UDUMP_F32, .ordinal = options->device_index };
@@ -46,7 +46,7 @@ udump_status udump_renderer_create(const udump_renderer_options *options, udump_
 void udump_renderer_destroy(udump_renderer *renderer) {
     if (!renderer) return;
     const udump_backend *backend = renderer->x.backend;
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(backend, renderer->device);
     udump_exec_close(&renderer->x);
     backend->device_close(renderer->device);
     free(renderer);
@@ -96,11 +96,14 @@ static udump_status render(
     udump_status status = allocate(canvas, style, error);
     if (!status && average->image) status = allocate(average, style, error);
     if (status) return status;
+    udump_exec_reset(x);
+    x->backend->follow(x, stream);
+    status = udump_exec_status(x, error);
+    if (status) return status;
     udump_exec_begin_dry(x);
     draw_all(x, canvas, average, style, kind);
     status = udump_exec_end_dry(x, error);
     if (status) return status;
-    x->backend->follow(x, stream);
     draw_all(x, canvas, average, style, kind);
     return udump_exec_status(x, error);
 }
@@ -113,7 +116,7 @@ udump_status udump_renderer_render(udump_renderer *renderer, const udump_view *t
     if (!renderer || !canvas) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "renderer", "a null pointer");
     udump_style_program *program = malloc(sizeof *program);
     if (!program) return udump_fail_memory(error, "style", sizeof *program);
-    UDUMP_KEEP_CURRENT(before) = udump_current_of(renderer->x.backend);
+    UDUMP_KEEP_CURRENT(before) = udump_current_enter(renderer->x.backend, renderer->device);
     udump_status status = udump_tiles_of_view(tensor, &jobs[0].tiles, error);
     if (!status) status = udump_style_compile(style, program, error);
     if (!status) {

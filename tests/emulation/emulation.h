@@ -92,6 +92,8 @@ template <typename V> inline V __shfl_sync(unsigned, V v, int lane) { return udu
 void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread);
 /* Whether so much from there on is one allocation's. */
 bool udump_emulation_on_device(const void *memory, size_t bytes);
+/* Binds something to the thread's current device, which it returns. */
+int udump_emulation_bind(void);
 /* Any other work of the stream. */
 void udump_emulation_append(cudaStream_t stream, std::function<void()> work);
 /* What the stream's work takes on the device's clock, which nothing else moves. */

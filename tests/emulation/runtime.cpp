@@ -50,7 +50,7 @@ static char contexts[UDUMP_EMULATED_DEVICES_MOST]; /* their addresses are what t
 static thread_local char *context;                 /* the thread's current one */
 
 /* The current device, to which something is bound. */
-static int bind(void) {
+int udump_emulation_bind(void) {
     if (!context) context = contexts; /* as the runtime */
     counts.bound[context - contexts]++;
     return (int)(context - contexts);
@@ -138,9 +138,21 @@ cudaError_t cudaSetDevice(int device) {
     context = contexts + device;
     return cudaSuccess;
 }
+cudaError_t cudaGetDevice(int *device) {
+    *device = context ? (int)(context - contexts) : 0;
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr, int) {
+    *value = 4096; /* of a cache: few bytes, as they are overwritten often */
+    return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = 13000;
+    return cudaSuccess;
+}
 /* In the driver's stead, for the backend. */
-void *udump_cuda_current(void) { return context; }
-void udump_cuda_set_current(void *current) { context = (char *)current; }
+void *udump_cuda_context(void) { return context; }
+void udump_cuda_set_context(void *current) { context = (char *)current; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     memset(p, 0, sizeof *p);
     strcpy(p->name, "emulated device");
@@ -177,7 +189,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
     *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
     if (!idle) memset(*memory, 0xFF, bytes); /* NaN, in every format */
-    bind();
+    udump_emulation_bind();
     sizes[(char *)*memory] = bytes;
     counts.used_bytes += bytes;
     return cudaSuccess;
@@ -199,7 +211,7 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned) {
     *memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!*memory) return fail(cudaErrorMemoryAllocation);
     memset(*memory, 0xFF, bytes);
-    bind();
+    udump_emulation_bind();
     pinned[(char *)*memory] = bytes;
     return cudaSuccess;
 }
@@ -213,7 +225,7 @@ cudaError_t cudaFreeHost(void *memory) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
     static long created;
     *stream = new CUstream_st();
-    (*stream)->device = bind();
+    (*stream)->device = udump_emulation_bind();
     (*stream)->ahead = says("UDUMP_EMULATED_AHEAD", "1") && created++ % 2 == 0;
     return cudaSuccess;
 }
@@ -230,7 +242,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
     *event = new CUevent_st();
-    bind();
+    udump_emulation_bind();
     if (!(flags & cudaEventDisableTiming)) (*event)->time = std::make_shared<float>(0.0f);
     return cudaSuccess;
 }
@@ -289,6 +301,10 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
     return error || kind == cudaMemcpyHostToDevice ? error : cudaStreamSynchronize(&default_stream);
 }
 
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
+    *status = stream && stream->capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    return cudaSuccess;
+}
 /* UDUMP_EMULATED_GRAPHS: "begin", "end" or "instantiate" is what fails. */
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode) {
     if (!stream || capturing || says("UDUMP_EMULATED_GRAPHS", "begin")) return fail(cudaErrorStreamCaptureUnsupported);
@@ -329,7 +345,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     if (is_forbidden()) return last;
     std::shared_ptr<udump_work> work = exec->work;
     counts.graph_launches++;
-    bind();
+    udump_emulation_bind();
     append(stream, [work]() {
         for (std::function<void()> &each : *work) each();
     });
@@ -365,7 +381,7 @@ static void count_kernel(void) {
 void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread) {
     udump_emulated_launch launch = { grid, block, shared_bytes, thread };
     if (!is_launch(grid, block, shared_bytes)) fail(cudaErrorInvalidConfiguration);
-    else if (bind() != stream->device) fail(cudaErrorInvalidResourceHandle);
+    else if (udump_emulation_bind() != stream->device) fail(cudaErrorInvalidResourceHandle);
     else udump_emulation_append(stream, [launch]() {
         count_kernel();
         if (!lost) udump_emulation_run(launch);

@@ -14,6 +14,8 @@
 static const udump_backend *backend;
 static void *first, *second; /* what a thread has current that is at the one or the other */
 
+static void *current(void) { return backend->enter(NULL); }
+
 static cudaError_t set_device(int device) {
     cudaError_t (*set)(int) = NULL;
     *(void **)&set = dlsym(dlopen(EMULATED_MODULE, RTLD_NOW | RTLD_NOLOAD), "cudaSetDevice");
@@ -26,24 +28,24 @@ static int setup(void **state) {
     if (make_base(state) || setenv("UDUMP_EMULATED_DEVICES", "2", 1)) return -1;
     assert_int_equal(udump_module_load("cuda", EMULATED_MODULE, &module, NULL), UDUMP_OK);
     backend = module->backend;
-    assert_null(backend->current());
+    assert_null(current());
     assert_int_equal(set_device(1), cudaSuccess);
-    second = backend->current();
+    second = current();
     assert_int_equal(set_device(0), cudaSuccess);
-    first = backend->current();
+    first = current();
     assert_ptr_not_equal(first, second);
     return 0;
 }
 
 /* Nothing of ours is at the program's device. */
 static void assert_kept(void) {
-    assert_ptr_equal(backend->current(), first);
+    assert_ptr_equal(current(), first);
     assert_int_equal(emulated_counts()->bound[0], 0);
 }
 
 static udump_flow look_around(void *user, const udump_progress *progress) {
     (void)progress;
-    backend->set_current(first); /* a callback may do as it likes */
+    backend->leave(first); /* a callback may do as it likes */
     ++*(int *)user;
     return UDUMP_CONTINUE;
 }

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "backend/module.h"
+#include "backend/ops.h"
 #include "emulated.h"
 #include "pipeline/session.h"
 
@@ -250,9 +252,51 @@ static void test_launches(void **state) {
     udump_session_destroy(session);
 }
 
+/* What a later operation has no room for in the scratch leaves a graph's own alone. */
+static void test_scratch(void **state) {
+    (void)state;
+    enum { SIDE = 64, CHANNELS = 32, COUNT = SIDE * SIDE * CHANNELS /* a group too large for one launch */, TIMES = 300000 };
+    const udump_module *module;
+    const udump_device_request request = { .threads = 1, .compute = UDUMP_F32 };
+    static float values[COUNT], expected[COUNT], found[COUNT], norms[2 * CHANNELS], times[TIMES];
+    udump_norm norm = { .c = CHANNELS, .groups = 1, .eps = 1e-5f };
+    udump_tensor in, out;
+    void *device = NULL;
+    udump_error error;
+    udump_exec x;
+    for (int i = 0; i < COUNT; i++) values[i] = (float)(i * 7919 % 1000) / 500 - 1;
+    for (int i = 0; i < 2 * CHANNELS; i++) norms[i] = i < CHANNELS ? 2 : 1;
+    assert_int_equal(udump_module_load("cuda", EMULATED_MODULE, &module, NULL), UDUMP_OK);
+    assert_int_equal(module->backend->device_open(&request, &device, NULL), UDUMP_OK);
+    assert_non_null(norm.packed = module->backend->pack_vectors(device, 2, CHANNELS, norms, &error));
+    assert_int_equal(udump_exec_open(&x, module->backend, device, 1, UDUMP_F32, NULL), UDUMP_OK);
+    udump_exec_begin_dry(&x);
+    udump_group_norm(&x, udump_tensor_new(&x, UDUMP_F32, 1, SIDE, SIDE, CHANNELS), &norm, false, NULL);
+    udump_timestep_embedding(&x, TIMES, 2, times);
+    assert_int_equal(udump_exec_end_dry(&x, NULL), UDUMP_OK);
+    in = udump_tensor_new(&x, UDUMP_F32, 1, SIDE, SIDE, CHANNELS);
+    udump_upload(&x, in, values);
+    size_t mark = udump_arena_mark(&x);
+    udump_download(&x, expected, udump_group_norm(&x, in, &norm, false, NULL));
+    udump_arena_release(&x, mark);
+    assert_true(x.backend->graph_begin(&x));
+    out = udump_group_norm(&x, in, &norm, false, NULL);
+    void *graph = x.backend->graph_end(&x);
+    assert_non_null(graph);
+    udump_timestep_embedding(&x, TIMES, 2, times);
+    x.backend->graph_launch(&x, graph);
+    udump_download(&x, found, out);
+    assert_int_equal(udump_exec_status(&x, NULL), UDUMP_OK);
+    assert_memory_equal(found, expected, sizeof found);
+    x.backend->graph_free(&x, graph);
+    udump_exec_close(&x);
+    module->backend->packed_free(norm.packed);
+    module->backend->device_close(device);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_prompts), cmocka_unit_test(test_samplers), cmocka_unit_test(test_sdxl), cmocka_unit_test(test_taps),
         cmocka_unit_test(test_hooks), cmocka_unit_test(test_pairs), cmocka_unit_test(test_sizes), cmocka_unit_test(test_cancel), cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_launches) };
+        cmocka_unit_test(test_launches), cmocka_unit_test(test_scratch) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

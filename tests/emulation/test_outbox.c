@@ -44,7 +44,8 @@ static void test_ring(void **state) {
     udump_exec_begin_dry(x);
     assert_null(udump_outbox_reserve(look, x, LARGEST_BYTES));
     assert_int_equal(udump_exec_end_dry(x, &error), UDUMP_OK);
-    assert_int_equal(udump_outbox_create(&look->outbox, x, &error), UDUMP_OK);
+    udump_ring ring = { .bytes = 0 };
+    assert_int_equal(udump_outbox_create(&look->outbox, &ring, x, &error), UDUMP_OK);
     for (int32_t i = 0; i < PARCELS; i++) {
         random = random * 1664525u + 1013904223u;
         /* mostly small, now and then one that fills half of the ring */
@@ -62,6 +63,7 @@ static void test_ring(void **state) {
     assert_null(udump_outbox_reserve(look, x, (size_t)LARGEST_BYTES * 3)); /* more than the dry pass saw */
     assert_int_equal(udump_exec_status(x, &error), UDUMP_ERROR_INTERNAL);
     udump_outbox_free(&look->outbox, x);
+    udump_ring_free(&ring, x);
     udump_exec_close(x);
     module->backend->device_close(device);
     free(x);

@@ -88,6 +88,16 @@ static void test_render(void **state) {
         render_both(renderer, &other, values, &planes, sizeof values, colors[i]);
         render_both(renderer, &other, halves, &channels_last, sizeof halves, colors[i]);
     }
+    udump_image canvas;
+    udump_error error;
+    udump_view on_device = planes;
+    on_device.data = other.memory;
+    assert_true(other.backend->graph_begin(&other.x)); /* somebody's graph stays whole */
+    assert_int_equal(udump_renderer_render(renderer, &on_device, udump_cuda_state_of(&other.x)->stream, NULL, &canvas, NULL, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.where, "stream");
+    void *graph = other.backend->graph_end(&other.x);
+    assert_non_null(graph);
+    other.backend->graph_free(&other.x, graph);
     udump_renderer_destroy(renderer);
     other_close(&other);
 }

@@ -128,7 +128,7 @@ size_t udump_gemm_library_version(const udump_gemm_library *) { return 130100; }
 size_t udump_convolution_library_version(const udump_convolution_library *) { return 91900; }
 udump_status udump_gemm_library_open(const char *, udump_gemm_library **library, udump_error *) { return *library = new udump_gemm_library(), UDUMP_OK; }
 void udump_gemm_library_close(udump_gemm_library *library) { delete library; }
-udump_status udump_gemm_open(udump_gemm_library *, udump_plans *plans, udump_gemm **gemm, udump_error *) { return *gemm = new udump_gemm{ plans }, UDUMP_OK; }
+udump_status udump_gemm_open(udump_gemm_library *, udump_plans *plans, udump_gemm **gemm, udump_error *) { return udump_emulation_bind(), *gemm = new udump_gemm{ plans }, UDUMP_OK; }
 void udump_gemm_close(udump_gemm *gemm) { delete gemm; }
 udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool dry, cudaStream_t stream, udump_error *error) {
     if (!gemm) abort(); /* a session from before the weights */
@@ -152,7 +152,7 @@ udump_status udump_convolution_library_open(const char *, udump_convolution_libr
 void udump_convolution_library_close(udump_convolution_library *library) { delete library; }
 bool udump_convolution_library_fits(const udump_convolution_library *, const udump_conv_shape *shape) { return shape->in % 8 == 0 && shape->out % 8 == 0; }
 udump_status udump_convolution_open(udump_convolution_library *, udump_plans *plans, udump_convolution **convolution, udump_error *) {
-    return *convolution = new udump_convolution{ plans }, UDUMP_OK;
+    return udump_emulation_bind(), *convolution = new udump_convolution{ plans }, UDUMP_OK;
 }
 void udump_convolution_close(udump_convolution *convolution) { delete convolution; }
 udump_status udump_convolution_plan(
@@ -185,9 +185,10 @@ udump_status udump_fused_library_open(const char *, udump_fused_library **librar
     return *library = new udump_fused_library(), UDUMP_OK;
 }
 void udump_fused_library_close(udump_fused_library *library) { delete library; }
-udump_status udump_fused_open(udump_fused_library *, udump_fused **fused, udump_error *) { return *fused = new udump_fused(), UDUMP_OK; }
+udump_status udump_fused_open(udump_fused_library *, udump_fused **fused, udump_error *) { return udump_emulation_bind(), *fused = new udump_fused(), UDUMP_OK; }
 void udump_fused_close(udump_fused *fused) { delete fused; }
 bool udump_fused_plan(udump_fused *, const udump_fused_call *call, size_t *workspace_bytes) {
+    udump_emulation_bind();
     *workspace_bytes = 100;
     return call->d % 8 == 0;
 }

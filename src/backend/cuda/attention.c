@@ -62,21 +62,38 @@ static int32_t measure(udump_exec *x, const udump_fused_call *call, const udump_
     return fastest;
 }
 
-/* Whether cuDNN attends: a U-Net's long rows alone, which are worth the second that compiling its kernels takes, where it has a plan, and where that is the
- * faster one. Measured in the first dry pass of a card and shape, kept as engines are; without a measurement it is taken. */
-static bool takes_fused(udump_exec *x, const udump_fused_call *call, const udump_kernel_attention_shape *shape, size_t *workspace_bytes) {
+/* Measured in the first dry pass of a card and shape, kept as engines are; without a measurement cuDNN's is taken. */
+static bool is_faster(udump_exec *x, const udump_fused_call *call, const udump_kernel_attention_shape *shape) {
     udump_cuda_state *state = udump_cuda_state_of(x);
     udump_plans *plans = state->device->plans;
     udump_plan_choice kept;
+    size_t workspace_bytes;
     char key[UDUMP_PLANS_KEY_MOST];
-    if (!state->fused || call->dtype == UDUMP_F32 || call->row % 8 != 0 || call->tokens < FUSED_TOKENS || call->d > UDUMP_KERNEL_TILED_HEAD_MOST) return false;
     snprintf(key, sizeof key, "attention %s [%d, %d], %d heads of %d", udump_dtype_name(call->dtype), (int)call->n, (int)call->tokens, (int)call->heads, (int)call->d);
     bool known = udump_plans_find(plans, key, &kept);
-    if ((known && kept.rank != BY_CUDNN) || !udump_fused_plan(state->fused, call, workspace_bytes)) return false;
+    if ((known && kept.rank != BY_CUDNN) || !udump_fused_plan(state->fused, call, &workspace_bytes)) return false;
     if (known || !x->dry || !plans) return true;
-    int32_t fastest = measure(x, call, shape, *workspace_bytes);
+    int32_t fastest = measure(x, call, shape, workspace_bytes);
     if (fastest >= 0) udump_plans_keep(plans, key, (udump_plan_choice){ fastest, 0 });
     return fastest != BY_OURS;
+}
+
+static bool is_way_of(const udump_cuda_way *way, const udump_fused_call *call) {
+    const udump_fused_call *of = &way->shape;
+    return of->n == call->n && of->tokens == call->tokens && of->heads == call->heads && of->d == call->d && of->dtype == call->dtype;
+}
+
+/* Whether cuDNN attends: a U-Net's long rows alone, which are worth the second that compiling its kernels takes, where it has a plan, and where that is the
+ * faster one. A session decides once: others, which measure at the same time, may find otherwise. */
+static bool takes_fused(udump_exec *x, const udump_fused_call *call, const udump_kernel_attention_shape *shape) {
+    udump_cuda_state *state = udump_cuda_state_of(x);
+    if (!state->fused || call->dtype == UDUMP_F32 || call->row % 8 != 0 || call->tokens < FUSED_TOKENS || call->d > UDUMP_KERNEL_TILED_HEAD_MOST) return false;
+    for (int32_t i = 0; i < state->way_count; i++)
+        if (is_way_of(&state->ways[i], call)) return state->ways[i].fused;
+    if (state->way_count == UDUMP_CUDA_WAYS) return false;
+    bool fused = is_faster(x, call, shape);
+    state->ways[state->way_count++] = (udump_cuda_way){ *call, fused };
+    return fused;
 }
 
 /* By cuDNN: false if it is not to. */
@@ -84,7 +101,7 @@ static bool attend_fused(udump_exec *x, udump_tensor out, udump_tensor qkv, cons
     udump_fused_call call = { .n = out.n, .tokens = shape->queries, .heads = shape->heads, .d = shape->d, .row = qkv.c, .out_row = out.c, .dtype = qkv.dtype };
     size_t workspace_bytes = 0, mark = udump_arena_mark(x);
     udump_error error;
-    if (shape->causal || !takes_fused(x, &call, shape, &workspace_bytes)) return false;
+    if (shape->causal || !takes_fused(x, &call, shape) || !udump_fused_plan(udump_cuda_state_of(x)->fused, &call, &workspace_bytes)) return false;
     udump_tensor workspace = udump_tensor_new(x, UDUMP_F32, 1, 1, 1, (int32_t)((workspace_bytes + 3) / 4));
     if (!x->dry && !x->status) {
         place(&call, data_of(x, out), data_of(x, qkv));

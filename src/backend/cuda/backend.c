@@ -17,6 +17,7 @@ udump_status udump_cuda_status(cudaError_t result, const char *where, udump_erro
 
 static void fail_with(udump_exec *x, const char *where, cudaError_t result) {
     if (result == cudaSuccess) return;
+    cudaGetLastError();
     udump_exec_fail(x, result == cudaErrorMemoryAllocation ? UDUMP_ERROR_MEMORY : UDUMP_ERROR_DEVICE, where, "CUDA: %s", cudaGetErrorString(result));
 }
 
@@ -42,20 +43,47 @@ static void device_close(void *opened) {
 static void open_plans(udump_cuda_device *device) {
     struct cudaDeviceProp p;
     char stamp[400];
+    int driver = 0;
     if (device->plan_cache && !*device->plan_cache) return;
-    if (cudaGetDeviceProperties(&p, device->ordinal) != cudaSuccess) return;
-    snprintf(stamp, sizeof stamp, "%s, %d.%d, %d multiprocessors; cuDNN %zu; cuBLASLt %zu", p.name, p.major, p.minor, p.multiProcessorCount,
+    if (cudaGetDeviceProperties(&p, device->ordinal) != cudaSuccess || cudaDriverGetVersion(&driver) != cudaSuccess) return;
+    snprintf(stamp, sizeof stamp, "%s, %d.%d, %d multiprocessors; driver %d; cuDNN %zu; cuBLASLt %zu", p.name, p.major, p.minor, p.multiProcessorCount, driver,
         device->convolutions ? udump_convolution_library_version(device->convolutions) : 0, udump_gemm_library_version(device->gemms));
     device->plans = udump_plans_open(device->plan_cache, stamp);
 }
 
+/* It is a library of libraries, the rest of which it looks for when it is first used. */
+static udump_status try_cudnn(const udump_cuda_device *device, udump_error *error) {
+    udump_convolution *trial = NULL;
+    udump_status status = udump_convolution_open(device->convolutions, NULL, &trial, error);
+    udump_convolution_close(trial);
+    return status;
+}
+
+/* Without it our own kernels convolve and attend. */
+static void open_cudnn(udump_cuda_device *device) {
+    udump_error why;
+    udump_status status = udump_convolution_library_open(device->library_path, &device->convolutions, &why);
+    if (!status) status = try_cudnn(device, &why);
+    if (!status) status = udump_fused_library_open(device->library_path, &device->fused, &why);
+    if (!status) return;
+    udump_convolution_library_close(device->convolutions);
+    device->convolutions = NULL;
+    snprintf(device->lacks, sizeof device->lacks, "no cuDNN (%s): convolutions and long attention are slower by our own kernels", why.what);
+}
+
 udump_status udump_cuda_libraries(udump_cuda_device *device, udump_error *error) {
     if (device->gemms) return UDUMP_OK;
-    udump_status status = udump_gemm_library_open(device->library_path, &device->gemms, error);
-    if (!status) udump_convolution_library_open(device->library_path, &device->convolutions, NULL); /* without cuDNN our own kernel convolves */
-    if (!status) udump_fused_library_open(device->library_path, &device->fused, NULL);             /* and attends */
-    if (!status) open_plans(device);
-    return status;
+    udump_status status = udump_cuda_status(cudaSetDevice(device->ordinal), "device", error);
+    if (!status) status = udump_gemm_library_open(device->library_path, &device->gemms, error);
+    if (status) return status;
+    open_cudnn(device);
+    open_plans(device);
+    return UDUMP_OK;
+}
+
+static const char *device_lacks(void *opened) {
+    const udump_cuda_device *device = opened;
+    return *device->lacks ? device->lacks : NULL;
 }
 
 static udump_status device_open(const udump_device_request *request, void **opened, udump_error *error) {
@@ -94,6 +122,13 @@ static bool memory_left(void *opened, size_t *free_bytes, size_t *total_bytes) {
     return false;
 }
 
+static void *enter(void *opened) {
+    const udump_cuda_device *device = opened;
+    void *before = udump_cuda_context();
+    if (device) cudaSetDevice(device->ordinal);
+    return before;
+}
+
 static void *host_alloc(void *opened, size_t bytes) {
     (void)opened;
     void *memory = NULL;
@@ -122,6 +157,7 @@ static void exec_close(udump_exec *x) {
     if (state->stream) cudaStreamDestroy(state->stream);
     if (state->copies) cudaStreamDestroy(state->copies);
     cudaFree(state->scratch);
+    while (state->outgrown_count) cudaFree(state->outgrown[--state->outgrown_count]);
     udump_cuda_pinned_close(&state->pinned);
     free(state->staging);
     free(state);
@@ -141,8 +177,8 @@ static cudaError_t streams_open(udump_cuda_state *state) {
 udump_status udump_cuda_products_open(udump_exec *x, udump_error *error) {
     udump_cuda_state *state = udump_cuda_state_of(x);
     udump_cuda_device *device = state->device;
-    udump_status status = UDUMP_OK;
-    if (device->gemms && !state->gemm) status = udump_gemm_open(device->gemms, device->plans, &state->gemm, error);
+    udump_status status = udump_cuda_status(cudaSetDevice(device->ordinal), "session", error);
+    if (!status && device->gemms && !state->gemm) status = udump_gemm_open(device->gemms, device->plans, &state->gemm, error);
     if (!status && device->convolutions && !state->convolution) status = udump_convolution_open(device->convolutions, device->plans, &state->convolution, error);
     if (!status && device->fused && !state->fused) status = udump_fused_open(device->fused, &state->fused, error);
     return status;
@@ -161,17 +197,16 @@ static udump_status exec_open(udump_exec *x, udump_error *error) {
 
 void *udump_cuda_scratch(udump_exec *x, size_t bytes) {
     udump_cuda_state *state = udump_cuda_state_of(x);
+    void *grown = NULL;
     if (bytes <= state->scratch_bytes) return state->scratch;
-    cudaStreamSynchronize(state->stream); /* whoever uses the old one */
-    cudaFree(state->scratch);
-    state->scratch = NULL;
-    state->scratch_bytes = 0;
-    x->generation++; /* graphs have the old one's address */
-    cudaError_t result = cudaMalloc(&state->scratch, bytes);
-    if (result == cudaSuccess) state->scratch_bytes = bytes;
-    else cudaGetLastError();
+    if (bytes < 2 * state->scratch_bytes) bytes = 2 * state->scratch_bytes;
+    cudaError_t result = state->outgrown_count < UDUMP_CUDA_OUTGROWN ? cudaMalloc(&grown, bytes) : cudaErrorMemoryAllocation;
     fail_with(x, "scratch", result);
-    return state->scratch;
+    if (result != cudaSuccess) return NULL;
+    state->outgrown[state->outgrown_count++] = state->scratch;
+    state->scratch = grown;
+    state->scratch_bytes = bytes;
+    return grown;
 }
 
 float *udump_cuda_staging(udump_exec *x, size_t bytes) {
@@ -190,8 +225,7 @@ float *udump_cuda_staging(udump_exec *x, size_t bytes) {
 /* ---- crossing */
 
 void udump_cuda_write(udump_exec *x, void *arena, const void *host, size_t bytes) {
-    const void *pinned = udump_cuda_pinned_copy(&udump_cuda_state_of(x)->pinned, host, bytes, udump_cuda_stream(x));
-    fail_with(x, "write", cudaMemcpyAsync(arena, pinned ? pinned : host, bytes, cudaMemcpyHostToDevice, udump_cuda_stream(x)));
+    fail_with(x, "write", udump_cuda_pinned_cross(&udump_cuda_state_of(x)->pinned, arena, host, bytes, udump_cuda_stream(x)));
 }
 
 void udump_cuda_read(udump_exec *x, void *host, const void *arena, size_t bytes) {
@@ -226,7 +260,11 @@ static udump_ticket mark(udump_exec *x) { return take_ticket(x, udump_cuda_strea
 
 static void follow(udump_exec *x, void *stream) {
     udump_cuda_state *state = udump_cuda_state_of(x);
-    cudaError_t result = cudaEventRecord(state->made, stream);
+    enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    cudaError_t result = cudaStreamIsCapturing(stream, &capture);
+    if (result == cudaSuccess && capture != cudaStreamCaptureStatusNone) udump_exec_fail(x, UDUMP_ERROR_ARGUMENT, "stream", "it is being captured");
+    if (x->status) return;
+    if (result == cudaSuccess) result = cudaEventRecord(state->made, stream);
     if (result == cudaSuccess) result = cudaStreamWaitEvent(state->stream, state->made, 0);
     fail_with(x, "follow", result);
 }
@@ -270,11 +308,12 @@ static const udump_backend table = {
     .name = "cuda",
     .device_open = device_open,
     .device_close = device_close,
+    .device_lacks = device_lacks,
     .memory_alloc = memory_alloc,
     .memory_free = memory_free,
     .memory_left = memory_left,
-    .current = udump_cuda_current,
-    .set_current = udump_cuda_set_current,
+    .enter = enter,
+    .leave = udump_cuda_set_context,
     .host_alloc = host_alloc,
     .host_free = host_free,
     .pack_conv = udump_cuda_pack_conv,

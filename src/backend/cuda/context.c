@@ -15,13 +15,13 @@ static struct driver {
     return driver;
 }
 
-void *udump_cuda_current(void) {
+void *udump_cuda_context(void) {
     void *context = NULL;
     const struct driver driver = driver_load();
     return driver.get && !driver.get(&context) ? context : NULL;
 }
 
-void udump_cuda_set_current(void *context) {
+void udump_cuda_set_context(void *context) {
     const struct driver driver = driver_load();
     if (driver.set) driver.set(context);
 }

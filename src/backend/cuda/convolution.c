@@ -8,7 +8,7 @@
 #include "backend/cuda/dnn.h"
 #include "base/status.h"
 
-enum { CANDIDATES_MOST = 8, WORKSPACE_BYTES_MOST = 512 << 20 };
+enum { WORKSPACE_BYTES_MOST = 512 << 20 };
 enum { IN = 1, WEIGHT, BIAS, RESIDUAL, OUT, CONVOLVED, SUM }; /* tensors' identities in a graph */
 
 struct udump_convolution_library {
@@ -153,16 +153,17 @@ static cudnnBackendDescriptor_t build_graph(udump_dnn_build *b, const udump_dnn_
 
 /* ---- choosing an engine */
 
-/* The first mode's, or where it has none the second's; with rank not -1 that one alone. */
+/* The first mode's, or where it has none the second's; with rank not -1 that one alone. candidates: [most]. Where there are none, status says why. */
 static int32_t list_candidates(
-    const udump_convolution *c, const udump_convolution_call *call, int32_t rank, udump_dnn_candidate *candidates, cudnnStatus_t *status) {
-    udump_dnn_wish wish = { .rank = rank, .precise = call->dtype == UDUMP_F32, .workspace_bytes_most = WORKSPACE_BYTES_MOST, .most = CANDIDATES_MOST };
+    const udump_convolution *c, const udump_convolution_call *call, int32_t rank, int32_t most, udump_dnn_candidate *candidates, cudnnStatus_t *status) {
+    udump_dnn_wish wish = { .rank = rank, .precise = call->dtype == UDUMP_F32, .workspace_bytes_most = WORKSPACE_BYTES_MOST, .most = most };
     int32_t count = 0;
+    *status = CUDNN_STATUS_NOT_SUPPORTED;
     for (; wish.mode < UDUMP_DNN_MODES && !count; wish.mode++) {
         udump_dnn_build b = { .dnn = c->place.dnn };
         cudnnBackendDescriptor_t graph = build_graph(&b, &c->place, call);
         if (!b.status) count = udump_dnn_candidates(&b, &c->place, graph, &wish, candidates);
-        if (b.status) *status = b.status;
+        if (b.status || b.refused) *status = b.status ? b.status : b.refused;
         udump_dnn_build_end(&b);
     }
     return count;
@@ -225,20 +226,20 @@ static void write_key(char *key, const udump_convolution_call *call) {
 
 static udump_status make_plan(udump_convolution *c, const udump_convolution_call *call, plan *p, cudaStream_t stream, udump_error *error) {
     const udump_conv_shape *s = call->shape;
-    udump_dnn_candidate candidates[CANDIDATES_MOST];
-    cudnnStatus_t status = CUDNN_STATUS_NOT_SUPPORTED;
+    udump_dnn_candidate candidates[UDUMP_CANDIDATES_MOST];
+    cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
     udump_plan_choice kept;
-    char key[UDUMP_PLANS_KEY_MOST];
+    char key[UDUMP_PLANS_KEY_MOST], why[UDUMP_DNN_WHY_BYTES];
     write_key(key, call);
     int32_t count = 0, chosen = 0;
     bool known = udump_plans_find(c->kept, key, &kept);
-    if (known) count = list_candidates(c, call, kept.rank, candidates, &status);
+    if (known) count = list_candidates(c, call, kept.rank, 1, candidates, &status);
     if (count && candidates[0].engine != kept.engine) destroy_candidates(c, candidates, count, -1), count = 0;
     known = count > 0;
-    if (!known) count = list_candidates(c, call, -1, candidates, &status);
+    if (!known) count = list_candidates(c, call, -1, c->kept ? UDUMP_CANDIDATES_MOST : 1, candidates, &status);
     if (!count)
-        return udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s, for %d to %d channels, kernel %d, stride %d, [%d, %d, %d]", c->place.dnn->text(status),
-            (int)s->in, (int)s->out, (int)s->kernel, (int)s->stride, (int)call->n, (int)call->in_h, (int)call->in_w);
+        return udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s, for %d to %d channels, kernel %d, stride %d, [%d, %d, %d]",
+            udump_dnn_why(c->place.dnn, status, why), (int)s->in, (int)s->out, (int)s->kernel, (int)s->stride, (int)call->n, (int)call->in_h, (int)call->in_w);
     if (!known && c->kept) chosen = measure(c, call, candidates, count, stream);
     if (!known && chosen >= 0) udump_plans_keep(c->kept, key, (udump_plan_choice){ candidates[chosen].rank, candidates[chosen].engine });
     if (chosen < 0) chosen = 0;
@@ -249,9 +250,9 @@ static udump_status make_plan(udump_convolution *c, const udump_convolution_call
 }
 
 int32_t udump_convolution_candidates(udump_convolution *c, const udump_convolution_call *call) {
-    udump_dnn_candidate candidates[CANDIDATES_MOST];
+    udump_dnn_candidate candidates[UDUMP_CANDIDATES_MOST];
     cudnnStatus_t status;
-    int32_t count = list_candidates(c, call, -1, candidates, &status);
+    int32_t count = list_candidates(c, call, -1, UDUMP_CANDIDATES_MOST, candidates, &status);
     destroy_candidates(c, candidates, count, -1);
     return count;
 }
@@ -292,5 +293,6 @@ udump_status udump_convolution_run(
     const plan *p = find(c, call);
     cudnnStatus_t status = udump_dnn_use_stream(&c->place, stream);
     if (!status) status = execute(c, p->execution, call, workspace);
-    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s", c->place.dnn->text(status)) : UDUMP_OK;
+    char why[UDUMP_DNN_WHY_BYTES];
+    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s", udump_dnn_why(c->place.dnn, status, why)) : UDUMP_OK;
 }

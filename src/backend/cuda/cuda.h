@@ -27,6 +27,7 @@ typedef struct udump_cuda_device {
     udump_gemm_library *gemms;               /* NULL until a weight is packed: who only renders needs no vendor's library */
     udump_convolution_library *convolutions; /* NULL too where cuDNN is not there, and our own kernel does them */
     udump_fused_library *fused;              /* likewise */
+    char lacks[400];                         /* what is slower for want of what; or "" */
     udump_cuda_stage stage;
 } udump_cuda_device;
 
@@ -41,7 +42,7 @@ struct udump_packed {
     size_t bytes;
 };
 
-enum { UDUMP_CUDA_EVENTS = 1024, UDUMP_CUDA_SCRATCH_BYTES = 1 << 20 };
+enum { UDUMP_CUDA_OUTGROWN = 32 /* each is twice the one before */, UDUMP_CUDA_EVENTS = 1024, UDUMP_CUDA_SCRATCH_BYTES = 1 << 20 };
 
 /* pinned.c */
 typedef struct udump_cuda_pinned {
@@ -52,8 +53,15 @@ typedef struct udump_cuda_pinned {
 } udump_cuda_pinned;
 cudaError_t udump_cuda_pinned_open(udump_cuda_pinned *pinned);
 void udump_cuda_pinned_close(udump_cuda_pinned *pinned);
-/* A copy that lasts until all that the stream holds now has been done; NULL for what is too large, and after a failure. */
-const void *udump_cuda_pinned_copy(udump_cuda_pinned *pinned, const void *host, size_t bytes, cudaStream_t stream);
+/* Begins it; host has been read when it returns. */
+cudaError_t udump_cuda_pinned_cross(udump_cuda_pinned *pinned, void *to, const void *host, size_t bytes, cudaStream_t stream);
+
+/* Which way long self-attention of a shape goes, once a session has decided. */
+typedef struct udump_cuda_way {
+    udump_fused_call shape;
+    bool fused;
+} udump_cuda_way;
+enum { UDUMP_CUDA_WAYS = 64 }; /* a U-Net has as many shapes as levels with attention */
 
 typedef struct udump_cuda_state {
     udump_cuda_device *device;
@@ -63,12 +71,16 @@ typedef struct udump_cuda_state {
     cudaEvent_t made;            /* what a fetch waits for */
     void *scratch;               /* an operation's own; the next overwrites it */
     size_t scratch_bytes;
+    void *outgrown[UDUMP_CUDA_OUTGROWN]; /* earlier ones, smaller: graphs have their addresses */
+    int32_t outgrown_count;
     udump_cuda_pinned pinned;    /* host memory on its way to the device */
     float *staging;              /* host */
     size_t staging_bytes;
     udump_gemm *gemm;               /* NULL without libraries, as the next */
     udump_convolution *convolution;
     udump_fused *fused;
+    udump_cuda_way ways[UDUMP_CUDA_WAYS];
+    int32_t way_count;
 } udump_cuda_state;
 
 static inline udump_cuda_state *udump_cuda_state_of(const udump_exec *x) { return x->state; }
@@ -83,8 +95,8 @@ static inline int udump_cuda_dtype(udump_dtype dtype) {
 }
 
 /* context.c: the calling thread's; NULL: it has none */
-void *udump_cuda_current(void);
-void udump_cuda_set_current(void *context);
+void *udump_cuda_context(void);
+void udump_cuda_set_context(void *context);
 
 /* A call's own error, as ours. */
 udump_status udump_cuda_status(cudaError_t result, const char *where, udump_error *error);

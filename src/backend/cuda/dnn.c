@@ -1,5 +1,6 @@
 #include "backend/cuda/dnn.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "backend/cuda/library.h"
@@ -12,16 +13,25 @@ udump_status udump_dnn_load(const char *folder, udump_dnn *d, udump_error *error
         { "cudnnBackendDestroyDescriptor", (void **)&d->destroy_descriptor }, { "cudnnBackendSetAttribute", (void **)&d->set },
         { "cudnnBackendGetAttribute", (void **)&d->get }, { "cudnnBackendFinalize", (void **)&d->finalize },
         { "cudnnBackendExecute", (void **)&d->execute }, { "cudnnGetErrorString", (void **)&d->text },
-        { "cudnnGetVersion", (void **)&d->version } };
+        { "cudnnGetLastErrorString", (void **)&d->last }, { "cudnnGetVersion", (void **)&d->version } };
     return udump_library_load(folder, names, 1, symbols, sizeof symbols / sizeof *symbols, error);
+}
+
+const char *udump_dnn_why(const udump_dnn *dnn, cudnnStatus_t status, char text[UDUMP_DNN_WHY_BYTES]) {
+    char last[UDUMP_DNN_WHY_BYTES] = "";
+    dnn->last(last, sizeof last);
+    last[strcspn(last, "\n")] = 0;
+    snprintf(text, UDUMP_DNN_WHY_BYTES, "%s%s%s", dnn->text(status), *last ? ": " : "", last);
+    return text;
 }
 
 udump_status udump_dnn_place_open(udump_dnn_place *place, const udump_dnn *dnn, udump_error *error) {
     *place = (udump_dnn_place){ .dnn = dnn };
+    char why[UDUMP_DNN_WHY_BYTES];
     cudnnStatus_t status = dnn->create(&place->handle);
     if (!status) return UDUMP_OK;
     place->handle = NULL;
-    return udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "%s", dnn->text(status));
+    return udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "%s", udump_dnn_why(dnn, status, why));
 }
 
 udump_status udump_dnn_place_describe(udump_dnn_place *place, const udump_dnn *dnn, const char *json, udump_error *error) {
@@ -29,7 +39,8 @@ udump_status udump_dnn_place_describe(udump_dnn_place *place, const udump_dnn *d
     cudnnStatus_t status = dnn->make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &place->described);
     if (!status) status = dnn->set(place->described, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(json), json);
     if (!status) status = dnn->finalize(place->described);
-    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "device properties: %s", dnn->text(status)) : UDUMP_OK;
+    char why[UDUMP_DNN_WHY_BYTES];
+    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "device properties: %s", udump_dnn_why(dnn, status, why)) : UDUMP_OK;
 }
 
 void udump_dnn_place_close(udump_dnn_place *place) {
@@ -104,7 +115,8 @@ static bool lacks_driver(const udump_dnn_place *place, cudnnStatus_t status) {
 }
 
 /* NULL where the config does not come to one. */
-static cudnnBackendDescriptor_t plan_of(const udump_dnn_place *place, cudnnBackendDescriptor_t config, size_t most_bytes, size_t *workspace_bytes) {
+static cudnnBackendDescriptor_t plan_of(
+    udump_dnn_build *b, const udump_dnn_place *place, cudnnBackendDescriptor_t config, size_t most_bytes, size_t *workspace_bytes) {
     const udump_dnn *dnn = place->dnn;
     cudnnBackendDescriptor_t plan = NULL;
     int64_t count = 0, bytes = 0;
@@ -118,6 +130,7 @@ static cudnnBackendDescriptor_t plan_of(const udump_dnn_place *place, cudnnBacke
     if (!status) status = dnn->get(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes);
     *workspace_bytes = (size_t)bytes;
     if (driverless || (!status && (size_t)bytes <= most_bytes)) return plan;
+    if (status) b->refused = status;
     dnn->destroy_descriptor(plan);
     return NULL;
 }
@@ -133,11 +146,12 @@ int32_t udump_dnn_candidates(
     if (place->described) udump_dnn_link(b, heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, place->described);
     udump_dnn_finalize(b, heuristics);
     for (int i = 0; i < UDUMP_DNN_CONFIGS; i++) configs[i] = udump_dnn_make(b, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-    if (b->status || b->dnn->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, UDUMP_DNN_CONFIGS, &found, configs)) return 0;
+    if (!b->status) b->status = b->dnn->get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, UDUMP_DNN_CONFIGS, &found, configs);
+    if (b->status) return 0;
     for (int32_t i = 0; i < found && count < wish->most; i++) {
         udump_dnn_candidate *next = &candidates[count];
         int32_t rank = wish->mode * UDUMP_DNN_CONFIGS + i, engine = wish->rank < 0 || wish->rank == rank ? wanted_engine(b, configs[i], wish->precise) : -1;
-        if (engine < 0 || !(next->plan = plan_of(place, configs[i], wish->workspace_bytes_most, &next->workspace_bytes))) continue;
+        if (engine < 0 || !(next->plan = plan_of(b, place, configs[i], wish->workspace_bytes_most, &next->workspace_bytes))) continue;
         next->rank = rank;
         next->engine = engine;
         count++;

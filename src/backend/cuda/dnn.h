@@ -17,11 +17,16 @@ typedef struct udump_dnn {
     __typeof__(&cudnnBackendFinalize) finalize;
     __typeof__(&cudnnBackendExecute) execute;
     __typeof__(&cudnnGetErrorString) text;
+    __typeof__(&cudnnGetLastErrorString) last;
     __typeof__(&cudnnGetVersion) version;
 } udump_dnn;
 
 /* Errors: DEVICE. */
 udump_status udump_dnn_load(const char *folder, udump_dnn *dnn, udump_error *error);
+
+/* What a call failed with, in the library's own words: "CUDNN_STATUS_...: ..." */
+enum { UDUMP_DNN_WHY_BYTES = 200 };
+const char *udump_dnn_why(const udump_dnn *dnn, cudnnStatus_t status, char text[UDUMP_DNN_WHY_BYTES]);
 
 /* Where plans are to run: on the session's device, or on one that is only described. */
 typedef struct udump_dnn_place {
@@ -40,7 +45,7 @@ void udump_dnn_place_close(udump_dnn_place *place);
 enum { UDUMP_DNN_DESCRIPTORS = 160 };
 typedef struct udump_dnn_build {
     const udump_dnn *dnn;
-    cudnnStatus_t status;
+    cudnnStatus_t status, refused; /* refused: why the last config that came to no plan did not */
     cudnnBackendDescriptor_t made[UDUMP_DNN_DESCRIPTORS];
     int32_t count;
 } udump_dnn_build;
@@ -70,7 +75,7 @@ typedef struct udump_dnn_wish {
     size_t workspace_bytes_most;
     int32_t most;
 } udump_dnn_wish;
-/* How many there are, in the library's own order. candidates: [wish->most]. */
+/* How many there are, in the library's own order; where there are none, b->status or b->refused may say why. candidates: [wish->most]. */
 int32_t udump_dnn_candidates(
     udump_dnn_build *b, const udump_dnn_place *place, cudnnBackendDescriptor_t graph, const udump_dnn_wish *wish, udump_dnn_candidate *candidates);
 /* Destroys what was made, plans aside. */

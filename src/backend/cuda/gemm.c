@@ -9,7 +9,6 @@
 #include "base/status.h"
 
 static const size_t WORKSPACE_BYTES = (size_t)32 << 20; /* what NVIDIA advises for Hopper; less elsewhere */
-enum { CANDIDATES_MOST = 8 };
 
 struct udump_gemm_library {
     cublasLtHandle_t handle;
@@ -27,7 +26,6 @@ struct udump_gemm_library {
     __typeof__(&cublasLtMatmul) matmul;
     __typeof__(&cublasLtGetStatusString) text;
     __typeof__(&cublasLtGetVersion) version;
-    __typeof__(&cublasLtMatmulAlgoConfigGetAttribute) algorithm_get;
 };
 
 /* How a product of one shape is made. */
@@ -57,8 +55,7 @@ udump_status udump_gemm_library_open(const char *folder, udump_gemm_library **li
         { "cublasLtMatrixLayoutDestroy", (void **)&l->layout_destroy }, { "cublasLtMatmulPreferenceCreate", (void **)&l->preference_create },
         { "cublasLtMatmulPreferenceDestroy", (void **)&l->preference_destroy }, { "cublasLtMatmulPreferenceSetAttribute", (void **)&l->preference_set },
         { "cublasLtMatmulAlgoGetHeuristic", (void **)&l->heuristic }, { "cublasLtMatmul", (void **)&l->matmul },
-        { "cublasLtGetStatusString", (void **)&l->text }, { "cublasLtGetVersion", (void **)&l->version },
-        { "cublasLtMatmulAlgoConfigGetAttribute", (void **)&l->algorithm_get } };
+        { "cublasLtGetStatusString", (void **)&l->text }, { "cublasLtGetVersion", (void **)&l->version } };
     udump_status status = udump_library_load(folder, names, 2, symbols, sizeof symbols / sizeof *symbols, error);
     cublasStatus_t result = status ? CUBLAS_STATUS_NOT_INITIALIZED : l->create(&l->handle);
     if (!status && result != CUBLAS_STATUS_SUCCESS) status = udump_fail(error, UDUMP_ERROR_DEVICE, "cuBLASLt", "%s", l->text(result));
@@ -133,12 +130,15 @@ static uint32_t alignment_bytes(int64_t row, int64_t columns, udump_dtype dtype)
     return bytes % 16 ? bytes & -bytes : 16;
 }
 
-/* How much workspace there is, and how tensors lie: by itself the library takes them to begin at multiples of 256 bytes, which only weights do. */
+/* How much workspace there is; that parts of a sum are added in fp32, out of place, in an order that is always the same; and how tensors lie: by itself the
+ * library takes them to begin at multiples of 256 bytes, which only weights do. */
 static cublasStatus_t prefer(const udump_gemm_library *l, cublasLtMatmulPreference_t preference, const udump_gemm_call *c) {
     size_t workspace_bytes = WORKSPACE_BYTES;
+    uint32_t sums = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE; /* besides undivided ones, which are 0 */
     uint32_t weight = alignment_bytes(c->weight_row, c->weight_by_k ? c->n : c->k, c->dtype), in = alignment_bytes(c->in_row, c->k, c->dtype),
              out = alignment_bytes(c->out_row, c->n, c->out_dtype);
     cublasStatus_t result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes);
+    if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums);
     if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &weight, sizeof weight);
     if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &in, sizeof in);
     if (!result) result = l->preference_set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &out, sizeof out);
@@ -147,13 +147,13 @@ static cublasStatus_t prefer(const udump_gemm_library *l, cublasLtMatmulPreferen
 }
 
 /* The library's own order, the best first. */
-static cublasStatus_t list_algorithms(const udump_gemm_library *l, const plan *p, cublasLtMatmulAlgo_t algorithms[CANDIDATES_MOST], int32_t *count) {
+static cublasStatus_t list_algorithms(const udump_gemm_library *l, const plan *p, cublasLtMatmulAlgo_t algorithms[UDUMP_CANDIDATES_MOST], int32_t *count) {
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t results[CANDIDATES_MOST];
+    cublasLtMatmulHeuristicResult_t results[UDUMP_CANDIDATES_MOST] = { 0 };
     int found = 0;
     cublasStatus_t result = l->preference_create(&preference);
     if (!result) result = prefer(l, preference, &p->call);
-    if (!result) result = l->heuristic(l->handle, p->desc, p->weight, p->in, p->out, p->out, preference, CANDIDATES_MOST, results, &found);
+    if (!result) result = l->heuristic(l->handle, p->desc, p->weight, p->in, p->out, p->out, preference, UDUMP_CANDIDATES_MOST, results, &found);
     if (!result && !found) result = CUBLAS_STATUS_NOT_SUPPORTED;
     *count = 0;
     for (int i = 0; !result && i < found; i++)
@@ -205,25 +205,26 @@ static int32_t measure(udump_gemm *gemm, const plan *p, const cublasLtMatmulAlgo
     return fastest;
 }
 
-static int32_t number_of(const udump_gemm_library *l, const cublasLtMatmulAlgo_t *algorithm) {
-    int32_t number = 0;
-    size_t written;
-    return l->algorithm_get(algorithm, CUBLASLT_ALGO_CONFIG_ID, &number, sizeof number, &written) ? 0 : number;
+/* Of all that it is: its own number is many tiles'. FNV-1a. */
+static int32_t number_of(const cublasLtMatmulAlgo_t *algorithm) {
+    uint64_t value = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < sizeof *algorithm; i++) value = (value ^ ((const uint8_t *)algorithm)[i]) * 0x100000001B3u;
+    return (int32_t)(value % 1000000000);
 }
 
 /* The kept one, or the fastest, or where nothing is measured the first. */
 static cublasStatus_t choose(udump_gemm *gemm, plan *p, const udump_gemm_call *c, cudaStream_t stream) {
-    cublasLtMatmulAlgo_t algorithms[CANDIDATES_MOST];
+    cublasLtMatmulAlgo_t algorithms[UDUMP_CANDIDATES_MOST];
     udump_plan_choice kept;
     int32_t count = 0, chosen = 0;
     char key[UDUMP_PLANS_KEY_MOST];
     cublasStatus_t result = list_algorithms(gemm->library, p, algorithms, &count);
     if (result) return result;
     snprintf(key, sizeof key, "%s %s [%lld, %d] to %d%s", c->name, udump_dtype_name(c->dtype), (long long)c->rows, (int)c->k, (int)c->n, c->bias ? ", bias" : "");
-    bool known = udump_plans_find(gemm->kept, key, &kept) && kept.rank < count && number_of(gemm->library, &algorithms[kept.rank]) == kept.engine;
+    bool known = udump_plans_find(gemm->kept, key, &kept) && kept.rank < count && number_of(&algorithms[kept.rank]) == kept.engine;
     if (known) chosen = kept.rank;
     else if (gemm->kept) chosen = measure(gemm, p, algorithms, count, c, stream);
-    if (!known && chosen >= 0) udump_plans_keep(gemm->kept, key, (udump_plan_choice){ chosen, number_of(gemm->library, &algorithms[chosen]) });
+    if (!known && chosen >= 0) udump_plans_keep(gemm->kept, key, (udump_plan_choice){ chosen, number_of(&algorithms[chosen]) });
     p->algorithm = algorithms[chosen < 0 ? 0 : chosen];
     return CUBLAS_STATUS_SUCCESS;
 }

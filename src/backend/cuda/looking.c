@@ -95,7 +95,7 @@ static udump_kernel_tiles tiles_of(const udump_tiles *t) {
 
 void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges) {
     udump_kernel_tiles t = tiles_of(tiles);
-    void *scratch = udump_cuda_scratch(x, udump_kernel_tile_reduce_scratch_bytes(t.count));
+    void *scratch = udump_cuda_scratch(x, udump_kernel_tile_reduce_scratch_bytes(&t));
     if (!scratch) return;
     udump_kernel_tile_reduce((udump_kernel_range *)ranges, &t, scratch, udump_cuda_stream(x));
     udump_cuda_check(x, "tile_reduce");

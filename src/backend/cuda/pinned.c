@@ -1,5 +1,5 @@
-/* What crosses to the device by way of pinned memory: from other memory the driver may first wait for the stream, and a step would stand still. Two halves: one
- * is filled while the other crosses. */
+/* What crosses to the device by way of pinned memory: from other memory the driver may first wait for the stream, and a step would stand still; nor does it say when
+ * that has been read. Two halves: one is filled while the other crosses. */
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
@@ -18,15 +18,29 @@ void udump_cuda_pinned_close(udump_cuda_pinned *pinned) {
     if (pinned->memory) cudaFreeHost(pinned->memory);
 }
 
-const void *udump_cuda_pinned_copy(udump_cuda_pinned *pinned, const void *host, size_t bytes, cudaStream_t stream) {
-    if (bytes > HALF_BYTES) return NULL;
+/* Room for so many bytes, HALF_BYTES at most, until all that the stream holds now has been done. */
+static cudaError_t reserve(udump_cuda_pinned *pinned, size_t bytes, cudaStream_t stream, char **room) {
+    cudaError_t result = cudaSuccess;
     if (pinned->used_bytes + bytes > HALF_BYTES) { /* on to the other half, once what was in it has crossed */
-        if (cudaEventRecord(pinned->crossed[pinned->half], stream) != cudaSuccess) return NULL;
+        result = cudaEventRecord(pinned->crossed[pinned->half], stream);
         pinned->half ^= 1;
-        if (cudaEventSynchronize(pinned->crossed[pinned->half]) != cudaSuccess) return NULL;
+        if (result == cudaSuccess) result = cudaEventSynchronize(pinned->crossed[pinned->half]);
         pinned->used_bytes = 0;
     }
-    void *place = pinned->memory + (size_t)pinned->half * HALF_BYTES + pinned->used_bytes;
+    *room = pinned->memory + (size_t)pinned->half * HALF_BYTES + pinned->used_bytes;
     pinned->used_bytes += (bytes + 63) / 64 * 64; /* HALF_BYTES is a multiple of it */
-    return memcpy(place, host, bytes);
+    return result;
+}
+
+cudaError_t udump_cuda_pinned_cross(udump_cuda_pinned *pinned, void *to, const void *host, size_t bytes, cudaStream_t stream) {
+    cudaError_t result = cudaSuccess;
+    for (size_t done = 0, piece; done < bytes && result == cudaSuccess; done += piece) {
+        char *room;
+        piece = bytes - done < HALF_BYTES ? bytes - done : HALF_BYTES;
+        result = reserve(pinned, piece, stream, &room);
+        if (result != cudaSuccess) break;
+        memcpy(room, (const char *)host + done, piece);
+        result = cudaMemcpyAsync((char *)to + done, room, piece, cudaMemcpyHostToDevice, stream);
+    }
+    return result;
 }

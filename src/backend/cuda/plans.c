@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* The file: a line that says what it is, with the stamp; a line "KEY: RANK ENGINE" for each choice; "end COUNT". */
-static const char HEAD[] = "unetdump plans 1: ";
+static const char HEAD[] = "unetdump plans 2: ";
 enum { CHOICES_MOST = 10000, PATH_MOST = 4096 };
 
 typedef struct kept {

@@ -24,9 +24,10 @@ bool udump_plans_find(udump_plans *plans, const char *key, udump_plan_choice *ch
 /* Also writes the file, whole or not at all; where that cannot be, the choice lasts as long as plans. */
 void udump_plans_keep(udump_plans *plans, const char *key, udump_plan_choice choice);
 
+enum { UDUMP_CANDIDATES_MOST = 16 };
 /* Begins a candidate in the stream; false where it fails. */
 typedef bool (*udump_begin_fn)(void *user, int32_t candidate);
-/* The candidate whose shortest of some runs is the shortest; -1 where none runs. Waits for each. */
+/* The candidate, of UDUMP_CANDIDATES_MOST at most, whose shortest of some runs is the shortest; -1 where none runs. Waits for each. */
 int32_t udump_fastest(cudaStream_t stream, int32_t count, udump_begin_fn begin, void *user);
 
 #endif
