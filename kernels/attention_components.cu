@@ -261,9 +261,9 @@ static __global__ void finish(float *scores, const iteration *it, const float *y
 
 static int columns_of(const udump_kernel_attended *a) { return a->keys < COLUMNS ? a->keys : COLUMNS; }
 
-/* logs, the mean, and the three matrices; then what passes between passes */
+/* What passes between passes; then logs, the mean, the three matrices, and the products' parts */
 size_t udump_kernel_attention_components_scratch_bytes(const udump_kernel_attended *a) {
-    size_t n = (size_t)a->keys, floats = (size_t)a->heads * n + n + 3 * n * (size_t)columns_of(a);
+    size_t n = (size_t)a->keys, floats = (size_t)a->heads * n + n + 3 * n * (size_t)columns_of(a) + udump_attention_times_floats(a, columns_of(a));
     return sizeof(iteration) + floats * sizeof(float);
 }
 
@@ -271,12 +271,12 @@ void udump_kernel_attention_components(float *scores, const float *received, voi
     udump_kernel_attended a = *attended;
     int n = a.keys, k = columns_of(attended);
     iteration *it = (iteration *)scratch;
-    float *logs = (float *)(it + 1), *mean = logs + (int64_t)a.heads * n, *v = mean + n, *y = v + (int64_t)n * k, *z = y + (int64_t)n * k;
+    float *logs = (float *)(it + 1), *mean = logs + (int64_t)a.heads * n, *v = mean + n, *y = v + (int64_t)n * k, *z = y + (int64_t)n * k, *parts = z + (int64_t)n * k;
     udump_launch_attention_logs(logs, NULL, a, stream);
     UDUMP_LAUNCH(begin, 1, THREADS, 0, stream, it, mean, v, received, a.heads, n, k);
     for (int pass = 0; pass < PASSES_MOST; pass++) {
-        udump_launch_attention_times(y, v, k, logs, 0, &it->done, a, stream);
-        udump_launch_attention_times(z, y, k, logs, 1, &it->done, a, stream);
+        udump_launch_attention_times(y, parts, v, k, logs, 0, &it->done, a, stream);
+        udump_launch_attention_times(z, parts, y, k, logs, 1, &it->done, a, stream);
         UDUMP_LAUNCH(step, 1, THREADS, 0, stream, it, v, y, z, (const float *)mean, n, k, pass + 1 == PASSES_MOST);
     }
     UDUMP_LAUNCH(finish, COMPONENTS, THREADS, 0, stream, scores, (const iteration *)it, (const float *)y, n, k);

@@ -105,8 +105,9 @@ void udump_kernel_attention_rows(
     float *rows /* [heads, count, keys] */, const int32_t *chosen /* [count] */, int count, const udump_kernel_attended *a, udump_stream stream);
 /* logs: scratch, [heads, queries] */
 void udump_kernel_attention_summary(float *received, float *entropy, float *logs, const udump_kernel_attended *a, udump_stream stream);
+size_t udump_kernel_attention_covariance_scratch_bytes(const udump_kernel_attended *a, int count);
 void udump_kernel_attention_covariance(float *y /* [queries, count] */, float *z /* [keys, count] */, const float *v /* [keys, count] */, int count,
-    float *logs, const udump_kernel_attended *a, udump_stream stream);
+    float *scratch, const udump_kernel_attended *a, udump_stream stream);
 size_t udump_kernel_attention_components_scratch_bytes(const udump_kernel_attended *a);
 void udump_kernel_attention_components(float *scores /* [3, keys] */, const float *received /* [heads, keys] */, void *scratch, const udump_kernel_attended *a,
     udump_stream stream);

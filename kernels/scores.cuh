@@ -12,8 +12,9 @@ static inline size_t udump_scores_bytes(int d) { return (size_t)d * (UDUMP_SCORE
 /* One head's channels of `count` tokens from `first` on, as fp32, transposed: tile [d, width]; zeros behind the last. */
 __device__ __forceinline__ void udump_scores_load(
     float *tile, int width, const void *from, int dtype, int64_t stride, int head, int d, int first, int tokens) {
-    for (int i = (int)threadIdx.x; i < width * d; i += UDUMP_SCORE_ROWS) {
-        int token = i / d, channel = i % d;
+    int token = (int)threadIdx.x / d, channel = (int)threadIdx.x % d;
+    for (int i = (int)threadIdx.x; i < width * d; i += UDUMP_SCORE_ROWS, channel += UDUMP_SCORE_ROWS) {
+        for (; channel >= d; channel -= d) token++; /* without a division */
         tile[channel * width + token] = first + token < tokens ? udump_load(from, dtype, (first + token) * stride + head * d + channel) : 0;
     }
 }
@@ -27,8 +28,9 @@ __device__ __forceinline__ void udump_scores(float (&scores)[UDUMP_SCORE_COLUMNS
 #pragma unroll
         for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) scores[j] += value * columns[i * UDUMP_SCORE_COLUMNS + j];
     }
+    float scale = 1 / sqrtf((float)d);
 #pragma unroll
-    for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) scores[j] /= sqrtf((float)d);
+    for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) scores[j] *= scale;
 }
 
 /* A running softmax's maximum and total. */

@@ -204,8 +204,29 @@ static void test_places(void **state) {
     assert_true(read_file(below("home/.cache/unetdump"), text) > 0);
 }
 
+/* Without cuDNN, or with one that does not work, our own kernels do its part, and the model says so. */
+static void test_no_cudnn(void **state) {
+    (void)state;
+    static const struct {
+        const char *value, *why;
+    } ways[] = { { "0", "no cuDNN (no library): " }, { "2", "no cuDNN (a part is missing): " } };
+    udump_model *model = load("");
+    assert_null(udump_model_warning(model, 0));
+    udump_model_release(model);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(setenv("UDUMP_EMULATED_CUDNN", ways[i].value, 1), 0);
+        model = load("");
+        assert_non_null(udump_model_warning(model, 0));
+        assert_int_equal(strncmp(udump_model_warning(model, 0), ways[i].why, strlen(ways[i].why)), 0);
+        assert_null(udump_model_warning(model, 1));
+        prepare_size(model, 8);
+        udump_model_release(model);
+    }
+    unsetenv("UDUMP_EMULATED_CUDNN");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_kept), cmocka_unit_test(test_shared), cmocka_unit_test(test_broken), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_places) };
+        cmocka_unit_test(test_places), cmocka_unit_test(test_no_cudnn) };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }

@@ -117,9 +117,11 @@ static size_t workspace_bytes_of(const udump_conv_shape *shape) { return shape->
 
 static udump_status misplaced(const char *where, udump_error *error) { return udump_fail(error, UDUMP_ERROR_DEVICE, where, "memory that is not the device's, or not aligned"); }
 
-static bool has_cudnn(void) { /* without it where UDUMP_EMULATED_CUDNN is 0 */
+/* UDUMP_EMULATED_CUDNN: 0: it is not there; 2: it is there and does not work. */
+enum { ABSENT, WORKS, BROKEN };
+static int cudnn(void) {
     const char *text = getenv("UDUMP_EMULATED_CUDNN");
-    return !text || atoi(text);
+    return text ? atoi(text) : WORKS;
 }
 
 extern "C" {
@@ -146,12 +148,13 @@ udump_status udump_gemm_run(udump_gemm *gemm, const udump_gemm_call *call, bool 
 }
 
 udump_status udump_convolution_library_open(const char *, udump_convolution_library **library, udump_error *error) {
-    if (!has_cudnn()) return udump_fail(error, UDUMP_ERROR_DEVICE, "convolution", "no library");
+    if (cudnn() == ABSENT) return udump_fail(error, UDUMP_ERROR_DEVICE, "convolution", "no library");
     return *library = new udump_convolution_library(), UDUMP_OK;
 }
 void udump_convolution_library_close(udump_convolution_library *library) { delete library; }
 bool udump_convolution_library_fits(const udump_convolution_library *, const udump_conv_shape *shape) { return shape->in % 8 == 0 && shape->out % 8 == 0; }
-udump_status udump_convolution_open(udump_convolution_library *, udump_plans *plans, udump_convolution **convolution, udump_error *) {
+udump_status udump_convolution_open(udump_convolution_library *, udump_plans *plans, udump_convolution **convolution, udump_error *error) {
+    if (cudnn() == BROKEN) return *convolution = NULL, udump_fail(error, UDUMP_ERROR_DEVICE, "cuDNN", "a part is missing");
     return udump_emulation_bind(), *convolution = new udump_convolution{ plans }, UDUMP_OK;
 }
 void udump_convolution_close(udump_convolution *convolution) { delete convolution; }
@@ -181,7 +184,7 @@ udump_status udump_convolution_run(udump_convolution *, const udump_convolution_
 }
 
 udump_status udump_fused_library_open(const char *, udump_fused_library **library, udump_error *error) {
-    if (!has_cudnn()) return udump_fail(error, UDUMP_ERROR_DEVICE, "attention", "no library");
+    if (cudnn() == ABSENT) return udump_fail(error, UDUMP_ERROR_DEVICE, "attention", "no library");
     return *library = new udump_fused_library(), UDUMP_OK;
 }
 void udump_fused_library_close(udump_fused_library *library) { delete library; }

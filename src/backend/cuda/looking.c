@@ -49,10 +49,10 @@ void udump_cuda_attention_summary(udump_exec *x, const udump_attended *a, float 
 void udump_cuda_attention_covariance(udump_exec *x, const udump_attended *a, int32_t count, const float *v, float *y, float *z) {
     udump_kernel_attended k = attended(a);
     size_t mark = udump_arena_mark(x);
-    float *logs = floats(x, a->heads, a->queries);
+    float *scratch = floats(x, 1, (int32_t)(udump_kernel_attention_covariance_scratch_bytes(&k, count) / sizeof(float)));
     if (count > UDUMP_KERNEL_LOOK_COLUMNS_MOST) udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "attention_covariance", "%d columns", (int)count);
-    if (head_fits(x, a) && logs && !x->status) {
-        udump_kernel_attention_covariance(y, z, v, count, logs, &k, udump_cuda_stream(x));
+    if (head_fits(x, a) && scratch && !x->status) {
+        udump_kernel_attention_covariance(y, z, v, count, scratch, &k, udump_cuda_stream(x));
         udump_cuda_check(x, "attention_covariance");
     }
     udump_arena_release(x, mark);
