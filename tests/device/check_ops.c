@@ -1,5 +1,5 @@
 /* Checks, and with --large times, every operation of a backend module against plain C.
- * Usage: check_ops [--module FILE] [--libraries FOLDER] [--large] [--only NAME] [--dtype F32|F16|BF16] [--json FILE] [--apart SECONDS]. Exit status 1 where something differs, 77
+ * Usage: check_ops [--module FILE] [--libraries FOLDER] [--plan-cache FOLDER] [--large] [--only NAME,...] [--dtype F32|F16|BF16] [--json FILE] [--apart SECONDS]. Exit status 1 where something differs, 77
  * without a device. --apart: in a process of its own; a trial that crashes it, costs it the device or takes longer than SECONDS fails alone: another goes on after it. */
 #include <jansson.h>
 #include <math.h>
@@ -41,10 +41,21 @@ static json_t *result_json(const trial *t, const trial_result *r) {
         "operations", t->operations, "bytes", t->bytes);
 }
 
+/* Whether one of the names, with commas between them, stands in the trial's. */
+static bool is_named(const trial *t, const char *names) {
+    char name[64];
+    for (size_t length; *names; names += length + (names[length] == ',')) {
+        length = strcspn(names, ",");
+        snprintf(name, sizeof name, "%.*s", (int)length, names);
+        if (strstr(t->name, name)) return true;
+    }
+    return false;
+}
+
 static void check(void *user, const trial *t) {
     struct run *run = user;
     struct progress *progress = run->progress;
-    if (run->only && !strstr(t->name, run->only)) return;
+    if (run->only && !is_named(t, run->only)) return;
     if (run->trials++ < run->from) return;
     progress->trials = run->trials;
     snprintf(progress->now, sizeof progress->now, "%s %s [%d, %d, %d, %d]", t->name, udump_dtype_name(t->dtype), (int)t->n, (int)t->h, (int)t->w, (int)t->in);
@@ -115,7 +126,7 @@ static int run_apart(struct run *run, const char *module_path) {
 int main(int argc, char **argv) {
     const char *module_path = option(argc, argv, "--module", false), *apart = option(argc, argv, "--apart", false);
     struct run run = { .only = option(argc, argv, "--only", false), .dtype = option(argc, argv, "--dtype", false), .large = option(argc, argv, "--large", true),
-        .limit_s = apart ? (unsigned)atoi(apart) : 0, .json_path = option(argc, argv, "--json", false), .request = { .library_path = option(argc, argv, "--libraries", false) } };
+        .limit_s = apart ? (unsigned)atoi(apart) : 0, .json_path = option(argc, argv, "--json", false), .request = { .library_path = option(argc, argv, "--libraries", false), .plan_cache = option(argc, argv, "--plan-cache", false) } };
     run.progress = mmap(NULL, sizeof *run.progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (run.progress == MAP_FAILED) return perror("check_ops"), 1;
     return run.limit_s ? run_apart(&run, module_path) : run_here(&run, module_path);

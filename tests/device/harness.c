@@ -85,23 +85,25 @@ static double now_seconds(void) {
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* The seconds of one run, inputs not counted: the shortest of some, each of many. */
+static const double LONG_S = 0.5;
+
+/* The seconds of one run, inputs not counted: the shortest of some, each of many; of what takes long, fewer. */
 static double time_run(udump_exec *x, const trial *t) {
     double best = INFINITY;
     inputs_are_there = true;
-    for (int round = 0; round < 5; round++) {
-        double begin = 0;
-        for (int i = -2; i < REPEATS; i++) { /* the first two warm up */
-            if (i == 0) {
-                udump_await(x, udump_mark(x));
-                begin = now_seconds();
-            }
+    double spent = 0;
+    int repeats = 1; /* the first round warms up, and tells how long it takes */
+    for (int round = 0; round < 6 && spent < LONG_S; round++) {
+        double begin = now_seconds();
+        for (int i = 0; i < repeats; i++) {
             udump_exec_reset(x);
             t->run(x, t);
         }
         udump_await(x, udump_mark(x));
-        double each = (now_seconds() - begin) / REPEATS;
-        best = each < best ? each : best;
+        double each = (now_seconds() - begin) / repeats;
+        spent += each * repeats;
+        if (round || each >= LONG_S) best = each < best ? each : best;
+        repeats = each * REPEATS < LONG_S / 4 ? REPEATS : 2;
     }
     inputs_are_there = false;
     return best;
