@@ -59,6 +59,8 @@ int print_map(const udump_model *model);
 
 /* Prints value as JSON on standard output and lets go of it. Returns the exit status (standard output may be a full disk). */
 int print_json(json_t *value);
+/* To standard output a text of somebody else's: control characters but line ends and tabs as "?". */
+void print_plain(const char *text);
 /* Flushes standard output; a failure to write becomes the exit status. */
 int finish_output(int status);
 

@@ -5,6 +5,17 @@
 #include "cli.h"
 #include "lora.h"
 
+/* What a terminal would obey. */
+static bool is_control(char c) { return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7F; }
+
+void print_plain(const char *text) {
+    for (; *text; text++) {
+        bool c1 = text[0] == '\xC2' && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xA0; /* U+0080 to U+009F: as ESC with a letter */
+        putchar(c1 || is_control(*text) ? '?' : *text);
+        text += c1;
+    }
+}
+
 int fail_usage(const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -20,6 +31,7 @@ int fail_error(const udump_error *error) {
     udump_error_format(error, line, sizeof line);
     for (char *c = line; *c; c++)
         if (*c == '\n' || *c == '\r') *c = ' '; /* one line, whatever a file's name holds */
+        else if (is_control(*c)) *c = '?';
     fprintf(stderr, "unetdump: %s\n", line);
     switch (error->status) {
     case UDUMP_ERROR_ARGUMENT:
@@ -62,7 +74,7 @@ int print_json(json_t *value) {
     bool fine = value && json_dumpf(value, stdout, JSON_COMPACT) == 0;
     json_decref(value);
     if (fine) putchar('\n');
-    return fine ? finish_output(EXIT_DONE) : (fputs("unetdump: out of memory\n", stderr), EXIT_FAILED);
+    return fine || ferror(stdout) ? finish_output(EXIT_DONE) : (fputs("unetdump: out of memory\n", stderr), EXIT_FAILED);
 }
 
 /* One of names, or -1 after printing what is wrong; NULL text is the first. */

@@ -49,7 +49,12 @@ static int print_parameters(const udump_parameters *parameters, bool json) {
         if (json)
             json_array_append_new(
                 array, json_pack("{s:s, s:s, s:s}", "key", list[i].key, "value", list[i].value, "use", uses[list[i].use]));
-        else if (list[i].value[0]) printf("%s: %s%s\n", list[i].key, list[i].value, notes[list[i].use]);
+        else if (list[i].value[0]) {
+            print_plain(list[i].key);
+            fputs(": ", stdout);
+            print_plain(list[i].value);
+            puts(notes[list[i].use]);
+        }
     }
     return json ? print_json(array) : finish_output(EXIT_DONE);
 }
@@ -83,10 +88,8 @@ bool load_init(const char *path, int32_t *width_px, int32_t *height_px, udump_im
         *status = fail_input(&error);
         return false;
     }
-    if (!*width_px && !*height_px) {
-        *width_px = image->picture.width_px / 8 * 8;
-        *height_px = image->picture.height_px / 8 * 8;
-    }
+    if (!*width_px) *width_px = image->picture.width_px / 8 * 8;
+    if (!*height_px) *height_px = image->picture.height_px / 8 * 8;
     if (*width_px < 8 || *height_px < 8) {
         *status = fail_usage("--init: %s is too small, %d x %d: a picture has 8 pixels at least", path, (int)image->picture.width_px,
             (int)image->picture.height_px);

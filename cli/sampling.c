@@ -73,7 +73,7 @@ bool sampling_check(const sampling_arguments *s) {
 /* Sizes that were not given: 0 is what --init's own size goes by. */
 static void resolve_sizes(sampling_arguments *s) {
     udump_generate_options *o = &s->options;
-    int32_t none = s->init && o->width_px == NOT_GIVEN && o->height_px == NOT_GIVEN ? 0 : SIDE_PX;
+    int32_t none = s->init ? 0 : SIDE_PX;
     if (o->width_px == NOT_GIVEN) o->width_px = none;
     if (o->height_px == NOT_GIVEN) o->height_px = none;
 }

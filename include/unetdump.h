@@ -356,7 +356,7 @@ typedef struct udump_generate_options {
     const char *feature_steps;
     const char *attention; /* attention maps; blocks without attention are skipped */
     const char *attention_steps;
-    uint32_t attention_kinds;     /* udump_attention_kinds, or'ed; 0: UDUMP_ATTEND_QK */
+    uint32_t attention_kinds;     /* udump_attention_kinds, or'ed; 0: UDUMP_ATTEND_QK, or with attention_words those alone */
     const char *attention_words;  /* words of the prompt, white space between them: one map a word of what `attention` selects; NULL: none */
     const int32_t *self_queries_px; /* [self_query_count, 2]: x, y in the image; of UDUMP_ATTEND_SELF: where the positions that cover these look */
     int32_t self_query_count;       /* 0..64 */
@@ -628,8 +628,8 @@ UDUMP_API udump_status udump_layers_parse(
 /* The name of block index in the same numbering; NULL past the last. */
 UDUMP_API const char *udump_block_name(const udump_model *model, int32_t index);
 
-/* Which steps of 1..total a step spec names: selected[step - 1] becomes 1 or 0. *beyond (may be NULL) counts the items of
- * the spec that lie wholly past total; a range that only ends there is cut. Errors: SYNTAX, with the position. */
+/* Which steps of 1..total a step spec names: selected[step - 1] becomes 1 or 0. *beyond (may be NULL) counts the steps of
+ * items that lie wholly past total; a range that only ends there is cut. Errors: SYNTAX, with the position. */
 UDUMP_API udump_status udump_steps_parse(const char *spec, int32_t total, uint8_t *selected, int32_t *beyond, udump_error *error);
 
 /* How many evaluations of the U-Net each image of a run takes, which is what step specs count: by steps, sampler, schedule, strength, and whether
@@ -739,7 +739,7 @@ UDUMP_API udump_status udump_session_set_hook(udump_session *session, int32_t bl
 /* The same run as udump_generate, a sampler step at a time. Between steps the latent may be read and written.
  * table (may be NULL: made from the options' prompts) overrides the prompts; it is read during begin, not kept.
  * options and sink are copied by begin; the texts and the noise they point to are too.
- * Errors: as udump_generate; ARGUMENT (a table of another model, with other rows, or with an entry not set), STATE (a run is going on). */
+ * Errors: as udump_generate; ARGUMENT (a table of another model, with other rows, or with an entry not set; several batches), STATE (a run is going on). */
 UDUMP_API udump_status udump_begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error);
 /* Runs the next sampler step. *remaining (may be NULL) is the number of steps left after it. After a failure only udump_end is left.
@@ -779,7 +779,7 @@ typedef struct udump_parameter {
 } udump_parameter;
 
 /* From a PNG's text, or from the text itself. Without a last line of parameters (at least three) everything is prompt, as in the webui.
- * Errors: FILE, FORMAT (no PNG; not UTF-8), UNSUPPORTED (a PNG without that text), MEMORY. */
+ * Errors: FILE, FORMAT (a broken PNG; not UTF-8), UNSUPPORTED (no PNG, or one without that text), MEMORY. */
 UDUMP_API udump_status udump_parameters_read(const char *path, udump_parameters **parameters, udump_error *error);
 UDUMP_API udump_status udump_parameters_parse(const char *text, udump_parameters **parameters, udump_error *error);
 UDUMP_API void udump_parameters_free(udump_parameters *parameters); /* accepts NULL */

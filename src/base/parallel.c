@@ -1,8 +1,9 @@
 #include "base/parallel.h"
 
-#include <sched.h>
-#ifdef UDUMP_PLAIN_THREADS
 #include <pthread.h>
+#include <sched.h>
+#ifndef UDUMP_PLAIN_THREADS
+#include <omp.h>
 #endif
 
 int udump_core_count(void) {
@@ -54,12 +55,19 @@ void udump_parallel_for(int threads, int64_t count, udump_parallel_fn body, void
 
 #else
 
+/* OpenMP's threads are not there in a child, which would wait for them: before a fork they end, and come again when they are wanted. Plain threads
+ * never outlast their work. */
+static void end_threads(void) { omp_pause_resource_all(omp_pause_soft); }
+static void watch_forks(void) { pthread_atfork(end_threads, NULL, NULL); }
+
 void udump_parallel_for(int threads, int64_t count, udump_parallel_fn body, void *arg) {
     if (threads > count) threads = (int)count;
     if (threads <= 1) {
         if (count > 0) body(arg, 0, count, 0);
         return;
     }
+    static pthread_once_t watched = PTHREAD_ONCE_INIT;
+    pthread_once(&watched, watch_forks);
     /* A loop over shares, not over threads: right even if OpenMP gives fewer threads than asked for. */
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int i = 0; i < threads; i++) body(arg, range_begin(count, threads, i), range_begin(count, threads, i + 1), i);

@@ -1,23 +1,41 @@
 #include "base/status.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+static bool is_inside(char byte) { return ((unsigned char)byte & 0xC0) == 0x80; } /* a code point */
+
+/* Of a text that is too long both ends: what is said of a long word comes after it. */
+static void put(char *to, size_t size, const char *text) {
+    static const char gap[] = " ... ";
+    size_t length = text ? strlen(text) : 0, head = (size - sizeof gap) / 2, tail = length - (size - sizeof gap - head);
+    if (length < size) {
+        memcpy(to, text ? text : "", length + 1);
+        return;
+    }
+    while (head && is_inside(text[head])) head--;
+    while (is_inside(text[tail])) tail++;
+    snprintf(to, size, "%.*s%s%s", (int)head, text, gap, text + tail);
+}
 
 static void error_clear(udump_error *error, udump_status status, const char *where) {
     memset(error, 0, sizeof *error);
     error->status = status;
     error->offset = -1;
-    snprintf(error->where, sizeof error->where, "%s", where ? where : "");
+    put(error->where, sizeof error->where, where);
 }
 
 udump_status udump_fail(udump_error *error, udump_status status, const char *where, const char *what_format, ...) {
     if (error) {
-        error_clear(error, status, where);
+        char what[4096];
         va_list args;
         va_start(args, what_format);
-        vsnprintf(error->what, sizeof error->what, what_format, args);
+        vsnprintf(what, sizeof what, what_format, args);
         va_end(args);
+        error_clear(error, status, where);
+        put(error->what, sizeof error->what, what);
     }
     return status;
 }
@@ -26,9 +44,9 @@ udump_status udump_fail_values(
     udump_error *error, udump_status status, const char *where, const char *what, const char *expected, const char *found) {
     if (error) {
         error_clear(error, status, where);
-        snprintf(error->what, sizeof error->what, "%s", what);
-        snprintf(error->expected, sizeof error->expected, "%s", expected ? expected : "");
-        snprintf(error->found, sizeof error->found, "%s", found ? found : "");
+        put(error->what, sizeof error->what, what);
+        put(error->expected, sizeof error->expected, expected);
+        put(error->found, sizeof error->found, found);
     }
     return status;
 }
@@ -37,12 +55,12 @@ udump_status udump_fail_syntax(
     udump_error *error, const char *where, const char *text, size_t offset_bytes, const char *what, const char *expected) {
     if (!error) return UDUMP_ERROR_SYNTAX;
     error_clear(error, UDUMP_ERROR_SYNTAX, where);
-    snprintf(error->what, sizeof error->what, "%s", what);
-    snprintf(error->expected, sizeof error->expected, "%s", expected ? expected : "");
+    put(error->what, sizeof error->what, what);
+    put(error->expected, sizeof error->expected, expected);
     error->offset = 0;
     error->line = error->column = 1;
     for (size_t i = 0; i < offset_bytes && text[i]; i++) {
-        if (((unsigned char)text[i] & 0xC0) == 0x80) continue; /* inside a code point */
+        if (is_inside(text[i])) continue;
         error->offset++;
         error->column++;
         if (text[i] == '\n') {

@@ -52,37 +52,45 @@ void udump_words_free(udump_words *words) {
     *words = (udump_words){ 0 };
 }
 
-/* Whether the ids stand at columns[at], and end where a word of the prompt ends. */
-static bool stands_at(const udump_context *context, int32_t at, const int32_t *ids, int32_t length) {
-    const udump_column *columns = context->columns;
-    if (at + length > context->tokens || (at > 0 && columns[at].word >= 0 && columns[at].word == columns[at - 1].word)) return false;
-    for (int32_t i = 0; i < length; i++)
-        if (columns[at + i].id != ids[i] || columns[at + i].word < 0) return false;
-    return at + length == context->tokens || columns[at + length].word != columns[at + length - 1].word;
+/* The prompt's own column next to `at`; starts and ends of chunks, which may stand within a word, are passed over. -1 or context->tokens where there is none. */
+static int32_t next_own(const udump_context *context, int32_t at, int32_t step) {
+    do at += step;
+    while (at >= 0 && at < context->tokens && context->columns[at].word < 0);
+    return at;
 }
 
-/* How many columns from columns[at] on are the embedding called name; 0 if it does not begin there. */
-static int32_t embedding_at(const udump_context *context, int32_t at, const char *name) {
-    const udump_column *columns = context->columns;
+static bool is_one_word(const udump_context *context, int32_t a, int32_t b) {
+    return a >= 0 && b < context->tokens && context->columns[a].word == context->columns[b].word;
+}
+
+/* The columns from `at` on that have the ids, if a word of the prompt begins and ends there; how many, or 0. */
+static int32_t match_ids(const udump_context *context, int32_t at, const int32_t *ids, int32_t length, int32_t *columns) {
+    if (context->columns[at].word < 0 || is_one_word(context, next_own(context, at, -1), at)) return 0;
+    for (int32_t i = 0; i < length; i++) {
+        if (at == context->tokens || context->columns[at].id != ids[i]) return 0;
+        columns[i] = at;
+        at = next_own(context, at, 1);
+    }
+    return is_one_word(context, columns[length - 1], at) ? 0 : length;
+}
+
+/* Those from `at` on of the embedding called name; 0 if it does not begin there. */
+static int32_t match_embedding(const udump_context *context, int32_t at, const char *name, int32_t *columns) {
+    const udump_column *first = &context->columns[at];
     int32_t length = 0;
-    if (columns[at].id < UDUMP_EMBEDDING_IDS || strncasecmp(columns[at].text, name, sizeof columns[at].text - 1) != 0) return 0;
-    if (at > 0 && columns[at - 1].word == columns[at].word) return 0;
-    while (at + length < context->tokens && columns[at + length].word == columns[at].word) length++;
+    if (first->id < UDUMP_EMBEDDING_IDS || strncasecmp(first->text, name, sizeof first->text - 1) != 0) return 0;
+    if (at > 0 && is_one_word(context, at - 1, at)) return 0;
+    while (is_one_word(context, at, at + length)) columns[length] = at + length, length++;
     return length;
-}
-
-/* How many columns the word takes from columns[at] on; 0 if it does not stand there. */
-static int32_t length_at(const udump_words *words, int32_t word, const udump_context *context, int32_t at) {
-    if (stands_at(context, at, words->ids[word], words->lengths[word])) return words->lengths[word];
-    return embedding_at(context, at, words->names[word]);
 }
 
 int32_t udump_words_find(const udump_words *words, int32_t word, const udump_context *context, int32_t *columns) {
     int32_t found = 0;
-    for (int32_t at = 0; context->columns && at < context->tokens;) {
-        int32_t length = length_at(words, word, context, at);
-        for (int32_t i = 0; i < length; i++) columns[found++] = at + i;
-        at += length ? length : 1;
+    for (int32_t at = 0; context->columns && at < context->tokens; at++) {
+        int32_t length = match_ids(context, at, words->ids[word], words->lengths[word], columns + found);
+        if (!length) length = match_embedding(context, at, words->names[word], columns + found);
+        found += length;
+        if (length) at = columns[found - 1];
     }
     return found;
 }

@@ -85,6 +85,18 @@ static udump_status add_tag(udump_loras *loras, const char *path, double weight,
     return UDUMP_OK;
 }
 
+static udump_status add_blocks(udump_loras *loras, const char *path, const char *weights, udump_error *error) {
+    const char *name;
+    int length = stem(path, &name);
+    char *blocks = NULL;
+    if (!weights) return UDUMP_OK;
+    if (asprintf(&blocks, "%s%s%.*s: %s", loras->blocks, *loras->blocks ? "; " : "", length, name, weights) < 0)
+        return udump_fail_memory(error, "LoRA", strlen(weights));
+    free(loras->blocks);
+    loras->blocks = blocks;
+    return UDUMP_OK;
+}
+
 static udump_status open_entry(udump_loras *loras, const udump_lora *given, udump_error *error) {
     udump_lora_entry *entry = &loras->entries[loras->count++];
     const udump_lora_levels *levels = &loras->levels;
@@ -105,6 +117,7 @@ static udump_status open_entry(udump_loras *loras, const udump_lora *given, udum
     entry->text_factor *= weight;
     for (int32_t i = 0; i < blocks; i++) entry->block_factors[i] *= weight;
     if (!status) status = udump_lora_open(given->path, &entry->file, error);
+    if (!status) status = add_blocks(loras, given->path, given->block_weights, error);
     return status ? status : add_tag(loras, given->path, weight, error);
 }
 
@@ -116,7 +129,8 @@ udump_status udump_loras_open(
     loras->levels = udump_lora_levels_of(weights);
     loras->entries = calloc((size_t)count + 1, sizeof *loras->entries);
     loras->tags = strdup("");
-    udump_status status = loras->entries && loras->tags ? UDUMP_OK : udump_fail_memory(error, "LoRA", (size_t)count * sizeof *loras->entries);
+    loras->blocks = strdup("");
+    udump_status status = loras->entries && loras->tags && loras->blocks ? UDUMP_OK : udump_fail_memory(error, "LoRA", (size_t)count * sizeof *loras->entries);
     for (int32_t i = 0; i < count && !status; i++) status = open_entry(loras, &list[i], error);
     if (status) udump_loras_close(loras);
     return status;
@@ -129,6 +143,7 @@ void udump_loras_close(udump_loras *loras) {
     }
     free(loras->entries);
     free(loras->tags);
+    free(loras->blocks);
     *loras = (udump_loras){ 0 };
 }
 

@@ -24,7 +24,8 @@ typedef struct udump_loras {
     udump_lora_entry *entries; /* [count] */
     int32_t count, threads;
     udump_lora_levels levels;
-    char *tags; /* "<lora:name:0.8> <lora:other:1.0>", "" for none */
+    char *tags;   /* "<lora:name:0.8> <lora:other:1.0>", "" for none */
+    char *blocks; /* "name: IN04=0.5; other: TE=0": block weights, as they were given; "" for none */
 } udump_loras;
 
 /* Opens all files and reads the block weights' texts. *loras needs no close after a failure.

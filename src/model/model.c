@@ -14,7 +14,7 @@ void udump_model_options_init(udump_model_options *options) {
 }
 
 /* "models/demo/" -> "demo"; "x.safetensors" -> "x" */
-static void set_name(udump_model *model, const char *path) {
+static void set_name(char name[UDUMP_MODEL_NAME_BYTES], const char *path) {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;
     size_t begin = end;
@@ -22,7 +22,7 @@ static void set_name(udump_model *model, const char *path) {
     static const char suffix[] = ".safetensors";
     if (end - begin > sizeof suffix - 1 && memcmp(path + end - (sizeof suffix - 1), suffix, sizeof suffix - 1) == 0)
         end -= sizeof suffix - 1;
-    snprintf(model->name, sizeof model->name, "%.*s", (int)(end - begin), path + begin);
+    snprintf(name, UDUMP_MODEL_NAME_BYTES, "%.*s", (int)(end - begin), path + begin);
 }
 
 /* Layers of the text encoders past those that are read. */
@@ -175,7 +175,8 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     udump_model *model = calloc(1, sizeof *model);
     if (!model) return udump_fail_memory(error, path, sizeof *model);
     atomic_init(&model->references, 1);
-    set_name(model, path);
+    set_name(model->name, path);
+    if (options->vae_path) set_name(model->vae_name, options->vae_path);
     udump_status status = udump_weights_open(path, &weights, error);
     if (!status && options->vae_path) status = udump_weights_replace_vae(weights, options->vae_path, error);
     if (!status) status = udump_scheduler_read(model, weights, options, error);
@@ -189,7 +190,8 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);
     model->lora_tags = loras.tags;
-    loras.tags = NULL;
+    model->lora_blocks = loras.blocks;
+    loras.tags = loras.blocks = NULL;
     udump_loras_close(&loras);
     udump_weights_close(weights);
     if (status) udump_model_release(model);
@@ -210,6 +212,7 @@ void udump_model_release(udump_model *model) {
     free(model->tensors);
     for (int32_t i = 0; i < UDUMP_TEXT_ENCODERS_MOST; i++) free(model->clips[i].layers);
     free(model->lora_tags);
+    free(model->lora_blocks);
     udump_embeddings_free(&model->embeddings);
     if (model->device) model->backend->device_close(model->device);
     if (model->wide_device) model->backend->device_close(model->wide_device);

@@ -9,15 +9,19 @@
 #include "model/unet.h"
 #include "model/vae.h"
 
+enum { UDUMP_MODEL_NAME_BYTES = 128 };
+
 struct udump_model {
     atomic_int references;
     const udump_backend *backend;
     void *device;
     int32_t threads;
     udump_dtype compute;
-    char name[128]; /* the checkpoint's, without folder and suffix */
+    char name[UDUMP_MODEL_NAME_BYTES];     /* the checkpoint's, without folder and suffix */
+    char vae_name[UDUMP_MODEL_NAME_BYTES]; /* of an autoencoder of its own; or "" */
     char device_note[160];
-    char *lora_tags; /* "<lora:name:0.8>", a blank between them; "" for none */
+    char *lora_tags;   /* "<lora:name:0.8>", a blank between them; "" for none */
+    char *lora_blocks; /* "name: IN04=0.5"; "" for none */
     udump_layout layout;
     udump_prediction prediction; /* EPSILON or V; AUTO only while loading */
     double beta_start, beta_end; /* the scheduler's, of 1000 training levels */

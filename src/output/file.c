@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,15 +73,32 @@ int udump_file_open_beside(const char *path, char **temporary) {
     return -1;
 }
 
-static udump_status save_beside(const char *path, const void *data, size_t size, udump_error *error) {
+long udump_file_writer(const char *name) {
+    const char *mark = *name == '.' ? strstr(name, ".partial-") : NULL;
+    return mark ? strtol(mark + strlen(".partial-"), NULL, 10) : 0;
+}
+
+bool udump_file_is_left(const char *name) {
+    long process = udump_file_writer(name);
+    return process > 0 && kill((pid_t)process, 0) && errno == ESRCH;
+}
+
+static udump_status save_once(const char *path, const void *data, size_t size, int *code, udump_error *error) {
     char *temporary;
     int fd = udump_file_open_beside(path, &temporary);
-    if (fd < 0) return udump_file_fail(error, path, "created", errno);
-    int code = udump_file_write_and_close(fd, data, size);
-    if (!code && rename(temporary, path)) code = errno;
-    if (code) unlink(temporary);
+    if (fd < 0) return udump_file_fail(error, path, "created", *code = errno);
+    *code = udump_file_write_and_close(fd, data, size);
+    if (!*code && rename(temporary, path)) *code = errno;
+    if (*code) unlink(temporary);
     free(temporary);
-    return code ? udump_file_fail(error, path, "written", code) : UDUMP_OK;
+    return *code ? udump_file_fail(error, path, "written", *code) : UDUMP_OK;
+}
+
+/* Another machine that shares the folder may take for left what is being written here: then again. */
+static udump_status save_beside(const char *path, const void *data, size_t size, udump_error *error) {
+    int code = 0;
+    udump_status status = save_once(path, data, size, &code, error);
+    return code == ENOENT ? save_once(path, data, size, &code, error) : status;
 }
 
 static udump_status save_through(const char *path, const void *data, size_t size, udump_error *error) {

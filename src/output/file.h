@@ -34,6 +34,10 @@ udump_status udump_file_lock_folder(const char *folder, int *lock, udump_error *
 /* Opens a new file in path's folder, under a hidden name that nothing has yet; *temporary, on the heap, is that name.
  * -1 with errno set, and *temporary NULL, on failure. */
 int udump_file_open_beside(const char *path, char **temporary);
+/* The number of the process that writes, or wrote, the file of such a name; 0 of another name. */
+long udump_file_writer(const char *name);
+/* Whether it is of a process that is no more, on this machine. */
+bool udump_file_is_left(const char *name);
 
 /* Removes the file if there is one. Errors: FILE. */
 udump_status udump_file_remove(const char *path, udump_error *error);

@@ -85,6 +85,7 @@ static void print_all(FILE *out, const udump_infotext *info) {
     fprintf(out, ", Seed: %" PRIu64 ", Size: %" PRId32 "x%" PRId32, info->seed, info->width_px, info->height_px);
     print_key(out, "Model hash", info->model_hash);
     print_key(out, "Model", info->model);
+    print_key(out, "VAE", info->vae);
     if (info->variation_seed) {
         fprintf(out, ", Variation seed: %" PRIu64, *info->variation_seed);
         print_double(out, "Variation seed strength", &info->variation_strength);
@@ -95,6 +96,7 @@ static void print_all(FILE *out, const udump_infotext *info) {
     print_key(out, "RNG", info->rng);
     print_double(out, info->eta_is_ddim ? "Eta DDIM" : "Eta", info->eta);
     print_double(out, "Sigma noise", info->s_noise);
+    print_key(out, "Lora block weights", info->lora_blocks);
     if (info->vae_tile_px) fprintf(out, ", VAE tile: %" PRId32, info->vae_tile_px);
     print_key(out, "Version", info->version);
 }

@@ -20,6 +20,7 @@ typedef struct udump_infotext {
     int32_t width_px, height_px;
     const char *model_hash; /* the first 10 hex digits of the file's SHA-256 */
     const char *model;
+    const char *vae;         /* of its own file */
     const uint64_t *variation_seed; /* of this image; NULL leaves both keys out */
     double variation_strength;
     const double *strength; /* "Denoising strength", of img2img; NULL leaves the key out */
@@ -29,6 +30,7 @@ typedef struct udump_infotext {
     const double *eta;   /* NULL leaves the key out */
     bool eta_is_ddim;    /* the webui has two settings: "Eta" and "Eta DDIM" */
     const double *s_noise; /* "Sigma noise"; NULL leaves the key out */
+    const char *lora_blocks; /* "Lora block weights", a key of ours: "name: IN04=0.5" */
     int32_t vae_tile_px; /* "VAE tile", a key of ours; 0 leaves it out */
     const char *version; /* of the program */
 } udump_infotext;

@@ -179,7 +179,7 @@ static const char *const LACKING[] = { "Hires ", "ControlNet ", "ControlNet", "R
     "Image CFG scale", "Seed resize from", "Conditional mask weight", "Mask ", "Masked content", "Inpaint area", "Token merging ratio",
     "TI hashes", "AddNet ", "Hypernet", "Hypernet strength", "Noise multiplier", "Extra noise", "SGM noise multiplier",
     "Sigma churn", "Sigma tmin", "Sigma tmax", "Schedule max sigma", "Schedule min sigma", "Schedule rho", "Discard penultimate sigma",
-    "Noise Schedule", "Skip Early CFG", "NGMS", "UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final", "Emphasis",
+    "Lora block weights", "Noise Schedule", "Skip Early CFG", "NGMS", "UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final", "Emphasis",
     "FreeU ", "ADetailer ", "Dynamic thresholding enabled", "Script", "Ultimate SD upscale ", "Postprocess ", "Cutoff ", "BREAK" };
 static const char *const SILENT[] = { "Model hash", "Model", "VAE hash", "VAE", "Init image hash", "Version", "User", "Batch size",
     "Batch pos", "Hashes", "Layer Prompts", "Lora hashes" }; /* LoRAs are in the prompt */

@@ -1,8 +1,6 @@
 #include "output/resume.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,31 +16,39 @@ static udump_status fail_memory(const char *folder, udump_error *error) { return
 
 /* ---- what killed processes left */
 
-/* ".NAME.partial-PID-N" of a process that is no more, or had this one's number. */
-static bool is_left(const char *name) {
-    const char *mark = *name == '.' ? strstr(name, ".partial-") : NULL;
-    long process = mark ? strtol(mark + strlen(".partial-"), NULL, 10) : 0;
-    return process > 0 && (process == (long)getpid() || (kill((pid_t)process, 0) && errno == ESRCH));
+/* Whatever has this process's number is of an earlier one: nothing is written yet. */
+static udump_status remove_if_left(void *error, const char *path, const char *name) {
+    long process = udump_file_writer(name);
+    return process == (long)getpid() || udump_file_is_left(name) ? udump_file_remove(path, error) : UDUMP_OK;
 }
-
-static udump_status remove_if_left(void *error, const char *path, const char *name) { return is_left(name) ? udump_file_remove(path, error) : UDUMP_OK; }
 
 /* The deepest are the bin dump's: features/erased/. */
 static udump_status remove_left(const char *folder, udump_error *error) { return udump_walk(folder, 2, false, remove_if_left, error, error); }
 
 /* ---- whose the folder is */
 
-static void format_value(const json_t *value, char text[96]) {
-    char *whole = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
-    snprintf(text, 96, "%.90s", whole ? whole : "nothing");
-    free(whole);
+/* Where what differs begins: of a picture's text the key before it. */
+static size_t difference(const char *a, const char *b) {
+    size_t at = 0;
+    while (a[at] && a[at] == b[at]) at++;
+    while (at > 1 && strncmp(a + at - 2, ", ", 2) != 0) at--;
+    return at > 1 ? at : 0;
+}
+
+static udump_status fail_values(const char *folder, const char *what, const json_t *own, const json_t *former, udump_error *error) {
+    char *expected = json_dumps(own, JSON_ENCODE_ANY), *found = former ? json_dumps(former, JSON_ENCODE_ANY) : strdup("nothing");
+    size_t from = expected && found ? difference(expected, found) : 0;
+    udump_status status = expected && found ? udump_fail_values(error, UDUMP_ERROR_ARGUMENT, folder, what, expected + from, found + from) : fail_memory(folder, error);
+    free(expected);
+    free(found);
+    return status;
 }
 
 /* Names the first thing in which the runs differ. */
 static udump_status compare_runs(const char *folder, const char *version, const json_t *former, const json_t *own, udump_error *error) {
     const char *key;
     json_t *value;
-    char expected[96], found[96], what[128];
+    char what[128];
     if (!version || strcmp(version, udump_version()))
         return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, folder, "another version's run is in the folder", udump_version(), version);
     if (json_equal(former, own)) return UDUMP_OK;
@@ -52,9 +58,7 @@ static udump_status compare_runs(const char *folder, const char *version, const 
         if (strcmp(key, "fingerprint") == 0)
             return udump_fail(error, UDUMP_ERROR_ARGUMENT, folder, "a run with other options (of what is shown, or how) is in the folder");
         snprintf(what, sizeof what, "another run is in the folder: %s differs", key);
-        format_value(value, expected);
-        format_value(other, found);
-        return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, folder, what, expected, found);
+        return fail_values(folder, what, value, other, error);
     }
     return udump_fail(error, UDUMP_ERROR_ARGUMENT, folder, "another run is in the folder");
 }

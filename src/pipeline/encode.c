@@ -196,15 +196,11 @@ udump_status udump_tables_encode(
 
 /* ---- the public functions */
 
-udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
-    if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
-    udump_status status = udump_session_check_idle(session, "context", error);
-    if (status) return status;
-    UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
+static udump_status encode_context(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
     udump_prompt *parsed = NULL;
     udump_context_cache cache = { 0 };
     const struct encoder encoder = { .session = session, .cache = &cache };
-    status = udump_prompt_parse(session->model, prompt, UDUMP_DEFAULT_STEPS, 0, &parsed, error);
+    udump_status status = udump_prompt_parse(session->model, prompt, UDUMP_DEFAULT_STEPS, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
     const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
@@ -217,18 +213,28 @@ udump_status udump_context_encode(udump_session *session, const char *prompt, ud
     return status;
 }
 
-udump_status udump_table_encode(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
-    if (!session || !options || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
-    udump_status status = udump_session_check_idle(session, "table", error);
-    if (status) return status;
-    UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
+udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
+    if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
+    udump_status status = udump_session_check_idle(session, "context", error);
+    if (!status) status = udump_session_enter(session, "context", error);
+    return status ? status : udump_session_leave(session, encode_context(session, prompt, result, error));
+}
+
+static udump_status encode_table(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
     udump_sizes sizes;
     udump_tables tables;
-    status = udump_sizes_resolve(session, options, NULL, &sizes, error);
+    udump_status status = udump_sizes_resolve(session, options, NULL, &sizes, error);
     if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
     if (status) return status;
     *table = tables.tables[0];
     tables.tables[0] = NULL;
     udump_tables_free(&tables);
     return UDUMP_OK;
+}
+
+udump_status udump_table_encode(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
+    if (!session || !options || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
+    udump_status status = udump_session_check_idle(session, "table", error);
+    if (!status) status = udump_session_enter(session, "table", error);
+    return status ? status : udump_session_leave(session, encode_table(session, options, table, error));
 }

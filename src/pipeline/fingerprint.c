@@ -41,11 +41,15 @@ static void add_picture(uint64_t *hash, const udump_picture *picture) {
 
 static void add_model(uint64_t *hash, const udump_session *session) {
     for (; session; session = session->other) {
-        add_text(hash, session->model->name);
-        add_text(hash, session->model->lora_tags);
-        add_integer(hash, session->model->parameter_count);
-        add_integer(hash, session->model->prediction);
-        for (int32_t i = 0; i < session->model->embeddings.words.count; i++) add_text(hash, session->model->embeddings.words.items[i].name);
+        const udump_model *model = session->model;
+        const udump_embeddings *embeddings = &model->embeddings;
+        const char *const texts[] = { model->name, model->vae_name, model->lora_tags, model->lora_blocks };
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) add_text(hash, texts[i]);
+        add_integer(hash, model->parameter_count);
+        add_integer(hash, model->prediction);
+        for (int32_t i = 0; i < embeddings->words.count; i++) add_text(hash, embeddings->words.items[i].name);
+        for (int32_t i = 0; i < embeddings->encoders; i++)
+            add(hash, embeddings->rows[i], (size_t)embeddings->vectors * (size_t)embeddings->width[i] * sizeof *embeddings->rows[i]);
     }
 }
 

@@ -152,6 +152,8 @@ static udump_status make_infotexts(
             .width_px = run->sizes.width_px,
             .height_px = run->sizes.height_px,
             .model = model->name,
+            .vae = model->vae_name,
+            .lora_blocks = model->lora_blocks,
             .variation_seed = varied ? &variation_seed : NULL,
             .variation_strength = run->variation_strength,
             .strength = o->init ? &run->strength : NULL,

@@ -284,22 +284,6 @@ static udump_status begin_pair(
     return status ? status : fill(other, &own, NULL, error);
 }
 
-#define CALLED_BACK "called from a callback of the session's own run"
-
-/* While a call may run callbacks, these may not begin, step or end: it would free or move what the call works on. */
-static udump_status enter(udump_session *session, const char *function, udump_error *error) {
-    if (session->inside) return udump_fail(error, UDUMP_ERROR_STATE, function, CALLED_BACK);
-    session->inside = true;
-    session->before = udump_current_enter(session->model->backend, session->model->device);
-    return UDUMP_OK;
-}
-
-static udump_status leave(udump_session *session, udump_status status) {
-    session->inside = false;
-    udump_current_leave(&session->before);
-    return status;
-}
-
 static udump_status begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
     if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
@@ -324,8 +308,10 @@ static udump_status begin(
 udump_status udump_begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
-    udump_status status = enter(session, "udump_begin", error);
-    return status ? status : leave(session, begin(session, options, table, sink, error));
+    if (options->struct_bytes >= sizeof *options && options->batch_count > 1 && !session->generating)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch count", "%d: udump_generate makes several, here it is one", (int)options->batch_count);
+    udump_status status = udump_session_enter(session, "udump_begin", error);
+    return status ? status : udump_session_leave(session, begin(session, options, table, sink, error));
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -371,14 +357,15 @@ static udump_status step(udump_session *session, int32_t *remaining, udump_error
 }
 
 udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error) {
-    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_step", "no run has begun");
-    udump_status status = enter(session, "udump_step", error);
-    return status ? status : leave(session, step(session, remaining, error));
+    if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_step", "a null pointer");
+    if (!session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_step", "no run has begun");
+    udump_status status = udump_session_enter(session, "udump_step", error);
+    return status ? status : udump_session_leave(session, step(session, remaining, error));
 }
 
 udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
-    if (!view) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_latent_view", "a null pointer");
-    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
+    if (!session || !view) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_latent_view", "a null pointer");
+    if (!session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
     UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
     udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
@@ -446,9 +433,10 @@ static udump_status end(udump_session *session, int32_t decode, udump_error *err
 }
 
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
-    if (!session || !session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
-    udump_status status = enter(session, "udump_end", error);
-    return status ? status : leave(session, end(session, decode, error));
+    if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_end", "a null pointer");
+    if (!session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
+    udump_status status = udump_session_enter(session, "udump_end", error);
+    return status ? status : udump_session_leave(session, end(session, decode, error));
 }
 
 int64_t udump_session_bad_values(const udump_session *session) { return session ? session->bad_values : 0; }
@@ -470,7 +458,8 @@ static udump_status generate_batch(
 
 udump_status udump_generate(udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_generate", "a null pointer");
-    if (session->inside) return udump_fail(error, UDUMP_ERROR_STATE, "udump_generate", CALLED_BACK);
+    if (__atomic_load_n(&session->inside, __ATOMIC_RELAXED) || __atomic_exchange_n(&session->generating, true, __ATOMIC_ACQUIRE))
+        return udump_session_busy("udump_generate", error);
     udump_status status = UDUMP_OK;
     int32_t batch = 0;
     do {
@@ -478,5 +467,6 @@ udump_status udump_generate(udump_session *session, const udump_generate_options
         status = generate_batch(session, options, sink, error);
     } while (!status && ++batch < options->batch_count);
     session->first_image = 0;
+    __atomic_store_n(&session->generating, false, __ATOMIC_RELEASE);
     return status;
 }

@@ -26,8 +26,24 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
 }
 
 udump_status udump_session_check_idle(const udump_session *session, const char *where, udump_error *error) {
-    bool idle = !session->run.active && !session->inside;
+    bool idle = !session->run.active && !__atomic_load_n(&session->inside, __ATOMIC_RELAXED);
     return idle ? UDUMP_OK : udump_fail(error, UDUMP_ERROR_STATE, where, "a run is going on in this session");
+}
+
+udump_status udump_session_busy(const char *function, udump_error *error) {
+    return udump_fail(error, UDUMP_ERROR_STATE, function, "called from a callback of the session's own run, or while another thread uses the session");
+}
+
+udump_status udump_session_enter(udump_session *session, const char *function, udump_error *error) {
+    if (__atomic_exchange_n(&session->inside, true, __ATOMIC_ACQUIRE)) return udump_session_busy(function, error);
+    session->before = udump_current_enter(session->model->backend, session->model->device);
+    return UDUMP_OK;
+}
+
+udump_status udump_session_leave(udump_session *session, udump_status status) {
+    udump_current_leave(&session->before);
+    __atomic_store_n(&session->inside, false, __ATOMIC_RELEASE);
+    return status;
 }
 
 void udump_session_destroy(udump_session *session) {

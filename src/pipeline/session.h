@@ -104,7 +104,7 @@ struct udump_session {
     udump_ring ring;
     int32_t first_image; /* of the batch that begins next */
     bool skipped;        /* the last that was begun: its sink has it already */
-    bool inside;         /* of begin, step or end, which may run callbacks */
+    bool inside, generating; /* of a call that uses the session; of udump_generate. Atomic */
     udump_current before; /* what the calling thread had current then */
     int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
@@ -142,6 +142,12 @@ void udump_run_fingerprint(const udump_session *session, const udump_generate_op
 /* What the session's run holds. */
 void udump_run_free(udump_session *session);
 
+/* While a call uses the session, nothing else of it may begin, step or end: it would free or move what the call works on. Enter keeps, and leave restores, what the
+ * thread has current; leave returns status. Errors: STATE. */
+udump_status udump_session_enter(udump_session *session, const char *function, udump_error *error);
+udump_status udump_session_leave(udump_session *session, udump_status status);
+/* STATE, and why. */
+udump_status udump_session_busy(const char *function, udump_error *error);
 /* For what must not come between a run's calls, nor out of its callbacks. Errors: STATE. */
 udump_status udump_session_check_idle(const udump_session *session, const char *where, udump_error *error);
 

@@ -59,7 +59,7 @@ static bool is_cell(const char *name, const char (*keys)[UDUMP_SWEEP_KEY_TEXT], 
 static void remove_partial(const char *folder, const char (*keys)[UDUMP_SWEEP_KEY_TEXT], int32_t count) {
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        bool ours = strstr(entry->d_name, ".partial-") && (keys ? is_cell(entry->d_name, keys, count) : is_summary(entry->d_name));
+        bool ours = udump_file_is_left(entry->d_name) && (keys ? is_cell(entry->d_name, keys, count) : is_summary(entry->d_name));
         char *path = ours ? udump_file_join(folder, entry->d_name) : NULL;
         if (path) udump_file_remove(path, NULL);
         free(path);
@@ -67,7 +67,7 @@ static void remove_partial(const char *folder, const char (*keys)[UDUMP_SWEEP_KE
     if (dir) closedir(dir);
 }
 
-/* What an interrupted run left of cells that are all there now: nobody has a reason to be writing them. */
+/* What an interrupted run left of cells that are all there now. Another may be writing them again. */
 static udump_status tidy(const udump_sweep_result *result, const char *folder, udump_error *error) {
     const udump_sweep_plan *plan = &result->plan;
     char (*keys)[UDUMP_SWEEP_KEY_TEXT] = malloc((size_t)plan->cell_count * sizeof *keys + 1), *cells = udump_file_join(folder, "cells");

@@ -49,6 +49,8 @@ works generate -m "$demo" -p green -o begun --init many/000.png --strength 0.5 -
 again begun/000.png --init many/000.png
 refuses "begun/000.png was made from another picture .img2img.: give that with --init" generate -m "$demo" -o refused --from begun/000.png
 works generate -m "$demo" -p green -o resized --init many/000.png --width 128 --height 64 --steps 4
+works generate -m "$demo" -p green -o wider --init many/000.png --width 128 --steps 2
+"$tool" png-text wider/000.png | grep -qF "Size: 128x72" || fail "the height is not the picture's: $("$tool" png-text wider/000.png)"
 "$tool" png-text resized/000.png | grep -qF "Size: 128x64, Model: demo, Denoising strength: 0.75" || fail "a resized picture: $("$tool" png-text resized/000.png)"
 for sampler in "Euler a" LMS Heun DPM2 "DPM2 a" "DPM++ 2S a" "DPM++ 2M" "DPM++ SDE" "DPM++ 2M SDE" "DPM++ 3M SDE" DDIM PLMS UniPC LCM; do
     works generate -m "$demo" -p green -o "with $sampler" --init many/000.png --strength 0.5 --steps 6 --sampler "$sampler"

@@ -45,4 +45,14 @@ cd "$demo" || exit 1
 works inspect . --json
 cd "$folder/work" || exit 1
 
+# A stranger's picture says nothing to the terminal; what cannot be written is told.
+works generate -q -m "$demo" -p "$(printf 'a \033[2J \302\2332J circle')" -o escapes --width 64 --height 64 --steps 1
+works inspect escapes/000.png
+head -1 "$said/out" | grep -q '^Prompt: a ?\[2J ?2J circle$' || fail "control characters: $(head -1 "$said/out" | od -c | head -3)"
+for picture in "$demo" escapes/000.png; do
+    "$unetdump" inspect "$picture" --json 2>"$said/err" >/dev/full
+    equal 1 $? "exit status at /dev/full"
+    equal "unetdump: standard output cannot be written" "$(cat "$said/err")" "the message at /dev/full"
+done
+
 finish

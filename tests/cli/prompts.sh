@@ -99,6 +99,7 @@ refused "column 7([^0-9]|$)" "a (~: IN99: cute :~) girl"
 refused "negative.*column 3([^0-9]|$)" "a circle" -n "a (~: IN00: b"
 refused "no layer prompts" "a circle" --diff ""
 refused "'dog' is no word" "a cat" --attention "" --attention-words "cat dog"
+works generate -q -m "$demo" -p "$(printf 'a %.0s' $(seq 73))supercalifragilistic dog" -o cut --width 64 --height 64 --steps 1 --attention M00 --attention-words supercalifragilistic # over two chunks
 refused "outside" "a cat" --attention "" --attention-kind self --self-query 64,3
 
 finish

@@ -98,6 +98,12 @@ for option in "--steps 3" "--color red-blue" "--seed 4" "--features IN06"; do
     equal 2 $? "exit status with $option"
     grep -qE "another run is in the folder|other options" "$said/err" || fail "no reason with $option: $(cat "$said/err")"
 done
+lora=$root/tests/parity/goldens/lora-kohya.safetensors
+works generate -q -m "$demo" -p "a circle" -o weighted --width 64 --height 64 --steps 2 --lora "$lora:0.5"
+for option in "--lora $lora:0.5:M00=0" "--lora $lora:0.5:TE=0" "--lora $lora:0.5 --vae $demo/vae"; do
+    # shellcheck disable=SC2086
+    refuses "another run is in the folder: infotext differs: .*(Lora block weights|VAE)" generate -q -m "$demo" -p "a circle" -o weighted --width 64 --height 64 --steps 2 --resume $option
+done
 long again --dump bin --resume 2>"$said/err" && fail "another dump was taken for the same run"
 same_folders whole-npy again
 

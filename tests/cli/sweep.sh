@@ -88,7 +88,7 @@ done
 kill -9 $job
 wait $job 2>/dev/null
 [ -f killed/sheet.png ] && fail "the sweep was done before it was killed: this tested nothing"
-: >"killed/cells/.$(key unharmed M00 4).png.partial-1-0"
+: >"killed/cells/.$(key unharmed M00 4).png.partial-9999999-0" # of a process that is no more: there are no such numbers
 run 0 sweep --collect -o killed
 grep -q "pictures are not there" "$said/err" || fail "collect does not say what is missing"
 sweep killed $many

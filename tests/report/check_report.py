@@ -4,6 +4,7 @@ The report must be of a run with features, qk, a diff and words at several steps
 """
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +19,41 @@ def point_at(browser, selector):
                      "return [b.x + b.width / 2, b.y + b.height / 2]; })()")
     browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
     time.sleep(0.5)
+
+
+def texts(browser, selector):
+    return browser.js(f"Array.from(document.querySelectorAll('{selector}'), e => e.textContent)")
+
+
+def page_of_less(page, path, last):
+    """The page as it would be if the run had captured one block's features only: of a model whose last block is `last`, with AND's weights and a prompt that is scheduled."""
+    text = page.read_text()
+    begin = text.index(">", text.index('id="manifest"')) + 1
+    end = text.index("</script>", begin)
+    manifest = json.loads(text[begin:end])
+    run = manifest["run"]
+    manifest["files"] = [f for f in manifest["files"] if f["source"] == "image" or f["kind"] == "features" and f["block"] == "OUT05"]
+    manifest["contexts"] = [{"text": "red"}, {"text": "green"}, {"text": "square"}, {"text": "bad"}]
+    stretch = {"first": "IN00", "last": last, "variant": "enabled"}
+    run["prompts"] = [stretch | row | {"until": until} for until, context in ((2, 0), (4, 1))
+                      for row in ({"side": "cond", "context": context}, {"side": "cond", "context": 2, "part": 1, "weight": 0.5}, {"side": "uncond", "context": 3})]
+    run["skipped"] = ["IN00"]
+    path.write_text(text[:begin] + json.dumps(manifest).replace("<", "\\u003c") + text[end:])
+
+
+def check_less(browser, page, last):
+    """A run that captured one block: all of the model's blocks are there nevertheless."""
+    count = int(last[3:]) + 1
+    blocks = [f"IN{i:02}" for i in range(count)] + ["M00"] + [f"OUT{i:02}" for i in range(count)]
+    browser.call("Page.navigate", url=page.as_uri())
+    check(browser.eventually(f"location.href === '{page.as_uri()}' && document.querySelectorAll('#layerrows tr').length > 0"), "the page of one block opens")
+    check(texts(browser, "#blocks button") == blocks, f"to {last}: every block has a button")
+    check(texts(browser, "#layerrows td:first-child") == blocks, f"to {last}: the table has every block")
+    check(texts(browser, "#blocks button:enabled") == ["OUT05"], f"to {last}: what was captured can be chosen")
+    check(texts(browser, "#layerhead th") == ["block", "attention", "prompt", "prompt, part 2, weight 0.5", "negative prompt", "shown here"], f"to {last}: the table's head")
+    check(texts(browser, "#layerrows tr:first-child td") == ["IN00", "none", "to step 2: red\nto step 4: green", "square", "bad", ""],
+          f"to {last}: only what changes names steps")
+    check(texts(browser, "#layerrows tr:last-child td:nth-child(2)") == ["not captured"], f"to {last}: whether a block attends is not known")
 
 
 def main():
@@ -87,9 +123,15 @@ def main():
 
     if len(sys.argv) > 2:
         browser.shoot(sys.argv[2])
+    with tempfile.TemporaryDirectory() as folder:
+        pages = {last: Path(folder) / f"{last}.html" for last in ("OUT11", "OUT08")}
+        for last, less in pages.items():
+            page_of_less(page, less, last)
+            check_less(browser, less, last)
     check(not browser.said(), f"the console is silent: {browser.said()[:2]}")
     asked = browser.asked()
-    check(not [u for u in asked if not u.startswith(("data:", page.as_uri(), "about:"))], f"nothing is fetched: {[u[:80] for u in asked][:3]}")
+    own = ("data:", "about:", page.as_uri(), *(less.as_uri() for less in pages.values()))
+    check(not [u for u in asked if not u.startswith(own)], f"nothing is fetched: {[u[:80] for u in asked][:3]}")
     browser.close()
     print(f"{check.passed} passed, {len(check.failures)} failed")
     return bool(check.failures)

@@ -1,10 +1,13 @@
 /* What a program may do wrong: null pointers, calls out of order, calls from within callbacks. Each is a status and a detail, and the session goes on. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -52,6 +55,9 @@ static void test_null_pointers(void **state) {
     udump_context *context;
     udump_sweep_cell cell;
     int32_t there;
+    REFUSES_NULL(udump_step(NULL, NULL, &error));
+    REFUSES_NULL(udump_end(NULL, 0, &error));
+    REFUSES_NULL(udump_latent_view(NULL, &(udump_view){ 0 }, &error));
     REFUSES_NULL(udump_model_get_block(NULL, 0, &block, &error));
     REFUSES_NULL(udump_model_get_block(model, 0, NULL, &error));
     REFUSES_NULL(udump_model_get_tap(NULL, 0, &tap, &error));
@@ -161,6 +167,83 @@ static void test_one_run_a_folder_at_a_time(void **state) {
     assert_int_equal(udump_folder_close(second, 0, NULL), UDUMP_OK);
 }
 
+static atomic_int done;
+
+static void *use_session(void *unused) {
+    (void)unused;
+    intptr_t wrong = 0;
+    udump_context *context = NULL;
+    udump_error error;
+    for (int i = 0; i < 20; i++) {
+        udump_status status = i % 3 ? udump_generate(session, &options, NULL, &error) : udump_context_encode(session, "a", &context, &error);
+        wrong += status && status != UDUMP_ERROR_STATE;
+        done += !status;
+        udump_context_release(context);
+        context = NULL;
+    }
+    return (void *)wrong;
+}
+
+/* Several threads in one session: one of them has it, the others are told. */
+static void test_threads_in_one_session(void **state) {
+    (void)state;
+    pthread_t threads[3];
+    void *wrong[3];
+    udump_session *own = session;
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, use_session, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pthread_join(threads[i], &wrong[i]), 0);
+        assert_null(wrong[i]);
+    }
+    assert_true(done > 0);
+    assert_int_equal(udump_generate(session, &options, NULL, NULL), UDUMP_OK);
+    udump_session_destroy(session);
+    session = own;
+}
+
+static udump_flow keep_pixels(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
+    (void)image, (void)variant, (void)infotext;
+    memcpy(user, picture->pixels, 64 * 64 * 3);
+    return UDUMP_CONTINUE;
+}
+
+/* A child has no thread but the one that forked; the model goes on there. */
+static void test_fork(void **state) {
+    (void)state;
+    static uint8_t expected[64 * 64 * 3], found[64 * 64 * 3];
+    udump_sink sink = { .struct_bytes = sizeof sink, .user = expected, .image = keep_pixels };
+    int ended = -1;
+    assert_int_equal(udump_generate(session, &options, &sink, NULL), UDUMP_OK);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        sink.user = found;
+        alarm(120); /* it would hang */
+        udump_status status = udump_generate(session, &options, &sink, NULL);
+        _exit(status || memcmp(found, expected, sizeof found) != 0);
+    }
+    assert_int_equal(waitpid(child, &ended, 0), child);
+    assert_int_equal(ended, 0);
+    assert_int_equal(udump_generate(session, &options, &sink, NULL), UDUMP_OK);
+}
+
+static void test_not_here(void **state) {
+    (void)state;
+    udump_error error;
+    udump_generate_options several = options;
+    udump_model_options wrong;
+    udump_model *none = NULL;
+    several.batch_count = 2;
+    assert_int_equal(udump_begin(session, &several, NULL, NULL, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.where, "batch count");
+    udump_model_options_init(&wrong);
+    wrong.threads = -1;
+    assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", &wrong, &none, &error), UDUMP_ERROR_ARGUMENT);
+    assert_int_equal(udump_step(session, NULL, &error), UDUMP_ERROR_STATE);
+    assert_int_equal(udump_end(session, 0, &error), UDUMP_ERROR_STATE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_null_pointers),
@@ -168,6 +251,9 @@ int main(void) {
         cmocka_unit_test(test_success_leaves_the_detail_alone),
         cmocka_unit_test(test_a_context_is_as_at_the_first_step),
         cmocka_unit_test(test_one_run_a_folder_at_a_time),
+        cmocka_unit_test(test_threads_in_one_session),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_not_here),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -261,7 +261,7 @@ static void runs_from_a_picture(void **state) {
 
 static void check_refused(udump_session *session, const udump_generate_options *o, const char *where, const char *what) {
     udump_error error = { .what = "nothing" };
-    udump_status status = udump_begin(session, o, NULL, NULL, &error);
+    udump_status status = udump_generate(session, o, NULL, &error);
     assert_int_equal(status, UDUMP_ERROR_ARGUMENT);
     assert_string_equal(error.where, where);
     assert_string_equal(error.what, what);

@@ -42,6 +42,23 @@ static void test_format_never_overflows(void **state) {
     assert_int_equal(line[5], 'x');
 }
 
+/* Of what is too long both ends are left, in whole characters. */
+static void test_long_texts(void **state) {
+    (void)state;
+    udump_error error;
+    char word[500] = "";
+    for (int i = 0; i < 130; i++) strcat(word, "\xE6\x97\xA5"); /* three bytes each */
+    udump_fail(&error, UDUMP_ERROR_ARGUMENT, word, "'%s' is no word of the prompt", word);
+    for (int i = 0; i < 2; i++) {
+        const char *text = i ? error.what : error.where, *gap = strstr(text, " ... ");
+        assert_non_null(gap);
+        assert_in_range(strlen(text), sizeof error.what - 6, sizeof error.what - 1);
+        assert_int_equal((gap - text) % 3, i); /* after the quote */
+        assert_true(strncmp(gap + 5, "\xE6\x97\xA5", 3) == 0);
+    }
+    assert_string_equal(strstr(error.what, "' is"), "' is no word of the prompt");
+}
+
 static void test_null_detail_is_accepted(void **state) {
     (void)state;
     assert_int_equal(udump_fail(NULL, UDUMP_ERROR_FILE, "x", "y"), UDUMP_ERROR_FILE);
@@ -62,7 +79,7 @@ static void test_bf16_rounds_to_nearest_even(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_position_counts_code_points), cmocka_unit_test(test_one_line), cmocka_unit_test(test_format_never_overflows),
-        cmocka_unit_test(test_null_detail_is_accepted), cmocka_unit_test(test_bf16_rounds_to_nearest_even),
+        cmocka_unit_test(test_long_texts), cmocka_unit_test(test_null_detail_is_accepted), cmocka_unit_test(test_bf16_rounds_to_nearest_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

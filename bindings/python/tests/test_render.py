@@ -56,8 +56,12 @@ def test_errors() -> None:
     with pytest.raises(unetdump.NotationError) as caught:
         unetdump.render(values(), "rgb:v;w;0")
     assert caught.value.column > 0
-    with pytest.raises(unetdump.ArgumentError, match="average"):
-        unetdump.render_average(values(), "3-norm")
+    for average in ("3-norm", "none", "", None):
+        with pytest.raises(unetdump.ArgumentError, match="average: expected one of sum, 1-norm, 2-norm"):
+            unetdump.render_average(values(), average)  # type: ignore[arg-type]
+    for kind, code in ((np.float64, 2), (np.int32, 0)):
+        with pytest.raises(TypeError, match=f"tensor: expected float32, float16 or bfloat16, found {np.dtype(kind)}"):
+            unetdump.render(Foreign(values().astype(kind), dlpack.CPU, code))
 
 
 class Foreign:

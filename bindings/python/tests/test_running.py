@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import unetdump
 from conftest import DEMO, start
+from unetdump.folder import Folder
 
 SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 3, "cfg": 3.5, "seed": 1}
 
@@ -284,23 +286,122 @@ def test_keep_decides_what_of_each_array_is_kept(model: unetdump.Model) -> None:
     assert some.attention["IN05"].word("circle", 2).shape == whole.attention["IN05"].word("circle", 2).shape
 
 
+@pytest.mark.filterwarnings("error")  # an exception in `__del__` is a warning to pytest
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_what_owns_memory_is_not_copied(model: unetdump.Model, duplicate: Any) -> None:
+def test_what_owns_memory_is_not_copied(model: unetdump.Model, duplicate: Any, tmp_path: Path) -> None:
     """A shallow copy would free a session's memory twice."""
     model.generate("a", **SMALL)  # leaves a session for later runs
-    stream = model.stream("a", **SMALL)
-    for owner in (model, model.session(), stream):
-        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+    stream, folder = model.stream("a", **SMALL), Folder(tmp_path)
+    owners = [model, model.session(), stream, folder, model.encode("a"), model.table("a"), unetdump.Cancel()]
+    owners += [unetdump.Parameters(infotext="a"), unetdump.Renderer.__new__(unetdump.Renderer)]  # there may be no device
+    for owner in owners:
+        with pytest.raises(TypeError, match=f"a {type(owner).__name__} cannot be copied or pickled"):
             duplicate(owner)
+    gc.collect()
     stream.close()
+    folder.close(keep=False)
 
 
 def test_texts_are_whole(model: unetdump.Model) -> None:
-    with pytest.raises(ValueError, match="null character"):
-        model.generate("a\0b", **SMALL)
-    with pytest.raises(TypeError, match="expected str, found int"):
-        model.generate(3, **SMALL)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="expected str, found list"):
-        model.generate("a", features=["M00"], **SMALL)  # type: ignore[arg-type]
+    for cut in (
+        lambda: model.generate("a\0b", **SMALL),
+        lambda: model.generate("a", color="rgb:v;v;v\0", **SMALL),
+        lambda: model.generate("a", words=["a\0"], **SMALL),
+        lambda: model.generate("a", output="/nowhere\0", **SMALL),
+        lambda: model.encode("a\0b"),
+        lambda: unetdump.load(f"{DEMO}\0"),
+        lambda: unetdump.load(DEMO, vae=f"{DEMO}\0"),
+        lambda: unetdump.sweep(model, "a", variants="a\0b", output="/nowhere", **SMALL),
+        lambda: unetdump.parse_layers("M00\0,IN00"),
+        lambda: unetdump.parse_steps("1\0,2"),
+        lambda: unetdump.parse_prompt("a\0b"),
+        lambda: unetdump.tokens("a\0b"),
+        lambda: unetdump.Parameters(infotext="a\0b"),
+        lambda: unetdump.Parameters("a\0b"),
+        lambda: unetdump.read_png(b"a\0b"),  # type: ignore[arg-type]
+        lambda: unetdump.write_png("a.png", Image.new("L", (8, 8)), "a\0b"),
+        lambda: unetdump.write_report("a\0b"),
+        lambda: unetdump.collect_sweep(Path("a\0b")),
+    ):
+        with pytest.raises(unetdump.ArgumentError, match="null character"):
+            cut()
     with pytest.raises(TypeError, match="loras: expected a list"):
         unetdump.load(DEMO, loras="a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kind"),
+    [
+        ("prompt", 3, "str, found int"),
+        ("features", ["M00"], "str, found list"),
+        ("feature_steps", 1, "str, found int"),
+        ("color", 5, "str, found int"),
+        ("width", "64", "a whole number, found '64'"),
+        ("width", np.float32(64), "a whole number"),
+        ("seed", None, "a whole number, found None"),
+        ("cfg", "7", "a number, found '7'"),
+        ("eta", None, "a number, found None"),
+    ],
+)
+def test_types_of_options(model: unetdump.Model, option: str, value: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=f"^{option}: expected {kind}"):
+        model.generate(**{"prompt": "a", **SMALL, option: value})
+
+
+def test_numbers_that_do_not_fit(model: unetdump.Model) -> None:
+    with pytest.raises(OverflowError, match=r"^seed: .*found -1"):
+        model.generate("a", **{**SMALL, "seed": -1})
+    with pytest.raises(TypeError, match=r"^threads: expected a whole number, found '1'"):
+        unetdump.load(DEMO, threads="1")  # type: ignore[arg-type]
+
+
+def test_self_queries_are_pairs(model: unetdump.Model) -> None:
+    look: dict[str, Any] = {**SMALL, "steps": 1, "attention": "IN05", "attention_kinds": "self"}
+    halves = np.array([[1.5, 2]], np.float32)
+    wrong: list[Any] = [[(8, 8), ()], [(5,)], [(8, 0, 56), (0, 56, 0)], [5, 6], "0,0", [(1.5, 2)], halves, [(2**40, 0)]]
+    for queries in wrong:
+        with pytest.raises(unetdump.ArgumentError, match="self_queries: expected x, y of each point"):
+            model.generate("a", **look, self_queries=queries)
+    forms: list[Any] = [[(8, 8), (40, 8)], np.array([[8, 8], [40, 8]])]
+    pairs, array = (model.generate("a", **look, self_queries=form).attention["IN05"].kind("self-queries")[1] for form in forms)
+    assert pairs.shape[1] == 2 and pairs.tobytes() == array.tobytes()
+    assert model.generate("a", **SMALL, self_queries=[]).image.size == (64, 64)
+
+
+def test_attention_kinds_as_the_command_has_them(model: unetdump.Model) -> None:
+    forms: list[Any] = ["qk,self", "qk, self", "qk self", ["qk", "self"]]
+    shown = [repr(model.generate("a", **SMALL, attention="IN05", attention_kinds=form).attention["IN05"]) for form in forms]
+    assert set(shown) == {"<attention of IN05: qk, self-received, self-entropy, self-pca>"}
+    with pytest.raises(unetdump.ArgumentError, match="attention_kinds: expected one of k, qk"):
+        model.generate("a", **SMALL, attention="IN05", attention_kinds="qk;self")
+
+
+def test_what_changes_in_place_returns_nothing(model: unetdump.Model) -> None:
+    """PyTorch's hooks return an array, which would be lost here."""
+    with pytest.raises(TypeError, match=r"a hook of M00: .*in place"):
+        model.generate("a", **SMALL, hooks={"M00": lambda _, output: output * 0})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match=r"edit_context: .*in place"):
+        model.generate("a", **SMALL, edit_context=lambda _, values: values * 0)  # type: ignore[arg-type]
+
+
+def test_a_stream_makes_one_batch(model: unetdump.Model) -> None:
+    with pytest.raises(unetdump.ArgumentError, match="batch_count: expected 1 in a stream"):
+        model.stream("a", **SMALL, batch_count=2)
+    with pytest.raises(unetdump.ArgumentError, match="batch_count: expected 1 in a stream"):
+        model.generate("a", **SMALL, batch_count=2, table=model.table("a", **SMALL))
+    assert [step.index for step in model.stream("a", **SMALL, batch_count=1)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", [bool, np.float32, np.float64, np.int32, np.int64])
+def test_pictures_are_of_bytes(model: unetdump.Model, kind: type, tmp_path: Path) -> None:
+    picture: Any = np.ones((64, 64, 3), kind)
+    with pytest.raises(TypeError, match=f"init: expected .*uint8.*found {np.dtype(kind)}"):
+        model.generate("a", **SMALL, init=picture)
+    with pytest.raises(TypeError, match=f"image: expected .*uint8.*found {np.dtype(kind)}"):
+        unetdump.write_png(tmp_path / "a.png", picture)
+    with pytest.raises(TypeError, match=r"init: expected .*uint8"):
+        model.generate("a", **SMALL, init="a.png")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"image: expected .*uint8"):
+        unetdump.write_png(tmp_path / "a.png", np.ones((1, 64, 64, 3), np.uint8))
+    taken = [model.generate("a", **SMALL, init=init).image.tobytes() for init in (Image.new("RGB", (64, 64)), np.zeros((64, 64, 3), np.uint8))]
+    assert taken[0] == taken[1]

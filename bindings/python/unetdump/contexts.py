@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ._c import ffi, lib
 from .errors import check, new_error, text
+from .owner import Owner
 from .places import Column
 from .views import Array, copy, to_view
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 
-class Context:
+class Context(Owner):
     """One encoded prompt, [tokens, context_dim]. Immutable, shared by threads; holds its model."""
 
     def __init__(self, model: Model, handle: Any) -> None:
@@ -74,7 +75,7 @@ def columns_of(columns: Any, count: int) -> tuple[Column, ...]:
     return tuple(Column(c.id, text(c.text), c.word, c.weight) for c in ffi.unpack(columns, count))
 
 
-class Table:
+class Table(Owner):
     """For every block and every row of the batch, the context it attends to.
 
     Rows: the prompt's rows of all images (in a run with a diff followed by those of their twins), for each further prompt of an AND the

@@ -9,7 +9,8 @@ from ._c import ffi, lib
 
 CPU, CUDA, CUDA_HOST, CUDA_MANAGED = 1, 2, 3, 13
 _DEFAULT_STREAM = 1  # the legacy default stream, in DLPack's numbering
-_DTYPES = {(2, 32): lib.UDUMP_F32, (2, 16): lib.UDUMP_F16, (4, 16): lib.UDUMP_BF16}  # code and bits: 2 is float, 4 bfloat
+_DTYPES = {(2, 32): lib.UDUMP_F32, (2, 16): lib.UDUMP_F16, (4, 16): lib.UDUMP_BF16}  # code and bits
+_CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 
 
 class UnknownType(TypeError):
@@ -81,8 +82,8 @@ def _view(described: _Tensor) -> Any:
     """A udump_view of what a capsule describes. Strides may be NULL: then C order."""
     dtype = _DTYPES.get((described.code, described.bits))
     if dtype is None or described.lanes != 1:
-        found = f"DLPack type {described.code}, {described.bits} bits, {described.lanes} lanes"
-        raise UnknownType(f"{found}: float32, float16 and bfloat16 are known")
+        found = f"{_CODES.get(described.code, f'DLPack type {described.code}, bits ')}{described.bits}, {described.lanes} lanes"
+        raise UnknownType(f"tensor: expected float32, float16 or bfloat16, found {found}")
     view, stride = ffi.new("udump_view *"), 1
     if described.rank > len(view.shape):
         raise ValueError(f"expected at most {len(view.shape)} dimensions, found {described.rank}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ._c import ffi, lib
@@ -101,6 +102,24 @@ _CLASSES: dict[int, type[Error]] = {
 def text(pointer: Any) -> str:
     """A C string, or "" for NULL."""
     return "" if pointer == ffi.NULL else ffi.string(pointer).decode("utf-8", "replace")
+
+
+def c_text(value: str, where: str) -> bytes:
+    """A text for C. Raises TypeError, ArgumentError; `where`: the option."""
+    if not isinstance(value, str):
+        raise TypeError(f"{where}: expected str, found {type(value).__name__}: {value!r}")
+    return _whole(value.encode(), where)
+
+
+def c_path(path: str | os.PathLike[str], where: str = "path") -> bytes:
+    """A path for C. Raises TypeError, ArgumentError; `where`: the option."""
+    return _whole(os.fsencode(path), where)
+
+
+def _whole(value: bytes, where: str) -> bytes:
+    if b"\0" in value:  # C would take what is before it
+        raise bad_argument(where, "no null character", repr(os.fsdecode(value)))
+    return value
 
 
 def new_error() -> Any:

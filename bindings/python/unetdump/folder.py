@@ -6,13 +6,14 @@ import os
 from typing import Any
 
 from ._c import ffi, lib
-from .errors import check, new_error
+from .errors import c_path, check, new_error
 from .options import Struct, one_of
+from .owner import Owner
 
 _DUMPS = {"npy": lib.UDUMP_DUMP_NPY, "bin": lib.UDUMP_DUMP_BIN, "safetensors": lib.UDUMP_DUMP_SAFETENSORS}
 
 
-class Folder:
+class Folder(Owner):
     """Files appear whole or not at all; the manifest when the run is whole."""
 
     def __init__(self, path: str | os.PathLike[str], dump: str | None = None, *, force: bool = False) -> None:
@@ -21,7 +22,7 @@ class Folder:
         if dump is not None:
             options.handle.dump = one_of(_DUMPS, "dump", dump)
         options.handle.force = force
-        check(lib.udump_folder_open(os.fsencode(path), options.handle, held, error), error)
+        check(lib.udump_folder_open(c_path(path), options.handle, held, error), error)
         self._handle: Any = held[0]
         self.sink: Any = lib.udump_folder_sink(self._handle)
 
@@ -35,4 +36,4 @@ class Folder:
 def write_report(path: str | os.PathLike[str]) -> None:
     """Writes report.html into a run's folder: one page of all that is in it. Raises FileError, FormatError, OutOfMemoryError."""
     error = new_error()
-    check(lib.udump_report_write(os.fsencode(path), error), error)
+    check(lib.udump_report_write(c_path(path), error), error)

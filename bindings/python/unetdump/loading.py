@@ -99,10 +99,11 @@ class Source:
         o.device_index = int(index or 0)
         o.precision = one_of(_PRECISIONS, "precision", given.get("precision", "auto"))
         o.prediction = one_of(_PREDICTIONS, "prediction", given.get("prediction", "auto"))
-        o.threads, o.cuda_eager = given.get("threads", 0), given.get("cuda_eager", False)
+        struct.number("threads", given.get("threads", 0))
+        o.cuda_eager = given.get("cuda_eager", False)
         for option, member in _PATHS.items():
             if (path := given.get(option)) is not None:
-                setattr(o, member, struct.path(path))  # type: ignore[arg-type]
+                setattr(o, member, struct.path(path, option))  # type: ignore[arg-type]
         loras = given.get("loras", ())
         if isinstance(loras, str | bytes | os.PathLike):
             raise TypeError(f"loras: expected a list of them, found one: {loras!r}")
@@ -124,7 +125,7 @@ def _lora(given: Lora | Path) -> Lora:
 def _loras(struct: Struct, loras: Sequence[Lora | Path]) -> Any:
     items = struct.keep(ffi.new("udump_lora[]", len(loras)))
     for item, lora in zip(items, map(_lora, loras), strict=True):
-        item.path = struct.path(lora.path)
+        item.path = struct.path(lora.path, "loras")
         item.weight = struct.keep(ffi.new("double *", lora.weight))
-        item.block_weights = struct.text(lora.blocks)
+        item.block_weights = struct.text(lora.blocks, "loras")
     return items

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 from ._c import ffi, lib
-from .errors import bad_argument, check, new_error, text
+from .errors import bad_argument, c_path, check, new_error, text
 from .loading import LoadOptions, Lora, Path, Source
 from .options import Options, fill
+from .owner import Owner
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,11 +117,11 @@ def load(
     given |= {"plan_cache": plan_cache, "cuda_eager": cuda_eager}
     source = Source(path, given)
     options, held, error = source.struct(), ffi.new("udump_model **"), new_error()
-    check(lib.udump_model_load(os.fsencode(path), options.handle, held, error), error)
+    check(lib.udump_model_load(c_path(path), options.handle, held, error), error)
     return Model(held[0], source)
 
 
-class Model:
+class Model(Owner):
     """A loaded checkpoint. Immutable; threads may share it. `load` makes one."""
 
     def __init__(self, handle: Any, source: Source) -> None:
@@ -205,10 +205,6 @@ class Model:
             handles, self._idle = self._idle, []
         for handle in handles:
             lib.udump_session_destroy(handle)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """Neither copied nor pickled: a copy would free the same memory again."""
-        raise TypeError("a model cannot be copied or pickled: threads may share it, other processes load it")
 
     def __del__(self) -> None:
         """Frees what it holds; runs that go on hold the model themselves."""

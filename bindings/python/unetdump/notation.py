@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._c import ffi, lib
-from .errors import check, new_error, text
+from .errors import c_text, check, new_error, text
 
 if TYPE_CHECKING:
     from .model import Model
@@ -25,14 +25,14 @@ def parse_layers(spec: str, model: Model | None = None) -> list[str]:
     """The blocks that a layer spec names: "IN00,M00-OUT11(+2)"; "" is all. Raises NotationError, with the position."""
     names = block_names(model)
     selected, error = ffi.new("uint8_t[]", len(names)), new_error()
-    check(lib.udump_layers_parse(model.handle if model else ffi.NULL, spec.encode(), selected, len(names), error), error)
+    check(lib.udump_layers_parse(model.handle if model else ffi.NULL, c_text(spec, "spec"), selected, len(names), error), error)
     return [name for name, chosen in zip(names, selected, strict=True) if chosen]
 
 
 def parse_steps(spec: str, total: int = 20) -> list[int]:
     """The steps of 1..total that a step spec names: "1,5,10-20(+5)"; "" is all. Raises NotationError, ArgumentError."""
     selected, error = ffi.new("uint8_t[]", max(total, 1)), new_error()
-    check(lib.udump_steps_parse(spec.encode(), total, selected, ffi.NULL, error), error)
+    check(lib.udump_steps_parse(c_text(spec, "spec"), total, selected, ffi.NULL, error), error)
     return [i + 1 for i, chosen in enumerate(selected) if chosen]
 
 
@@ -80,7 +80,7 @@ def parse_prompt(prompt: str, steps: int = 20, *, negative: bool = False, model:
     Raises NotationError (with line, column, offset), UnsupportedError, ArgumentError.
     """
     held, error = ffi.new("udump_prompt **"), new_error()
-    check(lib.udump_prompt_parse(model.handle if model else ffi.NULL, prompt.encode(), steps, negative, held, error), error)
+    check(lib.udump_prompt_parse(model.handle if model else ffi.NULL, c_text(prompt, "prompt"), steps, negative, held, error), error)
     try:
         names = block_names(model)
         blocks = {name: text(lib.udump_prompt_block(held[0], i)) for i, name in enumerate(names)}
@@ -103,7 +103,7 @@ class Token:
 
 def tokens(prompt: str) -> list[Token]:
     """CLIP's tokens of one fixed prompt, without start, end and padding. Raises NotationError, UnsupportedError, ArgumentError."""
-    count, error, encoded = ffi.new("int32_t *"), new_error(), prompt.encode()
+    count, error, encoded = ffi.new("int32_t *"), new_error(), c_text(prompt, "prompt")
     check(lib.udump_tokens(encoded, ffi.NULL, 0, count, error), error)
     found = ffi.new("udump_token[]", count[0])
     check(lib.udump_tokens(encoded, found, count[0], count, error), error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ._c import ffi, lib
-from .errors import bad_argument, text
+from .errors import bad_argument, c_path, c_text, text
+from .owner import Owner
 from .pictures import to_picture
 from .views import to_view
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from .parameters import Parameters
 
 
-class Cancel:
+class Cancel(Owner):
     """A flag that ends a run within one step, from any thread: `generate(..., cancel=cancel)` then raises CancelledError."""
 
     def __init__(self) -> None:
@@ -70,13 +72,13 @@ class Options(Sampling, total=False):
     """
 
     batch_size: int
-    batch_count: int  #: batches one after the other; not with `stream`
+    batch_count: int  #: batches one after the other; not with `stream`, `table` or `edit_context`
     noise: NDArray[Any]  #: [batch, 4, height / 8, width / 8] of unit variance, instead of the rng's
     features: str | None  #: whose outputs to keep
     feature_steps: str | None
     attention: str | None  #: whose attention to keep
     attention_steps: str | None
-    attention_kinds: str | Sequence[str]  #: of k, qk, vqk, self, self-map; ("qk",)
+    attention_kinds: str | Sequence[str]  #: of k, qk, vqk, self, self-map; ("qk",), "qk self" and "qk,self" are alike
     words: str | Sequence[str]  #: of the prompt: their maps ("words") and their heat over the picture
     self_queries: Sequence[tuple[int, int]]  #: x, y in the image, in pixels: where these look
     color: str  #: of canvases, as for `render`
@@ -117,6 +119,14 @@ def words_of(words: str | Sequence[str]) -> list[str]:
     return words.split() if isinstance(words, str) else list(words)
 
 
+def _points(queries: Sequence[tuple[int, int]]) -> Any:
+    """int32_t[]: x, y of each. Raises ArgumentError."""
+    try:
+        return ffi.new("int32_t[]", [index(value) for x, y in queries for value in (x, y)])
+    except (TypeError, ValueError, OverflowError):
+        raise bad_argument("self_queries", "x, y of each point, whole numbers: [(64, 64), (10, 20)]", repr(queries)) from None
+
+
 class Struct:
     """A C struct of options and all that it points to."""
 
@@ -131,28 +141,36 @@ class Struct:
         self._kept.append(value)
         return value
 
-    def text(self, text: str | None) -> Any:
-        """A C string for the struct to point to."""
-        if text is None:
-            return ffi.NULL
-        if not isinstance(text, str):
-            raise TypeError(f"expected str, found {type(text).__name__}: {text!r}")
-        if "\0" in text:  # C would take what is before it
-            raise ValueError(f"a null character in a text: {text!r}")
-        return self.keep(ffi.new("char[]", text.encode()))
+    def text(self, text: str | None, where: str) -> Any:
+        """A C string for the struct to point to; where: the option, here and in what follows."""
+        return ffi.NULL if text is None else self.keep(ffi.new("char[]", c_text(text, where)))
 
-    def path(self, path: str | os.PathLike[str]) -> Any:
+    def path(self, path: str | os.PathLike[str], where: str) -> Any:
         """A path for the struct to point to."""
-        return self.keep(ffi.new("char[]", os.fsencode(path)))
+        return self.keep(ffi.new("char[]", c_path(path, where)))
 
-    def texts(self, texts: Sequence[str]) -> Any:
+    def texts(self, texts: Sequence[str], where: str) -> Any:
         """An array of C strings for the struct to point to."""
-        return self.keep(ffi.new("char *[]", [self.text(text) for text in texts]))
+        return self.keep(ffi.new("char *[]", [self.text(text, where) for text in texts]))
+
+    def number(self, where: str, value: Any, field: str = "") -> None:
+        """Sets a member that is a number, or points to one. Raises TypeError, OverflowError."""
+        field = field or where
+        member = getattr(self.handle, field)
+        whole = isinstance(member, int)
+        try:
+            if isinstance(member, ffi.CData):
+                value = self.keep(ffi.new("double[]", [value]))  # "double *" would take None for 0
+            setattr(self.handle, field, index(value) if whole else value)
+        except TypeError:
+            raise TypeError(f"{where}: expected a {'whole ' if whole else ''}number, found {value!r}") from None
+        except OverflowError as error:
+            raise OverflowError(f"{where}: {error}, found {value!r}") from None
 
 
 def style(struct: Struct, handle: Any, color: str | None, transform: str | None, average: str | None) -> None:
     """Fills a udump_style that belongs to the struct."""
-    handle.color, handle.transform = struct.text(color), struct.text(transform)
+    handle.color, handle.transform = struct.text(color, "color"), struct.text(transform, "transform")
     handle.average = one_of(_AVERAGES, "average", average or "none")
 
 
@@ -165,7 +183,7 @@ class _Filler(Struct):
         if parameters := given.get("parameters"):
             self.keep(parameters).apply(self.handle)
         if prompt is not None:
-            self.handle.prompt = self.text(prompt)
+            self.handle.prompt = self.text(prompt, "prompt")
         self._plain()
         self._looks()
         self._data()
@@ -177,24 +195,23 @@ class _Filler(Struct):
                 raise bad_argument(name, "a number other than 0", 0)
             field = _NAMES.get(name, name)
             if name in _TEXTS:
-                setattr(self.handle, field, self.text(value))
-            elif name in _NUMBERS:
-                setattr(self.handle, field, value)
-            elif name in _DOUBLES:
-                setattr(self.handle, field, self.keep(ffi.new("double *", value)))
+                setattr(self.handle, field, self.text(value, name))
+            elif name in _NUMBERS or name in _DOUBLES:
+                self.number(name, value, field)
 
     def _looks(self) -> None:
         o, given = self.handle, self.given
         if "rng" in given:
             o.rng = one_of(_RNGS, "rng", given["rng"])
         o.side = one_of(_SIDES, "side", given.get("side", "cond"))
-        for kind in words_of(given.get("attention_kinds", ())):
+        kinds = given.get("attention_kinds", ())
+        for kind in words_of(kinds.replace(",", " ") if isinstance(kinds, str) else kinds):
             o.attention_kinds |= one_of(_KINDS, "attention_kinds", kind)
         if words := words_of(given.get("words", ())):
-            o.attention_words = self.text(" ".join(words))
-        if queries := given.get("self_queries"):
-            o.self_queries_px = self.keep(ffi.new("int32_t[]", [value for query in queries for value in query]))
-            o.self_query_count = len(queries)
+            o.attention_words = self.text(" ".join(words), "words")
+        if (queries := given.get("self_queries")) is not None:
+            points = _points(queries)
+            o.self_queries_px, o.self_query_count = self.keep(points), len(points) // 2
         o.no_canvas, o.want_tensors = not given.get("canvases", False), given.get("tensors", True)
 
     def _data(self) -> None:
@@ -202,7 +219,7 @@ class _Filler(Struct):
         if (noise := given.get("noise")) is not None:
             o.noise = self.keep(to_view(np.asarray(noise)))[0]
         if (init := given.get("init")) is not None:
-            o.init = self.keep(to_picture(init, 3))[0]
+            o.init = self.keep(to_picture(init, "init", 3))[0]
         if cancel := given.get("cancel"):
             o.cancel = self.keep(cancel).handle
 

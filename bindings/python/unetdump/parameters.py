@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ._c import ffi, lib
-from .errors import check, new_error, text
+from .errors import c_path, c_text, check, new_error, text
 from .options import Options, read_back
+from .owner import Owner
 
 # Which options a key sets; what they become is read from the library's own struct.
 _OPTIONS = {
@@ -38,7 +39,7 @@ _USES = {
 }
 
 
-class Parameters(Mapping[str, str]):
+class Parameters(Owner, Mapping[str, str]):
     """Keys and values: "Prompt", "Negative prompt", then "Steps", "Sampler", ... `generate(parameters=...)` takes them as its defaults.
 
     `uses` says of each key whether it is "used", is "silent" (says nothing that could be done), is "lacking" (changes the picture, and is
@@ -54,9 +55,9 @@ class Parameters(Mapping[str, str]):
         if (path is None) == (infotext is None):
             raise TypeError("Parameters takes a path or an infotext")
         if path is not None:
-            check(lib.udump_parameters_read(os.fsencode(path), held, error), error)
+            check(lib.udump_parameters_read(c_path(path), held, error), error)
         else:
-            check(lib.udump_parameters_parse((infotext or "").encode(), held, error), error)
+            check(lib.udump_parameters_parse(c_text(infotext or "", "infotext"), held, error), error)
         self._handle = ffi.gc(held[0], lib.udump_parameters_free)
         count = ffi.new("int32_t *")
         listed = ffi.unpack(lib.udump_parameters_list(self._handle, count), count[0])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ._c import ffi, lib
-from .errors import check, new_error
+from .errors import c_path, c_text, check, new_error
 
 
 def from_picture(picture: Any, parameters: str = "") -> Image.Image:
@@ -24,11 +24,17 @@ def from_picture(picture: Any, parameters: str = "") -> Image.Image:
     return image
 
 
-def to_picture(image: Image.Image | NDArray[np.uint8], channels: int | None = None) -> tuple[Any, Any]:
-    """The library's view of an image or an array of bytes [h, w], [h, w, 1] or [h, w, 3], and what it points into."""
+def to_picture(image: Image.Image | NDArray[np.uint8], where: str, channels: int | None = None) -> tuple[Any, Any]:
+    """The library's view of an image or an array of bytes [h, w], [h, w, 1] or [h, w, 3], and what it points into.
+
+    where: the option. Raises TypeError.
+    """
     if isinstance(image, Image.Image):
         image = np.asarray(image.convert("RGB" if channels == 3 or image.mode != "L" else "L"))
-    pixels = np.ascontiguousarray(image, np.uint8)
+    pixels = np.ascontiguousarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        found = f"{pixels.dtype} {list(pixels.shape)}"
+        raise TypeError(f"{where}: expected Pillow's image, or uint8 [h, w] or [h, w, channels], found {found}")
     picture = ffi.new("udump_picture *")
     picture.pixels = ffi.cast("const uint8_t *", pixels.ctypes.data)
     picture.height_px, picture.width_px = pixels.shape[:2]
@@ -51,7 +57,7 @@ def read_png(path: str | os.PathLike[str]) -> Image.Image:
     Raises FileError, FormatError, UnsupportedError, OutOfMemoryError.
     """
     image, error = ffi.new("udump_image *"), new_error()
-    check(lib.udump_png_read(os.fsencode(path), image, error), error)
+    check(lib.udump_png_read(c_path(path), image, error), error)
     return take_image(image)
 
 
@@ -63,15 +69,15 @@ def write_png(path: str | os.PathLike[str], image: Image.Image | NDArray[np.uint
     """
     if parameters is None and isinstance(image, Image.Image):
         parameters = image.info.get("parameters")
-    picture, _pixels = to_picture(image)
+    picture, _pixels = to_picture(image, "image")
     error = new_error()
-    words = ffi.NULL if parameters is None else parameters.encode()
-    check(lib.udump_png_write(os.fsencode(path), picture, words, error), error)
+    words = ffi.NULL if parameters is None else c_text(parameters, "parameters")
+    check(lib.udump_png_write(c_path(path), picture, words, error), error)
 
 
 def resize(image: Image.Image, width: int, height: int) -> Image.Image:
     """Resizes to width x height pixels by the library's Lanczos filter, which is Pillow's. Raises ArgumentError, OutOfMemoryError."""
-    picture, _pixels = to_picture(image, 3)
+    picture, _pixels = to_picture(image, "image", 3)
     resized, error = ffi.new("udump_image *"), new_error()
     check(lib.udump_picture_resize(picture, width, height, resized, error), error)
     return take_image(resized)

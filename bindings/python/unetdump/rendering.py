@@ -11,15 +11,16 @@ from PIL import Image
 
 from ._c import ffi, lib
 from .dlpack import Borrowed, UnknownType, on_device
-from .errors import check, new_error
+from .errors import bad_argument, check, new_error
 from .options import Struct, style
+from .owner import Owner
 from .pictures import take_image
 from .views import to_view
 
 _kept = threading.local()  # renderers, by device: one thread at a time uses one
 
 
-class Renderer:
+class Renderer(Owner):
     """Renders tensors that lie on a CUDA device where they lie. One thread at a time uses a renderer."""
 
     def __init__(self, device_index: int = 0, cuda_module: str | os.PathLike[str] | None = None) -> None:
@@ -30,7 +31,7 @@ class Renderer:
         options, held, error = Struct("udump_renderer_options"), ffi.new("udump_renderer **"), new_error()
         options.handle.device_index = device_index
         if cuda_module is not None:
-            options.handle.cuda_module = options.keep(ffi.new("char[]", os.fsencode(cuda_module)))
+            options.handle.cuda_module = options.path(cuda_module, "cuda_module")
         check(lib.udump_renderer_create(options.handle, held, error), error)
         self._handle = ffi.gc(held[0], lib.udump_renderer_destroy)
 
@@ -57,7 +58,9 @@ def _host_view(tensor: Any) -> tuple[Any, Any]:
             held = Borrowed(tensor)
             return held.view, held
         except UnknownType:  # float64, integers: NumPy converts them
-            tensor = tensor.detach() if hasattr(tensor, "detach") else tensor
+            tensor = np.asarray(tensor.detach() if hasattr(tensor, "detach") else tensor)
+            if tensor.dtype == object:  # but not what has DLPack alone
+                raise
     return to_view(np.asarray(tensor))
 
 
@@ -80,6 +83,8 @@ def render_average(tensor: Any, average: str = "sum", color: str | None = None, 
 
     average: "sum" (the mean), "1-norm" (sum |v| / channels), "2-norm" (sqrt(sum v^2) / channels). The rest as in `render`.
     """
+    if average not in ("sum", "1-norm", "2-norm"):
+        raise bad_argument("average", "one of sum, 1-norm, 2-norm", repr(average))
     return _render(tensor, color, transform, average)[1]
 
 

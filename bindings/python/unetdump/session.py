@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._c import ffi, lib
 from .contexts import Context, Table
-from .errors import StateError, check, new_error
+from .errors import StateError, bad_argument, c_text, check, new_error
 from .folder import Folder
 from .notation import parse_layers
 from .options import Options, Struct, fill
+from .owner import Owner
 from .progress import Bar, Listener
 from .results import Result
 from .sink import Hook, Keep, Receiver
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from .model import Model
 
 
+EditContext = Callable[[str, NDArray[np.float32]], None]
+
+
 class RunOptions(Options, total=False):
     """`Options`, and what a run does besides."""
 
     progress: bool | Listener  #: True: tqdm's bar where it is installed; or a function of a Progress
     hooks: Mapping[str, Hook]  #: by layer spec: called with a Place and the output, [rows, h, w, channels], which it may change in place
-    edit_context: Callable[[str, NDArray[np.float32]], object]  #: called with each context's text and values, which it may change in place
+    edit_context: EditContext  #: called with each context's text and values, which it may change in place
     table: Table  #: other contexts than the prompts'
     other: Model  #: `diff` compares with this model instead of with no layer prompts
     output: str | os.PathLike[str]  #: also write everything to this folder, as the command does
@@ -47,7 +51,7 @@ GiveBack = Callable[["Session"], None]
 _OURS = ("progress", "hooks", "edit_context", "table", "other", "output", "dump", "force", "keep")
 
 
-class Session:
+class Session(Owner):
     """Runs one generation at a time, in one thread at a time; keeps its memory and plans for later runs of the same size."""
 
     def __init__(self, model: Model, handle: Any = ffi.NULL) -> None:
@@ -62,10 +66,6 @@ class Session:
         """Gives the handle away: nothing can be run here any more."""
         handle, self.handle = self.handle, ffi.NULL
         return handle
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """Neither copied nor pickled: a copy would free the same memory again."""
-        raise TypeError("a session cannot be copied or pickled")
 
     def __del__(self) -> None:
         """Frees its memory, ending a run that is going on."""
@@ -99,7 +99,7 @@ class Session:
     def encode(self, prompt: str) -> Context:
         """As `Model.encode`."""
         held, error = ffi.new("udump_context **"), new_error()
-        check(lib.udump_context_encode(self.handle, prompt.encode(), held, error), error)
+        check(lib.udump_context_encode(self.handle, c_text(prompt, "prompt"), held, error), error)
         return Context(self.model, held[0])
 
     def table(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Table:
@@ -163,7 +163,7 @@ class _Run:
             self.folder.close(keep=keep)
 
 
-def _edited(session: Session, table: Table, edit: Callable[[str, NDArray[np.float32]], object]) -> Table:
+def _edited(session: Session, table: Table, edit: EditContext) -> Table:
     """The table with each distinct context's values as `edit` leaves them."""
     made: dict[int, Context] = {}
     edited = Table(session.model, table.rows)
@@ -175,7 +175,8 @@ def _edited(session: Session, table: Table, edit: Callable[[str, NDArray[np.floa
             address = int(ffi.cast("intptr_t", context.handle))
             if address not in made:
                 values = context.values
-                edit(context.text, values)
+                if edit(context.text, values) is not None:  # type: ignore[func-returns-value]
+                    raise TypeError("edit_context: expected None, found a returned value: change the array in place, values[...] = ...")
                 made[address] = Context.from_array(session.model, values, context.pooled)
             edited.set(made[address], block.name, row)
     return edited
@@ -214,7 +215,7 @@ class Step:
         return self._latent
 
 
-class Stream(Iterator[Step]):
+class Stream(Owner, Iterator[Step]):
     """A run, a sampler step at a time. Leaving the loop early ends the run: nothing more is computed.
 
     `finish()` decodes the latent as it is, after the last step or before it, and gives the result; a loop that ends by itself has done so.
@@ -224,6 +225,8 @@ class Stream(Iterator[Step]):
         """Begins the run. give_back is called with the session when the run has ended."""
         self._open, self._give_back, self._session = False, give_back, session
         self._step: Step | None = None
+        if (count := given.get("batch_count", 1)) != 1:
+            raise bad_argument("batch_count", "1 in a stream, and with table or edit_context; generate makes several", repr(count))
         self._run = _Run(session, prompt, given)
         try:
             self._run.enter()
@@ -309,10 +312,6 @@ class Stream(Iterator[Step]):
     def __exit__(self, *_: object) -> None:
         """Ends the run if it has not ended."""
         self.close()
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """Neither copied nor pickled: a copy would free the same memory again."""
-        raise TypeError("a step-by-step run cannot be copied or pickled")
 
     def __del__(self) -> None:
         """Ends the run if it has not ended. A session that went first, as in a cycle, has ended it."""

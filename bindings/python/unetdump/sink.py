@@ -18,7 +18,7 @@ from .progress import Listener, Progress
 from .results import Store
 from .views import borrow, copy, from_bf16, shape_of, to_bf16
 
-Hook = Callable[[Place, NDArray[Any]], object]
+Hook = Callable[[Place, NDArray[Any]], None]
 Keep = Callable[[Place, NDArray[Any]], "NDArray[Any] | None"]
 
 _KINDS = {
@@ -220,7 +220,8 @@ def block_hook(user: Any, place: Any, view: Any) -> int:
 def _call_hook(hook: Hook, where: Place, view: Any) -> None:
     memory, holder = borrow(view)
     seen = from_bf16(memory) if view.dtype == lib.UDUMP_BF16 else memory.view()
-    hook(where, seen)
+    if hook(where, seen) is not None:  # type: ignore[func-returns-value]
+        raise TypeError(f"a hook of {where.block}: expected None, found a returned value: change the array in place, output[...] = ...")
     if view.dtype == lib.UDUMP_BF16:
         memory[...] = to_bf16(seen)
     del seen, memory

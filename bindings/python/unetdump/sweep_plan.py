@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._c import ffi, lib
-from .errors import check, new_error
+from .errors import c_path, check, new_error
 from .loading import Source
 from .options import Cancel, Struct, fill
+from .owner import Owner
 from .sink import Listening, callback
 from .sweep_results import SweepCell, cell_of
 
@@ -47,20 +47,21 @@ class Job:
     force: bool = False
 
 
-class Plan:
+class Plan(Owner):
     """udump_sweep: the model is loaded, everything checked. For one thread at a time."""
 
     def __init__(self, job: Job, model: Model | None = None, cancel: Cancel | None = None) -> None:
         """model: the job's, if it is loaded. Raises as `unetdump.sweep`."""
         options, o = Struct("udump_sweep_options"), job.source.struct()
         base = fill(job.prompt, {**job.sampling, "tensors": False, **({"cancel": cancel} if cancel else {})})
-        path, sweep = options.path(job.source.path), options.handle
+        path, sweep = options.path(job.source.path, "model"), options.handle
         sweep.base = base.handle
-        sweep.variants, sweep.variant_count = options.texts(job.variants), len(job.variants)
-        sweep.blocks, sweep.block_count = options.texts(job.blocks), len(job.blocks)
+        sweep.variants, sweep.variant_count = options.texts(job.variants, "variants"), len(job.variants)
+        sweep.blocks, sweep.block_count = options.texts(job.blocks, "blocks"), len(job.blocks)
         sweep.seeds, sweep.seed_count = options.keep(ffi.new("uint64_t[]", job.seeds)), len(job.seeds)
         sweep.lora_weights, sweep.lora_weight_count = options.keep(ffi.new("double[]", job.lora_weights)), len(job.lora_weights)
-        sweep.batch_size, sweep.force = job.batch_size, job.force
+        options.number("batch_size", job.batch_size)
+        sweep.force = job.force
         if model is not None:
             sweep.model = model.handle
         held, error = ffi.new("udump_sweep **"), new_error()
@@ -79,7 +80,7 @@ class Plan:
     def run(self, folder: Path, first: int, count: int, listener: SweepListener | None = None) -> None:
         """Makes what is not there of some batches, and sweep.json; `listener` is told of their cells. Ctrl-C ends it within a step."""
         observer, error = _Observer(listener), new_error()
-        status = lib.udump_sweep_run(self._handle, os.fsencode(folder), first, count, observer.struct, error)
+        status = lib.udump_sweep_run(self._handle, c_path(folder), first, count, observer.struct, error)
         observer.raise_failure()
         check(status, error)
 

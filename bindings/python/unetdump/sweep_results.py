@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ._c import ffi, lib
-from .errors import check, new_error, text
+from .errors import c_path, check, new_error, text
 from .html import figure, png
 from .pictures import read_png
 from .places import DiffNorms
@@ -52,7 +52,7 @@ class SweepCell:
     def there(self) -> bool:
         """Whether it is there and whole. Raises FileError."""
         there, error = ffi.new("int32_t *"), new_error()
-        check(lib.udump_sweep_cell_there(os.fsencode(self.folder), self.key.encode(), there, error), error)
+        check(lib.udump_sweep_cell_there(c_path(self.folder), self.key.encode(), there, error), error)
         return bool(there[0])
 
     @property
@@ -114,7 +114,7 @@ class SweepResult:
         """Measures what is in the folder, and writes sweep.csv, results.json, sheet.png and index.html there; `collect_sweep` makes one."""
         self.folder = Path(folder)
         held, error = ffi.new("udump_sweep_result **"), new_error()
-        check(lib.udump_sweep_collect(os.fsencode(folder), held, error), error)
+        check(lib.udump_sweep_collect(c_path(folder), held, error), error)
         result = ffi.gc(held[0], lib.udump_sweep_result_free)
         count, missing = ffi.new("int32_t *"), ffi.new("int32_t *")
         lib.udump_sweep_result_count(result, count, missing)

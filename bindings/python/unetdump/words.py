@@ -13,29 +13,24 @@ if TYPE_CHECKING:
 _EMBEDDING_IDS = 49408  # from here on an id is a vector of an embedding
 
 
-def _word_at(columns: Sequence[Column], at: int) -> list[int]:
-    """The columns of the prompt's word that begins at `at`; none if none begins there."""
-    word = columns[at].word
-    if word < 0 or (at > 0 and columns[at - 1].word == word):
-        return []
-    return [i for i in range(at, len(columns)) if columns[i].word == word]
-
-
 def find_words(columns: Sequence[Column], word: str) -> list[int]:
     """The columns of every place where the word stands: its tokens, or the embedding of that name. Raises KeyError where it does not."""
     if not columns:
         raise KeyError(f"{word!r}: the context was made from an array, and has no words")
-    ids, found, at = [token.id for token in tokens(word)], list[int](), 0
-    while at < len(columns):
-        stands = _word_at(columns, at)
-        named = bool(stands) and columns[at].id >= _EMBEDDING_IDS and columns[at].text.casefold() == word.casefold()
-        end = at + len(ids)
-        same = bool(stands and ids) and [column.id for column in columns[at:end]] == ids
-        ends = end == len(columns) or (end < len(columns) and columns[end].word != columns[end - 1].word)
-        length = len(stands) if named else len(ids) if same and ends else 0
-        found += range(at, at + length)
+    ids = [token.id for token in tokens(word)]
+    own = [i for i, column in enumerate(columns) if column.word >= 0]  # starts and ends of chunks may stand within a word
+    words = [columns[i].word for i in own]
+    found, at = list[int](), 0
+    while at < len(own):
+        first, end = columns[own[at]], at + len(ids)
+        begins = at == 0 or words[at] != words[at - 1]
+        named = begins and first.id >= _EMBEDDING_IDS and first.text.casefold() == word.casefold()
+        same = begins and bool(ids) and [columns[i].id for i in own[at:end]] == ids
+        ends = end >= len(own) or words[end] != words[end - 1]
+        length = words.count(first.word) if named else len(ids) if same and ends else 0
+        found += own[at : at + length]
         at += max(length, 1)
     if not found:
-        words = dict.fromkeys(column.text for column in columns if column.word >= 0)
-        raise KeyError(f"{word!r} is no word of the prompt: its tokens are {', '.join(words)}")
+        known = dict.fromkeys(columns[i].text for i in own)
+        raise KeyError(f"{word!r} is no word of the prompt: its tokens are {', '.join(known)}")
     return found

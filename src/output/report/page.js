@@ -21,24 +21,20 @@ const sideOf = f => f.side + (f.part ? "-and" + f.part : "");
 const rowOf = f => sideOf(f) + (f.variant === "enabled" ? "" : " " + f.variant);
 const twin = { erased: ", without layer prompts", other: ", the other model" };
 const rowName = r => {
-    const [side, variant] = r.split(" "), part = /-and(\d+)$/.exec(side);
-    return (side === "uncond" ? "negative prompt" : "prompt" + (part ? ", part " + (Number(part[1]) + 1) : "")) + (variant ? twin[variant] || ", " + variant : "");
+    const [side, variant] = r.split(" "), part = /-and(\d+)$/.exec(side), { weight } = run.prompts.find(p => rowOf(p) === r) || {};
+    return (side === "uncond" ? "negative prompt" : "prompt" + (part ? ", part " + (Number(part[1]) + 1) : ""))
+        + (weight === undefined ? "" : ", weight " + weight) + (variant ? twin[variant] || ", " + variant : "");
 };
 const unique = list => [...new Set(list)];
 const order = b => (b.startsWith("IN") ? 0 : b.startsWith("M") ? 1000 : 2000) + parseInt(b.replace(/\D/g, "") || "0", 10);
-const blocks = unique([...run.prompts.flatMap(p => [p.first, p.last]), ...shownFiles.map(f => f.block)]);
 const state = { kind: null, image: "0", row: "cond", block: null, step: 0 };
 let steps = [];
 
-// Blocks between the ends of a run of blocks, in the U-Net's order.
-function between(first, last) {
-    const [a, b] = [order(first), order(last)], ins = [], outs = [];
-    const top = prefix => Math.max(-1, ...blocks.filter(n => n.startsWith(prefix)).map(n => order(n) % 1000));
-    for (let i = 0; i <= top("IN"); i++) ins.push("IN" + String(i).padStart(2, "0"));
-    for (let i = 0; i <= top("OUT"); i++) outs.push("OUT" + String(i).padStart(2, "0"));
-    return [...ins, "M00", ...outs].filter(n => order(n) >= a && order(n) <= b);
-}
-const allBlocks = unique([...run.prompts.flatMap(p => between(p.first, p.last)), ...shownFiles.map(f => f.block)]).sort((a, b) => order(a) - order(b));
+// All of the U-Net's blocks, in its order. The run's prompts name only the ends of stretches of blocks, but reach to the last OUT; each OUT takes an
+// IN's output, so there are as many IN.
+const highest = Math.max(0, ...[...run.prompts.map(p => p.last), ...shownFiles.map(f => f.block)].map(n => order(n) % 1000));
+const numbered = prefix => Array.from({ length: highest + 1 }, (_, i) => prefix + String(i).padStart(2, "0"));
+const allBlocks = [...numbered("IN"), "M00", ...numbered("OUT")];
 
 function fill(select, options, value, name) {
     select.replaceChildren(...options.map(o => { const e = make("option", name(o)); e.value = o; return e; }));
@@ -231,7 +227,7 @@ function buildWords() {
 }
 
 function buildLayers() {
-    const rows = unique(run.prompts.map(rowOf)), until = unique(run.prompts.map(p => p.until));
+    const rows = unique(run.prompts.map(rowOf));
     const head = make("tr");
     for (const name of ["block", "attention", ...rows.map(rowName), "shown here"]) head.append(make("th", name));
     $("layerhead").append(head);
@@ -239,10 +235,11 @@ function buildLayers() {
         const tr = make("tr"), own = files.filter(f => f.block === block), heads = own.find(f => f.heads);
         const attends = own.some(f => f.source === "attn");
         tr.dataset.block = block;
-        tr.append(make("td", block), make("td", attends ? (heads ? heads.heads + " heads" : "yes") : run.skipped.includes(block) ? "none" : ""));
+        tr.append(make("td", block), make("td", attends ? (heads ? heads.heads + " heads" : "yes") : run.skipped.includes(block) ? "none" : "not captured"));
         for (const row of rows) {
-            const mine = run.prompts.filter(p => rowOf(p) === row && between(p.first, p.last).includes(block));
-            tr.append(make("td", mine.map(p => (until.length > 1 ? `to step ${p.until}: ` : "") + (manifest.contexts[p.context].text ?? "(a tensor)")).join("\n"), "prompt"));
+            const mine = run.prompts.filter(p => rowOf(p) === row && order(p.first) <= order(block) && order(block) <= order(p.last))
+                .filter((p, i, all) => i === all.length - 1 || p.context !== all[i + 1].context);
+            tr.append(make("td", mine.map(p => (mine.length > 1 ? `to step ${p.until}: ` : "") + (manifest.contexts[p.context].text ?? "(a tensor)")).join("\n"), "prompt"));
         }
         tr.append(make("td", unique(own.map(f => f.kind)).join(" ")));
         tr.onclick = () => { state.block = block; update(); };
