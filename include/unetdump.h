@@ -20,7 +20,8 @@
  *   structs handed to a callback are valid only during that call. Strings returned by value live as long as the object they came from.
  *   Null pointers: a function that returns a status answers ARGUMENT to one where none is allowed; the others take NULL only where it is said.
  *   Callbacks: a sink's function or a hook may not begin, step or end the session that calls it, nor encode with it (STATE), and not destroy it.
- *   Threads: a model is immutable and may be shared; a session, folder, context-building or table belongs to one thread at a time.
+ *   Threads: a model is immutable and may be shared; a session, folder, context-building or table belongs to one thread at a time (a session that
+ *   another is using says STATE). A child made by fork goes on with a model on the CPU.
  *   The library never prints, exits, aborts or keeps global state of its own. */
 #ifndef UNETDUMP_H
 #define UNETDUMP_H
@@ -493,7 +494,7 @@ typedef struct udump_run_info {
     /* What the sink will get, from all batches, images included. Bytes are those of the values: pictures take less as PNG. */
     int64_t picture_count, picture_bytes;
     int64_t tensor_count, tensor_bytes; /* as fp32; 0 unless want_tensors */
-    const char *fingerprint; /* 16 hex digits: equal where options, texts, noise and pictures to begin from are; the model by its name */
+    const char *fingerprint; /* 16 hex digits: equal where options, texts, noise and pictures to begin from are; the model and its autoencoder by their names */
     int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
     /* Memory that the run works in: activations, and canvases on their way from a device. The model's weight_bytes are there already. */
     int64_t work_bytes;

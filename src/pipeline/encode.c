@@ -200,6 +200,7 @@ static udump_status encode_context(udump_session *session, const char *prompt, u
     udump_prompt *parsed = NULL;
     udump_context_cache cache = { 0 };
     const struct encoder encoder = { .session = session, .cache = &cache };
+    if (session->run.active) return udump_session_running("context", error);
     udump_status status = udump_prompt_parse(session->model, prompt, UDUMP_DEFAULT_STEPS, 0, &parsed, error);
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
@@ -215,14 +216,14 @@ static udump_status encode_context(udump_session *session, const char *prompt, u
 
 udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
     if (!session || !prompt || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
-    udump_status status = udump_session_check_idle(session, "context", error);
-    if (!status) status = udump_session_enter(session, "context", error);
+    udump_status status = udump_session_enter(session, "context", error);
     return status ? status : udump_session_leave(session, encode_context(session, prompt, result, error));
 }
 
 static udump_status encode_table(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
     udump_sizes sizes;
     udump_tables tables;
+    if (session->run.active) return udump_session_running("table", error);
     udump_status status = udump_sizes_resolve(session, options, NULL, &sizes, error);
     if (!status) status = udump_tables_encode(session, options, &sizes, &tables, error);
     if (status) return status;
@@ -234,7 +235,6 @@ static udump_status encode_table(udump_session *session, const udump_generate_op
 
 udump_status udump_table_encode(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
     if (!session || !options || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
-    udump_status status = udump_session_check_idle(session, "table", error);
-    if (!status) status = udump_session_enter(session, "table", error);
+    udump_status status = udump_session_enter(session, "table", error);
     return status ? status : udump_session_leave(session, encode_table(session, options, table, error));
 }

@@ -36,17 +36,21 @@ static udump_status check_models(const udump_model *a, const udump_model *b, udu
     return status;
 }
 
-udump_status udump_session_set_other(udump_session *session, udump_model *model, udump_error *error) {
-    if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "other model", "a null pointer");
-    udump_status status = udump_session_check_idle(session, "other model", error);
-    if (status) return status;
+static udump_status set_other(udump_session *session, udump_model *model, udump_error *error) {
+    if (session->run.active) return udump_session_running("other model", error);
     udump_session *other = NULL;
-    status = model ? check_models(session->model, model, error) : UDUMP_OK;
+    udump_status status = model ? check_models(session->model, model, error) : UDUMP_OK;
     if (!status && model) status = udump_session_create(model, &other, error);
     if (status) return status;
     udump_session_destroy(session->other);
     session->other = other;
     return UDUMP_OK;
+}
+
+udump_status udump_session_set_other(udump_session *session, udump_model *model, udump_error *error) {
+    if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "other model", "a null pointer");
+    udump_status status = udump_session_enter(session, "other model", error);
+    return status ? status : udump_session_leave(session, set_other(session, model, error));
 }
 
 udump_status udump_pair_create(udump_session *session, const udump_generate_options *options, udump_error *error) {

@@ -286,7 +286,7 @@ static udump_status begin_pair(
 
 static udump_status begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
-    if (session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_begin", "a run is going on in this session");
+    if (session->run.active) return udump_session_running("udump_begin", error);
     if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     udump_run *run = &session->run;
     if (session->first_image == 0) session->bad_values = 0;
@@ -308,7 +308,7 @@ static udump_status begin(
 udump_status udump_begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
     if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
-    if (options->struct_bytes >= sizeof *options && options->batch_count > 1 && !session->generating)
+    if (options->struct_bytes >= sizeof *options && options->batch_count > 1 && !__atomic_load_n(&session->generating, __ATOMIC_RELAXED))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch count", "%d: udump_generate makes several, here it is one", (int)options->batch_count);
     udump_status status = udump_session_enter(session, "udump_begin", error);
     return status ? status : udump_session_leave(session, begin(session, options, table, sink, error));
@@ -339,6 +339,7 @@ static void take_back_latent(udump_session *session) {
 
 static udump_status step(udump_session *session, int32_t *remaining, udump_error *error) {
     udump_run *run = &session->run;
+    if (!run->active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_step", "no run has begun");
     double began = now_seconds();
     int32_t index = run->sampling.next_step;
     take_back_latent(session);
@@ -358,7 +359,6 @@ static udump_status step(udump_session *session, int32_t *remaining, udump_error
 
 udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error) {
     if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_step", "a null pointer");
-    if (!session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_step", "no run has begun");
     udump_status status = udump_session_enter(session, "udump_step", error);
     return status ? status : udump_session_leave(session, step(session, remaining, error));
 }
@@ -421,6 +421,7 @@ static udump_status finish(udump_session *session, int32_t decode, udump_error *
 }
 
 static udump_status end(udump_session *session, int32_t decode, udump_error *error) {
+    if (!session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
     udump_session *other = session->run.paired ? session->other : NULL;
     take_back_latent(session);
     udump_status status = finish(session, decode, error);
@@ -434,7 +435,6 @@ static udump_status end(udump_session *session, int32_t decode, udump_error *err
 
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
     if (!session) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_end", "a null pointer");
-    if (!session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_end", "no run has begun");
     udump_status status = udump_session_enter(session, "udump_end", error);
     return status ? status : udump_session_leave(session, end(session, decode, error));
 }

@@ -25,9 +25,8 @@ udump_status udump_session_create(udump_model *model, udump_session **result, ud
     return status;
 }
 
-udump_status udump_session_check_idle(const udump_session *session, const char *where, udump_error *error) {
-    bool idle = !session->run.active && !__atomic_load_n(&session->inside, __ATOMIC_RELAXED);
-    return idle ? UDUMP_OK : udump_fail(error, UDUMP_ERROR_STATE, where, "a run is going on in this session");
+udump_status udump_session_running(const char *where, udump_error *error) {
+    return udump_fail(error, UDUMP_ERROR_STATE, where, "a run is going on in this session");
 }
 
 udump_status udump_session_busy(const char *function, udump_error *error) {

@@ -148,7 +148,7 @@ udump_status udump_session_enter(udump_session *session, const char *function, u
 udump_status udump_session_leave(udump_session *session, udump_status status);
 /* STATE, and why. */
 udump_status udump_session_busy(const char *function, udump_error *error);
-/* For what must not come between a run's calls, nor out of its callbacks. Errors: STATE. */
-udump_status udump_session_check_idle(const udump_session *session, const char *where, udump_error *error);
+/* STATE, of what must not come between a run's calls. */
+udump_status udump_session_running(const char *where, udump_error *error);
 
 #endif

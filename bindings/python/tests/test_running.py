@@ -270,6 +270,12 @@ def test_notebook_forms(model: unetdump.Model) -> None:
         result.attention["M00"].word("square")
 
 
+def test_a_word_over_a_border_of_chunks(model: unetdump.Model) -> None:
+    result = model.generate("a " * 73 + "supercalifragilistic dog", **SMALL, attention="M00")
+    columns = unetdump.tokens("supercalifragilistic")
+    assert len(columns) > 2 and result.attention["M00"].word("supercalifragilistic").shape == result.attention["M00"].word("dog").shape
+
+
 def test_keep_decides_what_of_each_array_is_kept(model: unetdump.Model) -> None:
     options: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "attention_kinds": "qk self-map"}
     whole = model.generate("a red circle", features="IN05", attention="IN05", **options)
