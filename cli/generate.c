@@ -220,6 +220,13 @@ static int check_and_generate(arguments *a) {
     return status;
 }
 
+static bool lacks_noise(const arguments *a, const udump_parameters *parameters) {
+    const char *rng = udump_parameters_get(parameters, "RNG");
+    bool lacks = rng && strcmp(rng, "given") == 0 && !a->noise;
+    if (lacks) fail_usage("--from: %s was made from noise that was given: give that with --noise", a->from);
+    return lacks;
+}
+
 int command_generate(int argc, char **argv) {
     arguments a;
     int status;
@@ -237,7 +244,8 @@ int command_generate(int argc, char **argv) {
     udump_parameters *parameters = load_parameters(a.from, &status);
     if (!parameters) return status;
     status = take_parameters(&a, parameters);
-    if (status == EXIT_DONE) status = parse_options(argc, argv, options, count, NULL, 0) < 0 ? EXIT_BAD_INPUT : check_and_generate(&a);
+    if (status == EXIT_DONE)
+        status = parse_options(argc, argv, options, count, NULL, 0) < 0 || lacks_noise(&a, parameters) ? EXIT_BAD_INPUT : check_and_generate(&a);
     udump_parameters_free(parameters);
     return status;
 }

@@ -48,6 +48,7 @@ bool read_variants(const option_list *variants, const option_list *replaced, con
 
 static bool add_block(char *item, sweep_lists *lists) {
     item += strspn(item, " \t");
+    for (size_t length = strlen(item); length && strchr(" \t", item[length - 1]); length--) item[length - 1] = '\0';
     if (!*item) return true;
     if (lists->block_count == SWEEP_ITEMS_MOST) return fail_usage("--blocks: more than %d", SWEEP_ITEMS_MOST), false;
     lists->blocks[lists->block_count++] = item;

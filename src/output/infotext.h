@@ -26,7 +26,7 @@ typedef struct udump_infotext {
     const double *strength; /* "Denoising strength", of img2img; NULL leaves the key out */
     int32_t clip_skip;   /* 0 and 1 leave the key out */
     int64_t ensd;        /* 0 leaves the key out */
-    const char *rng;     /* "CPU"; NULL for the webui's default, the GPU's */
+    const char *rng;     /* "CPU", "given"; NULL for the webui's default, the GPU's */
     const double *eta;   /* NULL leaves the key out */
     bool eta_is_ddim;    /* the webui has two settings: "Eta" and "Eta DDIM" */
     const double *s_noise; /* "Sigma noise"; NULL leaves the key out */

@@ -128,7 +128,7 @@ static bool set_rng(udump_parameters *p, const char *value, udump_generate_optio
     (void)p;
     bool cpu = strcmp(value, "CPU") == 0;
     options->rng = cpu ? UDUMP_RNG_CPU : UDUMP_RNG_NV;
-    return cpu || strcmp(value, "GPU") == 0 || strcmp(value, "NV") == 0;
+    return cpu || strcmp(value, "GPU") == 0 || strcmp(value, "NV") == 0 || strcmp(value, "given") == 0; /* the noise itself is not in the text */
 }
 
 static bool set_eta(udump_parameters *p, const char *value, udump_generate_options *options) {

@@ -159,7 +159,7 @@ static udump_status make_infotexts(
             .strength = o->init ? &run->strength : NULL,
             .clip_skip = o->clip_skip,
             .ensd = o->ensd,
-            .rng = o->rng == UDUMP_RNG_CPU ? "CPU" : NULL,
+            .rng = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "CPU" : NULL,
             .eta = o->eta,
             .eta_is_ddim = run->choice.sampler == &udump_sampler_ddim,
             .s_noise = o->s_noise,

@@ -67,6 +67,9 @@ small_refused "^unetdump: --batch-count: expected a number from 1, found 0$" --b
 small_refused "vae tile: not a size for a tile: expected a multiple of 8 from 128 to 16384, found 100" --vae-tile 100
 "$tool" npy noise.npy '<f4' C 1,4,8,8 wave
 small_refused "noise: given noise has no variations, and is for one batch" --noise noise.npy --batch-count 2
+works generate -m "$demo" -p "$prompt" -o noisy --width 64 --height 64 --steps 2 --noise noise.npy
+again noisy/000.png --noise noise.npy
+refuses "noisy/000.png was made from noise that was given: give that with --noise" generate -m "$demo" -o refused --from noisy/000.png
 for size in 12 -8 0; do small_refused "expected a multiple of 8 from 8 to 16384, found $size" --width $size; done
 
 # Tiles.
