@@ -89,6 +89,8 @@ bool take_prompt_loras(const char *prompt, const char *folder, prompt_loras *tak
         loras->items[loras->count++] = text;
         memmove(at, end + 1, strlen(end + 1) + 1);
     }
+    /* What stood before the last tag stands before it again in the picture's text. */
+    for (size_t length = strlen(taken->prompt); taken->count && length && taken->prompt[length - 1] == ' '; length--) taken->prompt[length - 1] = '\0';
     return true;
 }
 

@@ -33,7 +33,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--diff", NULL, OPTION_TEXT, &o->diff, "blocks whose outputs are compared too; \"\" is all" },
         { "--diff-steps", NULL, OPTION_TEXT, &o->diff_steps, "at which steps (all)" },
         { "--output", "-o", OPTION_TEXT, &a->output, "the folder to write to; what is there already is not made again" },
-        { "--batch-size", NULL, OPTION_INTEGER, &a->batch_size, "pictures at once, 1 to 256: memory grows with them (8)" },
+        { "--batch-size", NULL, OPTION_INTEGER, &a->batch_size, "pictures at once, 1 to 256, with --diff from 2 on: memory grows with them (8)" },
         { "--shard", NULL, OPTION_TEXT, &a->shard, "I/N: only the I-th of N parts, which may run at the same time; afterwards --collect" },
         { "--collect", NULL, OPTION_FLAG, &a->collect, "only measure and rank what is in the folder: needs -o alone" },
         { "--engine", NULL, OPTION_TEXT, &a->engine, "local, or ray: on all machines of a Ray cluster, by the Python package (local)" },

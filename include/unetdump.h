@@ -824,7 +824,7 @@ typedef struct udump_sweep_options {
     int32_t seed_count;
     const double *lora_weights; /* [lora_weight_count]; NULL: 1 */
     int32_t lora_weight_count;
-    int32_t batch_size; /* pictures in a batch, 1..256; 0: 8. With `diff` the base is one of them, in every batch */
+    int32_t batch_size; /* pictures in a batch, 1..256; 0: 8. With `diff` the base is one of them, in every batch: from 2 on */
     int32_t force;      /* 1: begin even if the disk has less room than is needed */
     udump_model *model; /* path's, loaded with the same options: then it is not loaded again, unless there are LoRAs. Retained. NULL: loads it */
 } udump_sweep_options;
@@ -832,7 +832,7 @@ UDUMP_API void udump_sweep_options_init(udump_sweep_options *options);
 
 /* Reads what decides the results (the checkpoint's and LoRAs' bytes, for their hash), loads the model and checks everything. Nothing is
  * copied: path, both options and all they point to must stay as they are until udump_sweep_free. model may be NULL.
- * Errors: as udump_model_load and udump_generate; ARGUMENT (nothing varies; more than 100,000 cells; an option that a sweep has not),
+ * Errors: as udump_model_load and udump_generate; ARGUMENT (nothing varies; something is listed twice; more than 100,000 cells; an option that a sweep has not),
  * SYNTAX (a layer spec or prompt), UNSUPPORTED (a prompt with ":~)" in it, which no layer prompt can say). */
 UDUMP_API udump_status udump_sweep_create(const char *path, const udump_model_options *model, const udump_sweep_options *options,
     udump_sweep **sweep, udump_error *error);

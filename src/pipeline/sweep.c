@@ -23,6 +23,35 @@ static udump_status check_base(const udump_generate_options *base, udump_error *
     return UDUMP_OK;
 }
 
+static int compare_numbers(const void *a, const void *b) {
+    double first = *(const double *)a, second = *(const double *)b;
+    return (first > second) - (first < second);
+}
+
+static int compare_seeds(const void *a, const void *b) {
+    uint64_t first = *(const uint64_t *)a, second = *(const uint64_t *)b;
+    return (first > second) - (first < second);
+}
+
+static int compare_texts(const void *a, const void *b) {
+    const char *first = *(const char *const *)a, *second = *(const char *const *)b;
+    return strcmp(first ? first : "", second ? second : "");
+}
+
+/* What is there twice would be made once and counted twice. */
+static udump_status check_once(const char *name, const void *items, int32_t count, size_t size, int (*compare)(const void *, const void *), udump_error *error) {
+    char *sorted = count > 1 ? malloc((size_t)count * size) : NULL;
+    udump_status status = UDUMP_OK;
+    if (count < 2) return status;
+    if (!sorted) return udump_fail_memory(error, name, (size_t)count * size);
+    memcpy(sorted, items, (size_t)count * size);
+    qsort(sorted, (size_t)count, size, compare);
+    for (int32_t i = 1; i < count && !status; i++)
+        if (compare(sorted + (size_t)(i - 1) * size, sorted + (size_t)i * size) == 0) status = udump_fail(error, UDUMP_ERROR_ARGUMENT, name, "one of them is there twice");
+    free(sorted);
+    return status;
+}
+
 static udump_status check_lists(const udump_sweep_options *o, const udump_model_options *model, udump_error *error) {
     if (o->variant_count < 0 || o->block_count < 0 || o->seed_count < 0 || o->lora_weight_count < 0 || (o->variant_count && !o->variants)
         || (o->block_count && !o->blocks) || (o->seed_count && !o->seeds) || (o->lora_weight_count && !o->lora_weights))
@@ -31,10 +60,15 @@ static udump_status check_lists(const udump_sweep_options *o, const udump_model_
     if (!o->variant_count && o->base->diff) return refuse(error, "sweep", "blocks' outputs are compared within a batch: not where LoRAs vary");
     if (o->lora_weight_count && !model->lora_count) return refuse(error, "sweep", "LoRA weights, but no LoRA");
     for (int32_t i = 0; i < o->lora_weight_count; i++)
-        if (!isfinite(o->lora_weights[i])) return refuse(error, "LoRA weights", "not a finite number");
+        if (!(fabs(o->lora_weights[i]) <= UDUMP_LORA_WEIGHT_MOST))
+            return udump_fail(error, UDUMP_ERROR_ARGUMENT, "LoRA weights", "%g: -%d to %d are possible", o->lora_weights[i], UDUMP_LORA_WEIGHT_MOST, UDUMP_LORA_WEIGHT_MOST);
     if (o->batch_size < 0 || o->batch_size > BATCH_MOST || (o->base->diff && o->batch_size == 1))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d pictures: %d to %d are possible", (int)o->batch_size, o->base->diff ? 2 : 1, BATCH_MOST);
-    return UDUMP_OK;
+    udump_status status = check_once("variants", o->variants, o->variant_count, sizeof *o->variants, compare_texts, error);
+    if (!status) status = check_once("blocks", o->blocks, o->block_count, sizeof *o->blocks, compare_texts, error);
+    if (!status) status = check_once("seeds", o->seeds, o->seed_count, sizeof *o->seeds, compare_seeds, error);
+    if (!status) status = check_once("LoRA weights", o->lora_weights, o->lora_weight_count, sizeof *o->lora_weights, compare_numbers, error);
+    return status;
 }
 
 static udump_status check(const char *path, const udump_model_options *model, const udump_sweep_options *o, udump_sweep **sweep, udump_error *error) {

@@ -40,6 +40,9 @@ tagged() { # tagged FOLDER PROMPT
 tagged tag "$prompt<lora:lora-kohya>"
 same_files tag/$of whole/$of
 equal "$prompt <lora:lora-kohya:1>" "$(first_line tag)" "infotext of a LoRA in the prompt"
+works generate -m "$demo" -o tag-again --from tag/000.png --lora-dir "$goldens"
+works generate -m "$demo" -o tag-third --from tag-again/000.png --lora-dir "$goldens"
+same_files tag-again/000.png tag-third/000.png
 tagged tags "<lora:lora-kohya:1>$prompt<lyco:lora-locon:-0.5>"
 same_files tags/$of two/$of
 tagged text "$prompt <lora:> <lora"

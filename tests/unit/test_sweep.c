@@ -435,6 +435,14 @@ static void bad_options_are_refused(void **state) {
     REFUSED(UDUMP_ERROR_ARGUMENT, "features", s.base.features = "");
     REFUSED(UDUMP_ERROR_ARGUMENT, "batches", s.base.batch_size = 2);
     REFUSED(UDUMP_ERROR_ARGUMENT, "no LoRA", s.options.lora_weights = &infinite, s.options.lora_weight_count = 1);
+    const uint64_t repeated[] = { 4, 3, 4 };
+    const char *const blocks[] = { "M00", "OUT01", "M00" };
+    const double weights[] = { 1, 1 }, huge = 1e300;
+    const udump_lora lora = { .path = "nowhere.safetensors" };
+    REFUSED(UDUMP_ERROR_ARGUMENT, "seeds", s.options.seeds = repeated, s.options.seed_count = 3);
+    REFUSED(UDUMP_ERROR_ARGUMENT, "there twice", s.options.blocks = blocks, s.options.block_count = 3);
+    REFUSED(UDUMP_ERROR_ARGUMENT, "there twice", s.model.loras = &lora, s.model.lora_count = 1, s.options.lora_weights = weights, s.options.lora_weight_count = 2);
+    REFUSED(UDUMP_ERROR_ARGUMENT, "-1000 to 1000", s.model.loras = &lora, s.model.lora_count = 1, s.options.lora_weights = &huge, s.options.lora_weight_count = 1);
     REFUSED(UDUMP_ERROR_ARGUMENT, "not initialised", s.options.struct_bytes = 0);
     REFUSED(UDUMP_ERROR_ARGUMENT, "width", s.base.width_px = 63);
     REFUSED(UDUMP_ERROR_ARGUMENT, "sampler", s.base.sampler = "Nobody");
@@ -444,6 +452,7 @@ static void bad_options_are_refused(void **state) {
     REFUSED(UDUMP_ERROR_UNSUPPORTED, "prompt", s.options.variants = &parts, s.options.variant_count = 1);
     uint64_t *many = calloc(30000, sizeof *many);
     assert_non_null(many);
+    for (uint64_t i = 0; i < 30000; i++) many[i] = i;
     REFUSED(UDUMP_ERROR_ARGUMENT, "150000 cells", s.options.seeds = many, s.options.seed_count = 30000);
     free(many);
     udump_sweep_free(NULL);
