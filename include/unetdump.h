@@ -548,7 +548,7 @@ typedef struct udump_folder_options {
 UDUMP_API void udump_folder_options_init(udump_folder_options *options);
 
 /* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, diff.csv,
- * tokens.json and manifest.json; while the run goes on, and if it does not end well, unfinished.jsonl: which batches are whole. Files appear
+ * tokens.json and manifest.json; while the run goes on, and if it does not end well once a batch is whole, unfinished.jsonl: which are. Files appear
  * whole or not at all. Names (image, source, block, step; then, where it applies, -uncond,
  * -and1 for the second of the prompts that AND joins, -erased or -other, the kind, -d2 for a block's third transformer layer, -average):
  *   000.png  000-erased.png  000-unet-OUT11-020.png  000-unet-OUT11-020-average.png  000-unet-OUT11-020.npy  000-diff-OUT11-020.png

@@ -144,7 +144,7 @@ typedef struct udump_backend {
     udump_status (*exec_open)(udump_exec *x, udump_error *error);
     void (*exec_close)(udump_exec *x);
 
-    /* Network. out may alias residual, never in (but group_norm, layer_norm and activation may run in place). */
+    /* Network. out may alias residual, of a convolution where memory is the host's; never in (but group_norm, layer_norm and activation may run in place). */
     void (*conv2d)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, const udump_tensor *residual);
     /* The same, of a size that it keeps, of in upsampled to it as by upsample_nearest. NULL: one after the other. */
     void (*conv2d_upsampled)(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w);

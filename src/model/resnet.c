@@ -17,15 +17,17 @@ udump_resnet udump_resnet_load(udump_loader *l, const char *name, int32_t time_d
 void udump_resnet_forward(
     udump_exec *x, const udump_resnet *resnet, udump_tensor out, udump_tensor in, const udump_tensor *time, bool in_is_free) {
     size_t mark = udump_arena_mark(x);
-    bool shortcut = resnet->shortcut.packed != NULL;
-    if (shortcut) udump_into_linear(x, out, in, &resnet->shortcut, NULL);
+    /* On the host first, so that the input's memory is free then. A device's library promises nothing of a convolution whose residual is its output; of a product it does. */
+    bool shortcut = resnet->shortcut.packed != NULL, last = shortcut && !x->backend->host_memory, first = shortcut && !last;
+    if (first) udump_into_linear(x, out, in, &resnet->shortcut, NULL);
     udump_tensor h = udump_tensor_new(x, x->compute, in.n, in.h, in.w, resnet->out), normed = in;
     size_t mark_h = udump_arena_mark(x);
-    if (shortcut && in_is_free) udump_into_group_norm(x, in, &resnet->norm1, true, NULL);
+    if (first && in_is_free) udump_into_group_norm(x, in, &resnet->norm1, true, NULL);
     else normed = udump_group_norm(x, in, &resnet->norm1, true, NULL);
     udump_into_conv2d(x, h, normed, &resnet->conv1, NULL);
     udump_arena_release(x, mark_h);
     udump_into_group_norm(x, h, &resnet->norm2, true, time); /* norm(h + time) */
-    udump_into_conv2d(x, out, h, &resnet->conv2, shortcut ? &out : &in);
+    udump_into_conv2d(x, out, h, &resnet->conv2, first ? &out : last ? NULL : &in);
+    if (last) udump_into_linear(x, out, in, &resnet->shortcut, &out);
     udump_arena_release(x, mark);
 }

@@ -15,8 +15,8 @@ static udump_tensor conv2d(udump_exec *x, const trial *t) {
     udump_conv conv = { { t->in, t->out, t->kernel, t->stride, t->pad_begin, t->pad_end, t->n, t->h, t->w }, trial_packed(x, t, make_conv) };
     int32_t h = (t->h + t->pad_begin + t->pad_end - t->kernel) / t->stride + 1, w = (t->w + t->pad_begin + t->pad_end - t->kernel) / t->stride + 1;
     if (!t->residual) return udump_conv2d(x, in, &conv);
-    udump_tensor out = trial_input(x, t, t->dtype, t->n, h, w, t->out); /* the residual, in place */
-    udump_into_conv2d(x, out, in, &conv, &out);
+    udump_tensor residual = trial_input(x, t, t->dtype, t->n, h, w, t->out), out = udump_tensor_new(x, t->dtype, t->n, h, w, t->out);
+    udump_into_conv2d(x, out, in, &conv, &residual);
     return out;
 }
 

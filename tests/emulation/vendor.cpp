@@ -174,7 +174,7 @@ udump_status udump_convolution_run(udump_convolution *, const udump_convolution_
     int64_t in = (int64_t)call->n * call->in_h * call->in_w * shape.in, out = (int64_t)call->n * call->out_h * call->out_w * shape.out;
     if (!lies(call->in, in, call->dtype, 16) || !lies(call->out, out, call->dtype, 16) || !lies(call->bias, shape.out, call->dtype, 16)
         || !lies(call->weight, (int64_t)shape.out * shape.kernel * shape.kernel * shape.in, call->dtype, 16) || !lies(workspace, (int64_t)workspace_bytes_of(&shape) / 4, UDUMP_F32, 16)
-        || (call->residual && !lies(call->residual, out, call->dtype, 16)))
+        || (call->residual && (call->residual == call->out || !lies(call->residual, out, call->dtype, 16))))
         return misplaced("conv2d", error);
     udump_emulation_append(stream, [copy, shape, workspace]() {
         memset(workspace, 0xFF, workspace_bytes_of(&shape)); /* its end is seen */

@@ -13,7 +13,7 @@ typedef struct udump_convolution udump_convolution;                 /* a session
 typedef struct udump_convolution_call {
     void *out;                                 /* [n, out_h, out_w, shape.out] */
     const void *in;                            /* [n, in_h, in_w, shape.in] */
-    const void *weight, *bias, *residual;      /* [out, kernel, kernel, in]; [out]; like out, or NULL; residual may be out */
+    const void *weight, *bias, *residual;      /* [out, kernel, kernel, in]; [out]; like out, or NULL */
     const udump_conv_shape *shape;
     int32_t n, in_h, in_w, out_h, out_w;
     udump_dtype dtype; /* of everything */
