@@ -198,9 +198,29 @@ udump_status udump_file_make_folder(const char *folder, udump_error *error) {
     return code ? udump_file_fail(error, folder, "created", code) : probe_folder(folder, error);
 }
 
-bool udump_file_exists(const char *path) { return access(path, F_OK) == 0; }
+/* To the folder that it is in; to "" where it names none. */
+static void cut_name(char *path) {
+    size_t length = strlen(path);
+    while (length && path[length - 1] == '/') length--;
+    while (length && path[length - 1] != '/') length--;
+    while (length && path[length - 1] == '/') length--;
+    path[length] = '\0';
+}
 
-void udump_file_remove_empty(const char *folder) { rmdir(folder); } /* fails where it is not */
+size_t udump_file_existing_bytes(const char *path) {
+    char *there = strdup(path);
+    if (!there) return strlen(path);
+    while (*there && access(there, F_OK)) cut_name(there);
+    size_t bytes = strlen(there);
+    free(there);
+    return bytes;
+}
+
+void udump_file_remove_empty(const char *folder, size_t existing_bytes) {
+    char *path = strdup(folder);
+    while (path && strlen(path) > existing_bytes && rmdir(path) == 0) cut_name(path); /* what is not empty stays */
+    free(path);
+}
 
 udump_status udump_file_lock_folder(const char *folder, int *lock, udump_error *error) {
     *lock = open_retrying(folder, O_RDONLY | O_DIRECTORY);

@@ -23,10 +23,10 @@ udump_status udump_file_read_text(const char *path, char **text, udump_error *er
 
 /* Creates folder and its parents where they do not exist, and makes sure that files can be created there. Errors: FILE, MEMORY. */
 udump_status udump_file_make_folder(const char *folder, udump_error *error);
-/* Whether there is anything of that name. */
-bool udump_file_exists(const char *path);
-/* Removes a folder that is empty. */
-void udump_file_remove_empty(const char *folder);
+/* How much of the path, from its beginning, names something that is there. */
+size_t udump_file_existing_bytes(const char *path);
+/* Removes a folder, and those that it is in but what was there before, as long as they are empty. */
+void udump_file_remove_empty(const char *folder, size_t existing_bytes);
 /* Keeps the folder for its caller until *lock is closed, which the process's end does too; *lock is -1 where the file system knows no locks. Errors: FILE (it is kept
  * by another run). */
 udump_status udump_file_lock_folder(const char *folder, int *lock, udump_error *error);

@@ -27,7 +27,7 @@ static const char manifest_name[] = "manifest.json", tokens_name[] = "tokens.jso
 
 struct udump_folder {
     char *path;
-    bool made; /* by us */
+    size_t existing_bytes; /* how much of the path was there before */
     int lock;  /* -1: none */
     udump_sink sink;
     udump_writers *writers;
@@ -259,12 +259,12 @@ udump_status udump_folder_open(const char *path, const udump_folder_options *giv
     if (!path || !*path || !out) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "", "a folder's path is needed");
     udump_folder_options options;
     udump_status status = read_options(given, &options, error);
-    bool made = !udump_file_exists(path);
+    size_t existing_bytes = udump_file_existing_bytes(path);
     if (!status) status = udump_file_make_folder(path, error);
     if (status) return status;
     udump_folder *folder = calloc(1, sizeof *folder);
     if (!folder) return udump_fail_memory(error, path, sizeof *folder);
-    folder->made = made;
+    folder->existing_bytes = existing_bytes;
     folder->lock = -1;
     folder->path = strdup(path);
     folder->manifest = udump_manifest_create();
@@ -328,7 +328,7 @@ udump_status udump_folder_close(udump_folder *folder, int32_t keep, udump_error 
         if (ended) finished = removed;
     }
     if (error && (status || finished)) *error = status ? first : last;
-    if (folder->made && !ended) udump_file_remove_empty(folder->path);
+    if (!ended) udump_file_remove_empty(folder->path, folder->existing_bytes);
     folder_free(folder);
     return status ? status : finished;
 }

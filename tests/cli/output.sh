@@ -71,9 +71,16 @@ else
     echo "skipped: a full disk needs the right to mount one"
 fi
 
+# A run that leaves no file leaves no folder either, nor those that it made around it; what was there stays.
+mkdir before
+for output in before/in/a/folder before/in/a/folder/ before; do
+    refuses "self queries" generate -m "$demo" -p a -o "$output" --width 64 --height 64 --steps 1 --attention M00 --attention-kind self --self-query "900,900"
+    equal "" "$(ls before)" "left in a folder, of -o $output"
+done
+
 # More memory than there is: a message, not a kill. (Sanitizers need all addresses: no limit can be set there.)
 if (ulimit -v 4000000 && "$unetdump" inspect "$demo") >/dev/null 2>&1; then
-    last="generate 16384x16384 in 4 GB"
+    expected=1 last="generate 16384x16384 in 4 GB"
     (
         ulimit -v 4000000
         "$unetdump" generate -m "$demo" -p a -o huge --width 16384 --height 16384 --steps 1 >"$said/out" 2>"$said/err"
