@@ -498,6 +498,8 @@ typedef struct udump_run_info {
     int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
     /* Memory that the run works in: activations, and canvases on their way from a device. The model's weight_bytes are there already. */
     int64_t work_bytes;
+    const udump_block_info *blocks; /* [block_count]: all of the U-Net's, in order */
+    int32_t block_count;
 } udump_run_info;
 
 /* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing

@@ -50,6 +50,20 @@ static void put_prompts(udump_json *json, const udump_run_info *run) {
     udump_json_put(json, "prompts", array);
 }
 
+static void put_blocks(udump_json *json, const udump_run_info *run) {
+    json_t *array = json_array();
+    for (int32_t i = 0; i < run->block_count; i++) {
+        const udump_block_info *block = &run->blocks[i];
+        udump_json one = udump_json_start();
+        udump_json_put_text(&one, "name", block->name);
+        udump_json_put_integer(&one, "channels", block->channels);
+        udump_json_put_integer(&one, "attention_depth", block->attention_depth);
+        udump_json_put_integer(&one, "heads", block->heads);
+        if (json_array_append_new(array, one.object) || one.failed) json->failed = true;
+    }
+    udump_json_put(json, "blocks", array);
+}
+
 bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json json = udump_json_start();
     udump_json_put_text(&json, "prompt", run->prompt);
@@ -75,6 +89,7 @@ bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     put_texts(&json, "words", run->word_count, run->words);
     put_texts(&json, "skipped", run->skipped_count, run->skipped);
     put_prompts(&json, run);
+    put_blocks(&json, run);
     return udump_json_finish(&json, text);
 }
 

@@ -126,10 +126,14 @@ udump_status udump_run_announce(udump_session *session, udump_error *error) {
         .prompts = malloc(prompts * sizeof *lists.prompts),
         .skipped = malloc((size_t)c->blocks * sizeof(*lists.skipped)) };
     udump_run_info info;
+    udump_block_info blocks[UDUMP_BLOCKS_MOST];
     udump_status status = UDUMP_OK;
     if (!lists.contexts || !lists.prompts || !lists.skipped) status = udump_fail_memory(error, "run info", prompts * sizeof *lists.prompts);
     if (!status) {
         describe(session, &info);
+        for (int32_t b = 0; b < c->blocks; b++) udump_model_get_block(session->model, b, &blocks[b], NULL);
+        info.blocks = blocks;
+        info.block_count = c->blocks;
         list_contexts(run, &lists, &info);
         list_prompts(session, &lists, &info);
         list_skipped(session, &lists, &info);

@@ -37,7 +37,9 @@ def page_of_less(page, path, last):
     stretch = {"first": "IN00", "last": last, "variant": "enabled"}
     run["prompts"] = [stretch | row | {"until": until} for until, context in ((2, 0), (4, 1))
                       for row in ({"side": "cond", "context": context}, {"side": "cond", "context": 2, "part": 1, "weight": 0.5}, {"side": "uncond", "context": 3})]
-    run["skipped"] = ["IN00"]
+    count = int(last[3:]) + 1
+    run["blocks"] = [{"name": name, "channels": 8, "attention_depth": 0 if name == "IN00" else 1, "heads": 0 if name == "IN00" else 5}
+                     for name in [f"IN{i:02}" for i in range(count)] + ["M00"] + [f"OUT{i:02}" for i in range(count)]]
     path.write_text(text[:begin] + json.dumps(manifest).replace("<", "\\u003c") + text[end:])
 
 
@@ -53,7 +55,7 @@ def check_less(browser, page, last):
     check(texts(browser, "#layerhead th") == ["block", "attention", "prompt", "prompt, part 2, weight 0.5", "negative prompt", "shown here"], f"to {last}: the table's head")
     check(texts(browser, "#layerrows tr:first-child td") == ["IN00", "none", "to step 2: red\nto step 4: green", "square", "bad", ""],
           f"to {last}: only what changes names steps")
-    check(texts(browser, "#layerrows tr:last-child td:nth-child(2)") == ["not captured"], f"to {last}: whether a block attends is not known")
+    check(texts(browser, "#layerrows tr:last-child td:nth-child(2)") == ["5 heads"], f"to {last}: what attends without being captured")
 
 
 def main():

@@ -136,9 +136,12 @@ static const udump_run_prompt prompts[] = {
 };
 static const char *const words[] = { "red", "\xE7\x8C\xAB" }, *const skipped[] = { "IN00", "IN03" };
 
+static const udump_block_info blocks[] = { { .name = "IN00", .channels = 320 }, { .name = "IN01", .channels = 320, .attention_depth = 2, .heads = 5, .head_dim = 64 } };
+
 static udump_run_info run_info(void) {
     return (udump_run_info){ .prompt = "a (~: M00: b :~)", .batch_size = 1, .variants = 2, .contexts = contexts, .context_count = 2,
-        .prompts = prompts, .prompt_count = 7, .words = words, .word_count = 2, .skipped = skipped, .skipped_count = 2 };
+        .prompts = prompts, .prompt_count = 7, .words = words, .word_count = 2, .skipped = skipped, .skipped_count = 2,
+        .blocks = blocks, .block_count = 2 };
 }
 
 static uint8_t pixels[64 * 64 * 3];
@@ -259,6 +262,7 @@ static void the_run_is_described(void **state) {
     json_t *root = load("run/manifest.json"), *run = json_object_get(root, "run");
     check_text(json_object_get(run, "words"), "['red', '\xE7\x8C\xAB']");
     check_text(json_object_get(run, "skipped"), "['IN00', 'IN03']");
+    check_text(json_object_get(run, "blocks"), "[{'name': 'IN00', 'channels': 320, 'attention_depth': 0, 'heads': 0}, {'name': 'IN01', 'channels': 320, 'attention_depth': 2, 'heads': 5}]");
     check_text(json_object_get(run, "prompts"),
         "[{'first': 'IN00', 'last': 'IN01', 'side': 'cond', 'variant': 'enabled', 'context': 0, 'until': 5}, "
         "{'first': 'M00', 'last': 'M00', 'side': 'cond', 'variant': 'enabled', 'context': 1, 'until': 5}, "

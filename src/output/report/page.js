@@ -30,11 +30,7 @@ const order = b => (b.startsWith("IN") ? 0 : b.startsWith("M") ? 1000 : 2000) + 
 const state = { kind: null, image: "0", row: "cond", block: null, step: 0 };
 let steps = [];
 
-// All of the U-Net's blocks, in its order. The run's prompts name only the ends of stretches of blocks, but reach to the last OUT; each OUT takes an
-// IN's output, so there are as many IN.
-const highest = Math.max(0, ...[...run.prompts.map(p => p.last), ...shownFiles.map(f => f.block)].map(n => order(n) % 1000));
-const numbered = prefix => Array.from({ length: highest + 1 }, (_, i) => prefix + String(i).padStart(2, "0"));
-const allBlocks = [...numbered("IN"), "M00", ...numbered("OUT")];
+const allBlocks = run.blocks.map(b => b.name);
 
 function fill(select, options, value, name) {
     select.replaceChildren(...options.map(o => { const e = make("option", name(o)); e.value = o; return e; }));
@@ -231,11 +227,10 @@ function buildLayers() {
     const head = make("tr");
     for (const name of ["block", "attention", ...rows.map(rowName), "shown here"]) head.append(make("th", name));
     $("layerhead").append(head);
-    for (const block of allBlocks) {
-        const tr = make("tr"), own = files.filter(f => f.block === block), heads = own.find(f => f.heads);
-        const attends = own.some(f => f.source === "attn");
+    for (const { name: block, heads } of run.blocks) {
+        const tr = make("tr"), own = files.filter(f => f.block === block);
         tr.dataset.block = block;
-        tr.append(make("td", block), make("td", attends ? (heads ? heads.heads + " heads" : "yes") : run.skipped.includes(block) ? "none" : "not captured"));
+        tr.append(make("td", block), make("td", heads ? heads + " heads" : "none"));
         for (const row of rows) {
             const mine = run.prompts.filter(p => rowOf(p) === row && order(p.first) <= order(block) && order(block) <= order(p.last))
                 .filter((p, i, all) => i === all.length - 1 || p.context !== all[i + 1].context);
