@@ -3,12 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* FNV-1a, over the bytes of value. */
-uint64_t udump_graph_key(uint64_t key, uint64_t value) {
-    key = key ? key : 0xCBF29CE484222325u;
-    for (int shift = 0; shift < 64; shift += 8) key = (key ^ (value >> shift & 0xFF)) * 0x100000001B3u;
-    return key;
-}
+#include "base/hash.h"
+
+uint64_t udump_graph_key(uint64_t key, uint64_t value) { return udump_hash_add(key ? key : UDUMP_HASH_START, &value, sizeof value); }
 
 uint64_t udump_graph_key_tensor(uint64_t key, udump_tensor tensor) {
     key = udump_graph_key(key, tensor.offset_bytes);

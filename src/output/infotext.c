@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buffer.h"
 #include "output/characters.h"
 #include "output/name.h"
+#include "output/text.h"
 
 static bool reads_back(const char *text, double value, bool single) {
     return single ? (double)strtof(text, NULL) == value : strtod(text, NULL) == value;
@@ -113,26 +113,26 @@ static void strip(char *text) {
 }
 
 static ssize_t append(void *text, const char *bytes, size_t count) {
-    return udump_text_append(text, bytes, count, NULL) ? 0 : (ssize_t)count; /* 0: fopencookie's sign of an error */
+    return udump_text_add(text, bytes, count) ? (ssize_t)count : 0; /* 0: fopencookie's sign of an error */
 }
 
 /* Not open_memstream: where that finds no memory, what was printed is left out, and no error is told. */
-static FILE *print_into(udump_text_buffer *text) {
-    *text = (udump_text_buffer){ 0 };
+static FILE *print_into(udump_text *text) {
+    *text = (udump_text){ 0 };
     return fopencookie(text, "w", (cookie_io_functions_t){ .write = append });
 }
 
 /* Closes out. NULL if anything failed. */
-static char *finish(FILE *out, udump_text_buffer *text) {
+static char *finish(FILE *out, udump_text *text) {
     bool failed = ferror(out) != 0;
     failed |= fclose(out) != 0;
-    char *repaired = failed ? NULL : udump_characters_repair(text->text ? text->text : "");
-    free(text->text);
+    char *repaired = failed ? NULL : udump_characters_repair(text->data ? text->data : "");
+    free(text->data);
     return repaired;
 }
 
 char *udump_infotext_format(const udump_infotext *info) {
-    udump_text_buffer text;
+    udump_text text;
     FILE *out = print_into(&text);
     if (!out) return NULL;
     print_all(out, info);
@@ -156,7 +156,7 @@ static void print_canvas(FILE *out, const udump_place *place, bool average) {
 }
 
 char *udump_infotext_for_canvas(const char *infotext, const udump_place *place, int32_t average) {
-    udump_text_buffer text;
+    udump_text text;
     FILE *out = print_into(&text);
     if (!out) return NULL;
     if (infotext && *infotext) fprintf(out, "%s\n", infotext);

@@ -1,15 +1,13 @@
-/* A number of what was asked for: two runs that give the same have the same. FNV-1a, 64 bits (Fowler, Noll, Vo): against mistakes, not against intent. */
+/* A number of what was asked for: two runs that give the same have the same. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "pipeline/session.h"
 #include "tensor/view.h"
 
-static void add(uint64_t *hash, const void *data, size_t size) {
-    const uint8_t *bytes = data;
-    for (size_t i = 0; i < size; i++) *hash = (*hash ^ bytes[i]) * UINT64_C(0x100000001B3);
-}
+static void add(uint64_t *hash, const void *data, size_t size) { *hash = udump_hash_add(*hash, data, size); }
 
 /* With its end, so that neighbours do not run into each other; none is not the same as empty. */
 static void add_text(uint64_t *hash, const char *text) {
@@ -56,7 +54,7 @@ static void add_model(uint64_t *hash, const udump_session *session) {
 void udump_run_fingerprint(const udump_session *session, const udump_generate_options *o, char text[17]) {
     const udump_run *run = &session->run;
     const udump_sizes *sizes = &run->sizes;
-    uint64_t hash = UINT64_C(0xCBF29CE484222325);
+    uint64_t hash = UDUMP_HASH_START;
     const int64_t numbers[] = { sizes->width_px, sizes->height_px, sizes->steps, sizes->images, run->batches, (int64_t)o->seed, o->rng, o->ensd,
         o->clip_skip, (int64_t)o->variation_seed, o->vae_tile_px };
     add_text(&hash, o->prompt);

@@ -40,9 +40,9 @@ static int compare_texts(const void *a, const void *b) {
 
 /* What is there twice would be made once and counted twice. */
 static udump_status check_once(const char *name, const void *items, int32_t count, size_t size, int (*compare)(const void *, const void *), udump_error *error) {
-    char *sorted = count > 1 ? malloc((size_t)count * size) : NULL;
+    if (!count) return UDUMP_OK;
     udump_status status = UDUMP_OK;
-    if (count < 2) return status;
+    char *sorted = malloc((size_t)count * size);
     if (!sorted) return udump_fail_memory(error, name, (size_t)count * size);
     memcpy(sorted, items, (size_t)count * size);
     qsort(sorted, (size_t)count, size, compare);

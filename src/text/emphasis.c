@@ -1,7 +1,7 @@
 #include "text/emphasis.h"
 
-#include "base/buffer.h"
 #include "base/status.h"
+#include "text/buffer.h"
 #include "text/utf8.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 #include "text/layer_prompt.h"
 
-#include "base/buffer.h"
 #include "base/status.h"
+#include "text/buffer.h"
 #include "text/layer_spec.h"
 #include "text/utf8.h"
 

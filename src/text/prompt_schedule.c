@@ -1,7 +1,7 @@
 #include "text/prompt_schedule.h"
 
-#include "base/buffer.h"
 #include "base/status.h"
+#include "text/buffer.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -202,17 +202,11 @@ static void test_threads_in_one_session(void **state) {
     session = own;
 }
 
-static udump_flow keep_pixels(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
-    (void)image, (void)variant, (void)infotext;
-    memcpy(user, picture->pixels, 64 * 64 * 3);
-    return UDUMP_CONTINUE;
-}
-
 /* A child has no thread but the one that forked; the model goes on there. */
 static void test_fork(void **state) {
     (void)state;
     static uint8_t expected[64 * 64 * 3], found[64 * 64 * 3];
-    udump_sink sink = { .struct_bytes = sizeof sink, .user = expected, .image = keep_pixels };
+    udump_sink sink = { .struct_bytes = sizeof sink, .user = expected, .image = keep_image };
     int ended = -1;
     assert_int_equal(udump_generate(session, &options, &sink, NULL), UDUMP_OK);
     pid_t child = fork();

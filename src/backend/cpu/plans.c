@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 
 struct plan_key { /* compared as bytes: no padding */
@@ -18,10 +19,8 @@ struct udump_plans_entry {
 
 _Static_assert(sizeof(struct plan_key) == 40, "a hole in the key would be compared");
 
-static size_t hash(const struct plan_key *key) { /* FNV-1a */
-    const unsigned char *bytes = (const unsigned char *)key;
-    uint64_t h = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < sizeof *key; i++) h = (h ^ bytes[i]) * 0x100000001B3u;
+static size_t hash(const struct plan_key *key) {
+    uint64_t h = udump_hash_add(UDUMP_HASH_START, key, sizeof *key);
     return (size_t)(h ^ h >> 32);
 }
 

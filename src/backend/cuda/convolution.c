@@ -293,6 +293,5 @@ udump_status udump_convolution_run(
     const plan *p = find(c, call);
     cudnnStatus_t status = udump_dnn_use_stream(&c->place, stream);
     if (!status) status = execute(c, p->execution, call, workspace);
-    char why[UDUMP_DNN_WHY_BYTES];
-    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "conv2d", "cuDNN: %s", udump_dnn_why(c->place.dnn, status, why)) : UDUMP_OK;
+    return udump_dnn_status(c->place.dnn, status, "conv2d", error);
 }

@@ -25,6 +25,11 @@ const char *udump_dnn_why(const udump_dnn *dnn, cudnnStatus_t status, char text[
     return text;
 }
 
+udump_status udump_dnn_status(const udump_dnn *dnn, cudnnStatus_t status, const char *where, udump_error *error) {
+    char why[UDUMP_DNN_WHY_BYTES];
+    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, where, "cuDNN: %s", udump_dnn_why(dnn, status, why)) : UDUMP_OK;
+}
+
 udump_status udump_dnn_place_open(udump_dnn_place *place, const udump_dnn *dnn, udump_error *error) {
     *place = (udump_dnn_place){ .dnn = dnn };
     char why[UDUMP_DNN_WHY_BYTES];

@@ -27,6 +27,8 @@ udump_status udump_dnn_load(const char *folder, udump_dnn *dnn, udump_error *err
 /* What a call failed with, in the library's own words: "CUDNN_STATUS_...: ..." */
 enum { UDUMP_DNN_WHY_BYTES = 200 };
 const char *udump_dnn_why(const udump_dnn *dnn, cudnnStatus_t status, char text[UDUMP_DNN_WHY_BYTES]);
+/* DEVICE, with that, where status is not success. */
+udump_status udump_dnn_status(const udump_dnn *dnn, cudnnStatus_t status, const char *where, udump_error *error);
 
 /* Where plans are to run: on the session's device, or on one that is only described. */
 typedef struct udump_dnn_place {

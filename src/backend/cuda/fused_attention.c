@@ -135,6 +135,5 @@ udump_status udump_fused_run(udump_fused *f, const udump_fused_call *call, void 
     const void *pointers[] = { call->q, call->k, call->v, call->out, &scale };
     cudnnStatus_t status = p ? udump_dnn_use_stream(&f->place, stream) : CUDNN_STATUS_BAD_PARAM;
     if (!status) status = udump_dnn_run(&f->place, p->execution, 5, ids, pointers, workspace);
-    char why[UDUMP_DNN_WHY_BYTES];
-    return status ? udump_fail(error, UDUMP_ERROR_DEVICE, "attention", "cuDNN: %s", udump_dnn_why(f->place.dnn, status, why)) : UDUMP_OK;
+    return udump_dnn_status(f->place.dnn, status, "attention", error);
 }

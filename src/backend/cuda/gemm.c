@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "backend/cuda/library.h"
+#include "base/hash.h"
 #include "base/status.h"
 
 static const size_t WORKSPACE_BYTES = (size_t)32 << 20; /* what NVIDIA advises for Hopper; less elsewhere */
@@ -205,12 +206,8 @@ static int32_t measure(udump_gemm *gemm, const plan *p, const cublasLtMatmulAlgo
     return fastest;
 }
 
-/* Of all that it is: its own number is many tiles'. FNV-1a. */
-static int32_t number_of(const cublasLtMatmulAlgo_t *algorithm) {
-    uint64_t value = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < sizeof *algorithm; i++) value = (value ^ ((const uint8_t *)algorithm)[i]) * 0x100000001B3u;
-    return (int32_t)(value % 1000000000);
-}
+/* Of all that it is: its own number is many tiles'. */
+static int32_t number_of(const cublasLtMatmulAlgo_t *algorithm) { return (int32_t)(udump_hash_add(UDUMP_HASH_START, algorithm, sizeof *algorithm) % 1000000000); }
 
 /* The kept one, or the fastest, or where nothing is measured the first. */
 static cublasStatus_t choose(udump_gemm *gemm, plan *p, const udump_gemm_call *c, cudaStream_t stream) {

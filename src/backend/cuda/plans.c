@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
+
 /* The file: a line that says what it is, with the stamp; a line "KEY: RANK ENGINE" for each choice; "end COUNT". */
 static const char HEAD[] = "unetdump plans 2: ";
 enum { CHOICES_MOST = 10000, PATH_MOST = 4096 };
@@ -103,20 +105,13 @@ static void choose_folder(udump_plans *plans, const char *folder) {
     }
 }
 
-/* FNV-1a of the stamp. */
-static unsigned long long hash(const char *text) {
-    uint64_t value = 0xCBF29CE484222325u;
-    for (; *text; text++) value = (value ^ (uint8_t)*text) * 0x100000001B3u;
-    return value;
-}
-
 udump_plans *udump_plans_open(const char *folder, const char *stamp) {
     udump_plans *plans = calloc(1, sizeof *plans);
     if (!plans) return NULL;
     pthread_mutex_init(&plans->lock, NULL);
     snprintf(plans->head, sizeof plans->head, "%s%s", HEAD, stamp);
     choose_folder(plans, folder);
-    if (*plans->folder) snprintf(plans->path, sizeof plans->path, "%s/plans-%016llx.txt", plans->folder, hash(plans->head));
+    if (*plans->folder) snprintf(plans->path, sizeof plans->path, "%s/plans-%016llx.txt", plans->folder, (unsigned long long)udump_hash_add(UDUMP_HASH_START, plans->head, strlen(plans->head)));
     read_file(plans);
     return plans;
 }

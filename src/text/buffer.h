@@ -1,6 +1,6 @@
 /* A text that grows. Start with zeros; text is freed with free(). */
-#ifndef UDUMP_BASE_BUFFER_H
-#define UDUMP_BASE_BUFFER_H
+#ifndef UDUMP_TEXT_BUFFER_H
+#define UDUMP_TEXT_BUFFER_H
 
 #include "unetdump.h"
 

@@ -1,4 +1,4 @@
-#include "base/buffer.h"
+#include "text/buffer.h"
 
 #include "base/status.h"
 
