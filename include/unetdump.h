@@ -703,6 +703,11 @@ UDUMP_API int32_t udump_context_get_pooled(const udump_context *context, udump_v
 /* The text it was encoded from, and its tokens, [tokens]; NULL for a context made from a tensor. They live as long as the context. */
 UDUMP_API const char *udump_context_text(const udump_context *context);
 UDUMP_API const udump_column *udump_context_columns(const udump_context *context);
+/* The columns of a word, of all places where it stands: whole words of the prompt that are its tokens, or the embedding of that name. columns: [tokens], a
+ * context's or a run's; NULL has no words. found: [tokens], rising; *count of them, 0 where the word is nowhere. Thread-safe. Errors: ARGUMENT (no
+ * word, not UTF-8), MEMORY. */
+UDUMP_API udump_status udump_columns_find(
+    const udump_column *columns, int32_t tokens, const char *word, int32_t *found, int32_t *count, udump_error *error);
 /* The context's values: fp32, [tokens, context_dim]; lives as long as the context. */
 UDUMP_API void udump_context_get_view(const udump_context *context, udump_view *view);
 /* Contexts are reference-counted; tables hold one reference for each entry. Thread-safe. Release accepts NULL. */

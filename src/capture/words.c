@@ -52,45 +52,67 @@ void udump_words_free(udump_words *words) {
     *words = (udump_words){ 0 };
 }
 
-/* The prompt's own column next to `at`; starts and ends of chunks, which may stand within a word, are passed over. -1 or context->tokens where there is none. */
-static int32_t next_own(const udump_context *context, int32_t at, int32_t step) {
+/* A prompt's columns. */
+struct line {
+    const udump_column *columns; /* [tokens] */
+    int32_t tokens;
+};
+
+/* The prompt's own column next to `at`; starts and ends of chunks, which may stand within a word, are passed over. -1 or tokens where there is none. */
+static int32_t next_own(const struct line *line, int32_t at, int32_t step) {
     do at += step;
-    while (at >= 0 && at < context->tokens && context->columns[at].word < 0);
+    while (at >= 0 && at < line->tokens && line->columns[at].word < 0);
     return at;
 }
 
-static bool is_one_word(const udump_context *context, int32_t a, int32_t b) {
-    return a >= 0 && b < context->tokens && context->columns[a].word == context->columns[b].word;
+static bool is_one_word(const struct line *line, int32_t a, int32_t b) {
+    return a >= 0 && b < line->tokens && line->columns[a].word == line->columns[b].word;
 }
 
 /* The columns from `at` on that have the ids, if a word of the prompt begins and ends there; how many, or 0. */
-static int32_t match_ids(const udump_context *context, int32_t at, const int32_t *ids, int32_t length, int32_t *columns) {
-    if (context->columns[at].word < 0 || is_one_word(context, next_own(context, at, -1), at)) return 0;
+static int32_t match_ids(const struct line *line, int32_t at, const int32_t *ids, int32_t length, int32_t *found) {
+    if (line->columns[at].word < 0 || is_one_word(line, next_own(line, at, -1), at)) return 0;
     for (int32_t i = 0; i < length; i++) {
-        if (at == context->tokens || context->columns[at].id != ids[i]) return 0;
-        columns[i] = at;
-        at = next_own(context, at, 1);
+        if (at == line->tokens || line->columns[at].id != ids[i]) return 0;
+        found[i] = at;
+        at = next_own(line, at, 1);
     }
-    return is_one_word(context, columns[length - 1], at) ? 0 : length;
+    return is_one_word(line, found[length - 1], at) ? 0 : length;
 }
 
 /* Those from `at` on of the embedding called name; 0 if it does not begin there. */
-static int32_t match_embedding(const udump_context *context, int32_t at, const char *name, int32_t *columns) {
-    const udump_column *first = &context->columns[at];
+static int32_t match_embedding(const struct line *line, int32_t at, const char *name, int32_t *found) {
+    const udump_column *first = &line->columns[at];
     int32_t length = 0;
     if (first->id < UDUMP_EMBEDDING_IDS || strncasecmp(first->text, name, sizeof first->text - 1) != 0) return 0;
-    if (at > 0 && is_one_word(context, at - 1, at)) return 0;
-    while (is_one_word(context, at, at + length)) columns[length] = at + length, length++;
+    if (at > 0 && is_one_word(line, at - 1, at)) return 0;
+    while (is_one_word(line, at, at + length)) found[length] = at + length, length++;
     return length;
 }
 
-int32_t udump_words_find(const udump_words *words, int32_t word, const udump_context *context, int32_t *columns) {
-    int32_t found = 0;
-    for (int32_t at = 0; context->columns && at < context->tokens; at++) {
-        int32_t length = match_ids(context, at, words->ids[word], words->lengths[word], columns + found);
-        if (!length) length = match_embedding(context, at, words->names[word], columns + found);
-        found += length;
-        if (length) at = columns[found - 1];
+static int32_t find(const struct line *line, const char *name, const int32_t *ids, int32_t length, int32_t *found) {
+    int32_t count = 0;
+    for (int32_t at = 0; line->columns && at < line->tokens; at++) {
+        int32_t matched = match_ids(line, at, ids, length, found + count);
+        if (!matched) matched = match_embedding(line, at, name, found + count);
+        count += matched;
+        if (matched) at = found[count - 1];
     }
-    return found;
+    return count;
+}
+
+int32_t udump_words_find(const udump_words *words, int32_t word, const udump_context *context, int32_t *columns) {
+    return find(&(struct line){ context->columns, context->tokens }, words->names[word], words->ids[word], words->lengths[word], columns);
+}
+
+udump_status udump_columns_find(const udump_column *columns, int32_t tokens, const char *word, int32_t *found, int32_t *count, udump_error *error) {
+    static const char where[] = "a word's columns";
+    int32_t *ids = NULL, length = 0;
+    if (!word || !found || !count) return udump_fail(error, UDUMP_ERROR_ARGUMENT, where, "word, found or count is NULL");
+    *count = 0;
+    udump_status status = udump_tokenize(word, &ids, &length, error);
+    if (!status && !length) status = udump_fail(error, UDUMP_ERROR_ARGUMENT, where, "'%s' has no tokens", word);
+    if (!status) *count = find(&(struct line){ columns, tokens }, word, ids, length, found);
+    free(ids);
+    return status;
 }

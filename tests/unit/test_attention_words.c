@@ -143,6 +143,32 @@ static void test_columns(void **state) {
     udump_session_destroy(session);
 }
 
+/* Without a run: of any columns. */
+static void test_find(void **state) {
+    (void)state;
+    udump_session *session = recording_session(model);
+    udump_context *context;
+    int32_t found[77], count = -1;
+    udump_error error;
+    assert_int_equal(udump_context_encode(session, "red, a (red:1.5) hippopotamusish reds", &context, NULL), UDUMP_OK);
+    const udump_column *columns = udump_context_columns(context);
+    assert_int_equal(udump_columns_find(columns, 77, "Red", found, &count, NULL), UDUMP_OK);
+    assert_int_equal(count, 2); /* "reds" is another word */
+    assert_true(found[0] == 1 && found[1] == 4);
+    assert_int_equal(udump_columns_find(columns, 77, "hippopotamusish", found, &count, NULL), UDUMP_OK);
+    assert_true(count > 1 && found[0] == 5 && found[count - 1] == 4 + count);
+    assert_int_equal(udump_columns_find(columns, 77, "(red)", found, &count, NULL), UDUMP_OK); /* a word, not a prompt */
+    assert_int_equal(count, 0);
+    assert_int_equal(udump_columns_find(NULL, 77, "red", found, &count, NULL), UDUMP_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(udump_columns_find(columns, 77, " ", found, &count, &error), UDUMP_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.what, "no tokens"));
+    assert_int_equal(udump_columns_find(columns, 77, "\xff", found, &count, &error), UDUMP_ERROR_ARGUMENT);
+    assert_int_equal(udump_columns_find(columns, 77, NULL, found, &count, &error), UDUMP_ERROR_ARGUMENT);
+    udump_context_release(context);
+    udump_session_destroy(session);
+}
+
 /* Keys 1983, with a = -0.75, as torch's bicubic interpolation: centres of pixels on one another, borders repeated. */
 static double cubic(double x) {
     const double a = -0.75;
@@ -319,6 +345,7 @@ int main(void) {
         cmocka_unit_test(test_words_of_one_token),
         cmocka_unit_test(test_words_of_several_tokens),
         cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_find),
         cmocka_unit_test(test_heat),
         cmocka_unit_test(test_heat_of_a_word_in_some_blocks),
         cmocka_unit_test(test_heat_of_scheduled_words),

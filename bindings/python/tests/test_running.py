@@ -268,6 +268,8 @@ def test_notebook_forms(model: unetdump.Model) -> None:
         assert "data:image/png;base64," in shown._repr_html_()
     with pytest.raises(KeyError, match="no word of the prompt"):
         result.attention["M00"].word("square")
+    with pytest.raises(unetdump.ArgumentError, match="no tokens"):
+        result.attention["M00"].word(" ")
 
 
 def test_a_word_over_a_border_of_chunks(model: unetdump.Model) -> None:

@@ -1,36 +1,28 @@
-"""Where a word of the prompt stands among a context's columns, as the library finds it."""
+"""Where a word of the prompt stands among a context's columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .notation import tokens
+from ._c import ffi, lib
+from .errors import c_text, check, new_error
 
 if TYPE_CHECKING:
     from .places import Column
 
-_EMBEDDING_IDS = 49408  # from here on an id is a vector of an embedding
-
 
 def find_words(columns: Sequence[Column], word: str) -> list[int]:
-    """The columns of every place where the word stands: its tokens, or the embedding of that name. Raises KeyError where it does not."""
+    """The columns of every place where the word stands: its tokens, or the embedding of that name.
+
+    Raises KeyError where it does not, ArgumentError (no word).
+    """
     if not columns:
         raise KeyError(f"{word!r}: the context was made from an array, and has no words")
-    ids = [token.id for token in tokens(word)]
-    own = [i for i, column in enumerate(columns) if column.word >= 0]  # starts and ends of chunks may stand within a word
-    words = [columns[i].word for i in own]
-    found, at = list[int](), 0
-    while at < len(own):
-        first, end = columns[own[at]], at + len(ids)
-        begins = at == 0 or words[at] != words[at - 1]
-        named = begins and first.id >= _EMBEDDING_IDS and first.text.casefold() == word.casefold()
-        same = begins and bool(ids) and [columns[i].id for i in own[at:end]] == ids
-        ends = end >= len(own) or words[end] != words[end - 1]
-        length = words.count(first.word) if named else len(ids) if same and ends else 0
-        found += own[at : at + length]
-        at += max(length, 1)
-    if not found:
-        known = dict.fromkeys(columns[i].text for i in own)
+    held = ffi.new("udump_column[]", [(column.id, column.text.encode(), column.word, column.weight) for column in columns])
+    found, count, error = ffi.new("int32_t[]", len(columns)), ffi.new("int32_t *"), new_error()
+    check(lib.udump_columns_find(held, len(columns), c_text(word, "word"), found, count, error), error)
+    if not count[0]:
+        known = dict.fromkeys(column.text for column in columns if column.word >= 0)
         raise KeyError(f"{word!r} is no word of the prompt: its tokens are {', '.join(known)}")
-    return found
+    return list(ffi.unpack(found, count[0]))
