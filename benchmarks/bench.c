@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "unetdump.h"
+#include "common.h"
 
 enum { SAMPLES_MOST = 256 };
 
@@ -47,25 +47,13 @@ static const char *written_path = "build/bench-written";
 
 static clockid_t clock_used = CLOCK_MONOTONIC;
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(clock_used, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
+static double now(void) { return bench_clock(clock_used); }
 
 static void record_seconds(int index, double seconds) {
     if (rows[index].chosen && rows[index].count < SAMPLES_MOST) rows[index].seconds[rows[index].count++] = seconds;
 }
 
 static void record(int index, double begin) { record_seconds(index, now() - begin); }
-
-static void check(udump_status status, const udump_error *error) {
-    if (!status) return;
-    char line[1024];
-    udump_error_format(error, line, sizeof line);
-    fprintf(stderr, "bench: %s\n", line);
-    exit(1);
-}
 
 static int compare(const void *a, const void *b) {
     return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
@@ -163,16 +151,6 @@ static void time_pictures(udump_session *session, const udump_generate_options *
     remove(file);
     remove(path);
     free(k.values);
-}
-
-/* "a red circle on a blue background (~: IN00: 0; IN01: 1; ... :~)": `count` different ones over the blocks, 0 for each its own. */
-static void write_prompts(const udump_model *model, int count, char *text, size_t size) {
-    udump_model_info info;
-    udump_model_get_info(model, &info);
-    size_t used = (size_t)snprintf(text, size, "a red circle on a blue background (~:");
-    for (int32_t i = 0; i < info.block_count && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, " %s: %d;", udump_block_name(model, i), (int)(count ? i % count : i));
-    if (used < size) snprintf(text + used, size - used, " :~)");
 }
 
 /* One run whose canvases are written; one sample, the mean of its steps but the first: writers work on while the next step runs, so that only

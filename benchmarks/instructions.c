@@ -6,20 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "unetdump.h"
+#include "common.h"
 
 enum { CHANNELS = 40, SIDE = 32, UNIT_BYTES = 1 << 18 };
 
 static float values[CHANNELS * SIDE * SIDE];
 static volatile uint64_t kept; /* what nothing else uses */
-
-static void check(udump_status status, const udump_error *error) {
-    if (!status) return;
-    char line[1024];
-    udump_error_format(error, line, sizeof line);
-    fprintf(stderr, "instructions: %s\n", line);
-    exit(1);
-}
 
 /* What the others are measured in: a byte loop that no compiler vectorises, since each step needs the one before (FNV-1a). */
 static void unit(void) {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "unetdump.h"
+#include "common.h"
 
 enum { OPERATIONS_MOST = 64 };
 
@@ -18,11 +18,7 @@ static operation operations[OPERATIONS_MOST];
 static int depth; /* of calls: an operation's helpers are its own */
 static double begin;
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
+static double now(void) { return bench_clock(CLOCK_MONOTONIC); }
 
 void __cyg_profile_func_enter(void *function, void *site);
 void __cyg_profile_func_exit(void *function, void *site);
@@ -41,14 +37,6 @@ void __cyg_profile_func_exit(void *function, void *site) {
     operations[i].function = function;
     operations[i].seconds += seconds;
     operations[i].calls++;
-}
-
-static void check(udump_status status, const udump_error *error) {
-    if (!status) return;
-    char line[1024];
-    udump_error_format(error, line, sizeof line);
-    fprintf(stderr, "operations: %s\n", line);
-    exit(1);
 }
 
 static int most_first(const void *a, const void *b) {

@@ -8,23 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "unetdump.h"
+#include "common.h"
 
 enum { WARM = 2 /* steps of a run before the clock starts */ };
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static void check(udump_status status, const udump_error *error) {
-    if (!status) return;
-    char line[1024];
-    udump_error_format(error, line, sizeof line);
-    fprintf(stderr, "steps: %s\n", line);
-    exit(1);
-}
+static double now(void) { return bench_clock(CLOCK_MONOTONIC); }
 
 struct seen {
     int64_t canvases, bytes;
@@ -35,19 +23,6 @@ static udump_flow discard(void *user, const udump_canvas *canvas) {
     seen->canvases++;
     seen->bytes += (int64_t)canvas->picture.row_bytes * canvas->picture.height_px;
     return UDUMP_CONTINUE;
-}
-
-/* "a red circle (~: IN00: 0; IN01: 1; ... :~)": as many prompts as blocks. */
-static void write_prompts(const udump_model *model, char *text, size_t size) {
-    udump_model_info info;
-    udump_model_get_info(model, &info);
-    size_t used = (size_t)snprintf(text, size, "a red circle (~:");
-    for (int32_t i = 0; i < info.block_count && used < size; i++) {
-        udump_block_info block;
-        if (udump_model_get_block(model, i, &block, NULL)) continue;
-        used += (size_t)snprintf(text + used, size - used, " %s: %d;", block.name, (int)i);
-    }
-    if (used < size) snprintf(text + used, size - used, " :~)");
 }
 
 /* Reading the latent waits for all that came before. */
@@ -99,7 +74,7 @@ static double time_kind(udump_session *session, const udump_model *model, const 
     udump_generate_options o = *plain;
     const udump_sink sink = { .struct_bytes = sizeof sink, .user = seen, .canvas = discard };
     if (strcmp(kind, "layers") == 0) {
-        write_prompts(model, prompts, sizeof prompts);
+        write_prompts(model, 0, prompts, sizeof prompts);
         o.prompt = prompts;
     } else if (strcmp(kind, "features") == 0 || strcmp(kind, "write") == 0) o.features = "";
     else if (strcmp(kind, "cross") == 0 || strcmp(kind, "self") == 0) o.attention = "";
