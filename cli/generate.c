@@ -42,8 +42,8 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--diff-with", NULL, OPTION_TEXT, &a->diff_with, "what --diff compares with: prompt (no layer prompts), lora (no LoRAs) or another MODEL (prompt)" },
         { "--side", NULL, OPTION_TEXT, &a->side, "cond, uncond or both: whose maps (cond)" },
         { "--average", NULL, OPTION_TEXT, &a->average, "none, sum, 1-norm or 2-norm: also draw the average (none)" },
-        { "--color", NULL, OPTION_TEXT, &o->style.color, "white-black, red-blue, rgb:R;G;B or hsl:H;S;L (hsl:(2+v)/3;1.0;0.5)" },
-        { "--transform", NULL, OPTION_TEXT, &o->style.transform, "auto01, auto11, linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
+        { "--color", NULL, OPTION_TEXT, &a->sampling.style.color, "white-black, red-blue, rgb:R;G;B or hsl:H;S;L (hsl:(2+v)/3;1.0;0.5)" },
+        { "--transform", NULL, OPTION_TEXT, &a->sampling.style.transform, "auto01, auto11, linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
         { "--dump", NULL, OPTION_TEXT, &a->dump, "npy, bin or safetensors: also write the values" },
         { "--no-canvas", NULL, OPTION_FLAG, &a->no_canvas, "write no pictures of maps" },
         { "--report", NULL, OPTION_FLAG, &a->report, "also write report.html, one page with all of it" },
@@ -74,7 +74,7 @@ static bool resolve_names(arguments *a, udump_folder_options *folder) {
     a->sampling.options.self_queries_px = a->queries_px;
     a->sampling.options.self_query_count = parse_queries(a->queries, a->sampling.options.width_px, a->sampling.options.height_px, a->queries_px, QUERIES_MOST);
     if (a->sampling.options.self_query_count < 0) return false;
-    return parse_average(a->average, &a->sampling.options.style.average);
+    return parse_average(a->average, &a->sampling.style.average);
 }
 
 /* As sampling_check. */
@@ -118,6 +118,7 @@ static bool check_idle(const arguments *a) {
 static int run(udump_session *session, const arguments *a, const udump_folder_options *folder_options) {
     udump_error error;
     udump_folder *folder = NULL;
+    sampling_watch();
     if (udump_folder_open(a->output, folder_options, &folder, &error)) return fail_error(&error);
     progress_bar bar;
     udump_sink sink = progress_wrap(&bar, folder, &a->sampling.options, folder_options->dump, a->quiet);

@@ -53,6 +53,7 @@ static void on_interrupt(int signal_number) {
 
 void sampling_set_defaults(sampling_arguments *s) {
     *s = (sampling_arguments){ .rng = "nv", .cfg = 7, .eta = NAN, .s_noise = NAN, .strength = NAN };
+    udump_style_init(&s->style);
     udump_generate_options_init(&s->options);
     s->options.width_px = s->options.height_px = NOT_GIVEN;
     s->options.steps = 20;
@@ -89,10 +90,15 @@ bool sampling_resolve(sampling_arguments *s, udump_image *init, int *status) {
     if (s->init && !load_init(s->init, &o->width_px, &o->height_px, init, status)) return false;
     o->init = s->init ? &init->picture : NULL;
     o->cfg = (float)s->cfg;
+    o->style = &s->style;
     o->eta = isnan(s->eta) ? NULL : &s->eta;
     o->s_noise = isnan(s->s_noise) ? NULL : &s->s_noise;
     o->strength = isnan(s->strength) ? NULL : &s->strength;
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
     return true;
+}
+
+void sampling_watch(void) {
+    struct sigaction once = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND | SA_RESTART };
+    sigaction(SIGINT, &once, NULL);
+    sigaction(SIGTERM, &once, NULL);
 }

@@ -10,7 +10,8 @@ typedef struct sampling_arguments {
     model_arguments model;
     const char *rng, *init;
     double cfg, eta, s_noise, strength; /* NAN: not given */
-    udump_generate_options options;     /* cancel: raised by SIGINT and SIGTERM, from sampling_resolve on */
+    udump_style style;
+    udump_generate_options options;     /* style: the one above; cancel: raised by SIGINT and SIGTERM, from sampling_watch on */
 } sampling_arguments;
 
 void sampling_set_defaults(sampling_arguments *s);
@@ -18,8 +19,10 @@ void sampling_set_defaults(sampling_arguments *s);
 size_t sampling_list(sampling_arguments *s, cli_option *list);
 /* Numbers that would mean "default" to the library; here they are mistakes. False after printing what is wrong. */
 bool sampling_check(const sampling_arguments *s);
-/* Sizes, the picture to begin from, and what options point to; then watches for signals. init is the caller's to free. False after printing what is
- * wrong; then an exit status in *status. */
+/* Sizes, the picture to begin from, and what options point to. init is the caller's to free. False after printing what is wrong; then an exit status in
+ * *status. */
 bool sampling_resolve(sampling_arguments *s, udump_image *init, int *status);
+/* From now on the first SIGINT or SIGTERM cancels the run, which tidies up; the second ends the program, as any does before this. */
+void sampling_watch(void);
 
 #endif

@@ -128,6 +128,7 @@ static int run(const arguments *a, udump_sweep *sweep) {
     int64_t batches = udump_sweep_batch_count(sweep);
     int32_t first = (int32_t)(batches * (a->part - 1) / a->parts), end = (int32_t)(batches * a->part / a->parts);
     udump_error error;
+    sampling_watch();
     udump_status status = udump_sweep_run(sweep, a->output, first, end - first, shown ? &observer : NULL, &error);
     if (shown) fputs("\r\033[K", stderr);
     if (status) return fail_error(&error);

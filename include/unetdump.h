@@ -15,11 +15,13 @@
  * Conventions
  *   Shapes stand in brackets, slowest dimension first; strides count elements. Images are RGB, 8 bits, rows top to bottom.
  *   Text is UTF-8. Paths are the system's. Sizes named _bytes are bytes, _px pixels.
- *   Options structs start with their size: fill them with their _init function, then set what you need; zero means default.
+ *   Options structs start with their size: fill them with their _init, then set what you need; zero means default. They only grow: what an older
+ *   program's lack keeps its default, what a newer one's set and this library does not know is refused (ARGUMENT). So with sinks and observers.
  *   Ownership: what a function returns through a `**` is yours, to be given to the matching release/free function. Pointers inside
  *   structs handed to a callback are valid only during that call. Strings returned by value live as long as the object they came from.
  *   Null pointers: a function that returns a status answers ARGUMENT to one where none is allowed; the others take NULL only where it is said.
- *   Callbacks: a sink's function or a hook may not begin, step or end the session that calls it, nor encode with it (STATE), and not destroy it.
+ *   Callbacks: a sink's function or a hook may not begin, step or end the session that calls it, encode with it, change its hooks nor view its latent
+ *   (STATE), and not destroy it.
  *   Threads: a model is immutable and may be shared; a session, folder, context-building or table belongs to one thread at a time (a session that
  *   another is using says STATE). A child made by fork goes on with a model on the CPU.
  *   The library never prints, exits, aborts or keeps global state of its own. */
@@ -84,6 +86,9 @@ UDUMP_API const char *udump_status_name(udump_status status);
 /* One line: `where: what: expected ..., found ...`. Writes at most size_bytes bytes, always terminated; returns the length
  * that the whole line has. */
 UDUMP_API size_t udump_error_format(const udump_error *error, char *buffer, size_t size_bytes);
+
+/* The defaults of an options struct: zeros, and its size as your program knows it. In C each has a name of its own for this, as udump_style_init(&style). */
+UDUMP_API void udump_options_init(void *options, size_t struct_bytes);
 
 /* ---------------------------------------------------------------- shared plain types */
 
@@ -179,7 +184,7 @@ typedef struct udump_model_options {
     const char *plan_cache;
     int32_t cuda_eager; /* 1: begins operations one by one, not as one CUDA graph a step: the same results, to measure what graphs save */
 } udump_model_options;
-UDUMP_API void udump_model_options_init(udump_model_options *options);
+#define udump_model_options_init(options) udump_options_init((options), sizeof *(options))
 
 /* Loads a checkpoint: a diffusers folder, or one .safetensors file in the original (LDM) layout. Everything is validated before
  * the first large allocation; nothing stays mapped or open. options may be NULL. Here as in every call: the CUDA device that the calling
@@ -300,7 +305,7 @@ typedef struct udump_style {
     const char *transform; /* "auto01", "auto11", "linear:MIN,MAX", "sigmoid:GAIN,OFFSET"; default "auto01" */
     udump_average average; /* also give the average over channels, as a picture of one tile, before the canvas */
 } udump_style;
-UDUMP_API void udump_style_init(udump_style *style);
+#define udump_style_init(style) udump_options_init((style), sizeof *(style))
 
 /* What of a block's attention. Sources: Vaswani et al. 2017; the kinds of cross-attention are the webui extension's. */
 typedef enum udump_attention_kinds {
@@ -334,7 +339,7 @@ typedef struct udump_generate_options {
     float cfg;                   /* 0: 7.0; 1 runs without the negative prompt, unless AND joins prompts; and so does a distilled model that is told
                                     the scale (LCM's) */
     uint64_t seed;
-    int32_t batch_size; /* 0: 1; image i takes its noise from seed + i */
+    int32_t batch_size; /* 1..1024; 0: 1; image i takes its noise from seed + i */
     udump_rng rng;
     int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last. SD 1 only, as in the
                           webui: SD 2 and SDXL always take the one before the last, whatever stands here */
@@ -344,7 +349,7 @@ typedef struct udump_generate_options {
      * variation_seed + i. */
     uint64_t variation_seed;
     double variation_strength;
-    int32_t batch_count; /* 0: 1; so many batches one after the other, numbered on: udump_generate alone, without noise */
+    int32_t batch_count; /* so many batches one after the other, numbered on, of at most 1000 images in all: udump_generate alone, without noise; 0: 1 */
 
     /* img2img: a picture of width_px x height_px to begin from, and how much of the way to go, 0..1 (NULL: 0.75): the sampler runs the last
      * steps * strength + 1 of its steps, from the picture's latent (the mean of what the encoder gives) and that level's noise. */
@@ -366,13 +371,13 @@ typedef struct udump_generate_options {
     const char *diff;
     const char *diff_steps;
     udump_side side; /* whose rows are shown */
-    udump_style style;
+    const udump_style *style; /* of all pictures but the images; NULL: the default */
     int32_t no_canvas;    /* 1: no pictures, tensors only */
     int32_t want_tensors; /* 1: the sink's tensor and part functions are called */
 
     udump_cancel *cancel; /* NULL: none */
 } udump_generate_options;
-UDUMP_API void udump_generate_options_init(udump_generate_options *options);
+#define udump_generate_options_init(options) udump_options_init((options), sizeof *(options))
 
 /* What was captured, and its tensor's shape. h, w: the block's; depth: see udump_place. */
 typedef enum udump_kind {
@@ -518,8 +523,8 @@ typedef struct udump_sink {
 } udump_sink;
 
 /* Samples batch_size images, batch_count times, and hands the sink everything asked for. Capturing never changes the image.
- * Errors: ARGUMENT, SYNTAX (specs, colours, prompt; a prompt's with line and column), UNSUPPORTED (prompt longer than 75 tokens), MEMORY,
- * CANCELLED, DEVICE. */
+ * Errors: ARGUMENT, SYNTAX (specs, colours, prompt; a prompt's with line and column), UNSUPPORTED (a prompt too long, or AND as the model or the
+ * blocks' prompts cannot have it), MEMORY, CANCELLED, DEVICE. */
 UDUMP_API udump_status udump_generate(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error);
 
@@ -547,7 +552,7 @@ typedef struct udump_folder_options {
      * again, and the folder becomes what it would have been, byte for byte where runs repeat to the bit. A folder without a run is begun. */
     int32_t resume;
 } udump_folder_options;
-UDUMP_API void udump_folder_options_init(udump_folder_options *options);
+#define udump_folder_options_init(options) udump_options_init((options), sizeof *(options))
 
 /* Creates path if need be and returns a folder whose sink writes everything it gets: pictures as PNG, tensors as chosen, diff.csv,
  * tokens.json and manifest.json; while the run goes on, and if it does not end well once a batch is whole, unfinished.jsonl: which are. Files appear
@@ -597,7 +602,7 @@ typedef struct udump_renderer_options {
     int32_t device_index;    /* the tensors' */
     const char *cuda_module; /* as in udump_model_options */
 } udump_renderer_options;
-UDUMP_API void udump_renderer_options_init(udump_renderer_options *options);
+#define udump_renderer_options_init(options) udump_options_init((options), sizeof *(options))
 /* options may be NULL. Errors: ARGUMENT, DEVICE, MEMORY. */
 UDUMP_API udump_status udump_renderer_create(const udump_renderer_options *options, udump_renderer **renderer, udump_error *error);
 /* Accepts NULL. */
@@ -740,8 +745,8 @@ UDUMP_API void udump_table_free(udump_table *table);
  * copy, which goes back to the device when the hook returns.
  * dtype is the run's precision. rows are as in a table. Returning UDUMP_STOP ends the run. */
 typedef udump_flow (*udump_hook_fn)(void *user, const udump_place *place, const udump_view *view);
-/* Calls hook after block (-1: every block) of every evaluation; NULL removes it. Lasts until changed. place->image is -1 and
- * place->side UDUMP_SIDE_BOTH: the view holds all rows, in the order of a table's. Errors: ARGUMENT. */
+/* Calls hook after block (-1: every block) of every evaluation; NULL removes it. Lasts until changed, which may be between the steps of a run.
+ * place->image is -1 and place->side UDUMP_SIDE_BOTH: the view holds all rows, in the order of a table's. Errors: ARGUMENT; STATE (from a callback). */
 UDUMP_API udump_status udump_session_set_hook(udump_session *session, int32_t block, udump_hook_fn hook, void *user, udump_error *error);
 
 /* The same run as udump_generate, a sampler step at a time. Between steps the latent may be read and written.
@@ -753,7 +758,8 @@ UDUMP_API udump_status udump_begin(
 /* Runs the next sampler step. *remaining (may be NULL) is the number of steps left after it. After a failure only udump_end is left.
  * Errors: STATE past the last step or outside of a run, CANCELLED, MEMORY, DEVICE. */
 UDUMP_API udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error);
-/* The latent as it is, [batch, h/8, w/8, 4], fp32 (with a diff the erased twins follow: [2 * batch, ...]), writable until the next call. Errors: STATE outside of a run. */
+/* The latent as it is, [batch, h/8, w/8, 4], fp32 (with a diff the erased twins follow: [2 * batch, ...]), writable until the next call. Errors: STATE outside of a run, and
+ * from a callback. */
 UDUMP_API udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error);
 /* With decode not 0, decodes the latent and hands the images to the sink. Ends the run in any case. Errors: STATE outside of a run,
  * CANCELLED, DEVICE. */
@@ -835,7 +841,7 @@ typedef struct udump_sweep_options {
     int32_t force;      /* 1: begin even if the disk has less room than is needed */
     udump_model *model; /* path's, loaded with the same options: then it is not loaded again, unless there are LoRAs. Retained. NULL: loads it */
 } udump_sweep_options;
-UDUMP_API void udump_sweep_options_init(udump_sweep_options *options);
+#define udump_sweep_options_init(options) udump_options_init((options), sizeof *(options))
 
 /* Reads what decides the results (the checkpoint's and LoRAs' bytes, for their hash), loads the model and checks everything. Nothing is
  * copied: path, both options and all they point to must stay as they are until udump_sweep_free. model may be NULL.

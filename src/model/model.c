@@ -5,13 +5,9 @@
 #include <string.h>
 
 #include "base/available.h"
+#include "base/options.h"
 #include "base/status.h"
 #include "model/scheduler.h"
-
-void udump_model_options_init(udump_model_options *options) {
-    memset(options, 0, sizeof *options);
-    options->struct_bytes = sizeof *options;
-}
 
 /* "models/demo/" -> "demo"; "x.safetensors" -> "x" */
 static void set_name(char name[UDUMP_MODEL_NAME_BYTES], const char *path) {
@@ -162,13 +158,7 @@ static udump_status load_parts(
     return l.status;
 }
 
-udump_status udump_model_load(const char *path, const udump_model_options *options, udump_model **result, udump_error *error) {
-    udump_model_options defaults;
-    udump_model_options_init(&defaults);
-    if (!path || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_model_load", "a null pointer");
-    if (!options) options = &defaults;
-    if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "not initialised");
-
+static udump_status load(const char *path, const udump_model_options *options, udump_model **result, udump_error *error) {
     udump_weights *weights = NULL;
     udump_loras loras = { 0 };
     UDUMP_KEEP_CURRENT(before) = { 0 };
@@ -197,6 +187,13 @@ udump_status udump_model_load(const char *path, const udump_model_options *optio
     if (status) udump_model_release(model);
     else *result = model;
     return status;
+}
+
+udump_status udump_model_load(const char *path, const udump_model_options *given, udump_model **result, udump_error *error) {
+    udump_model_options options;
+    if (!path || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_model_load", "a null pointer");
+    udump_status status = udump_options_take(&options, sizeof options, given, "model options", error);
+    return status ? status : load(path, &options, result, error);
 }
 
 void udump_model_retain(udump_model *model) { atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed); }

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/options.h"
 #include "base/status.h"
 #include "output/budget.h"
 #include "output/diff_csv.h"
@@ -216,20 +217,15 @@ static udump_flow on_image(void *user, int32_t image, udump_variant variant, con
     return answer(folder, status, &error);
 }
 
-void udump_folder_options_init(udump_folder_options *options) { *options = (udump_folder_options){ .struct_bytes = sizeof *options }; }
-
 static const udump_dump_format *format_of(udump_dump dump) {
     return dump == UDUMP_DUMP_NPY ? &udump_dump_npy
         : dump == UDUMP_DUMP_BIN ? &udump_dump_bin
         : dump == UDUMP_DUMP_SAFETENSORS ? &udump_dump_safetensors : NULL;
 }
 
-/* A caller built against an older header has a shorter struct: what it lacks keeps its default. */
 static udump_status read_options(const udump_folder_options *given, udump_folder_options *options, udump_error *error) {
-    udump_folder_options_init(options);
-    if (given && !given->struct_bytes)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "folder options", "not initialised: struct_bytes is 0");
-    if (given) memcpy(options, given, given->struct_bytes < sizeof *options ? given->struct_bytes : sizeof *options);
+    udump_status status = udump_options_take(options, sizeof *options, given, "folder options", error);
+    if (status) return status;
     if (!options->writer_threads) options->writer_threads = 1;
     if (options->writer_threads < 0 || options->writer_threads > UDUMP_WRITERS_MOST_THREADS)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "writer_threads", "must be in 0..%d, not %" PRId32, UDUMP_WRITERS_MOST_THREADS,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/status.h"
 #include "output/characters.h"
 #include "output/infotext_read.h"
@@ -354,8 +355,7 @@ static bool is_upscaled(const udump_parameters *p) {
     return false;
 }
 
-udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error) {
-    if (!parameters || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "parameters", "a null pointer");
+static udump_status apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error) {
     bool upscaled = is_upscaled(parameters);
     for (int32_t i = 0; i < parameters->count; i++) {
         const udump_parameter *parameter = &parameters->list[i];
@@ -365,4 +365,13 @@ udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate
             return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, parameter->key, "not a value for this parameter", NULL, parameter->value);
     }
     return UDUMP_OK;
+}
+
+udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error) {
+    udump_generate_options known;
+    if (!parameters || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "parameters", "a null pointer");
+    udump_status status = udump_options_take(&known, sizeof known, options, "generate options", error);
+    if (!status) status = apply(parameters, &known, error);
+    if (!status) udump_options_give(options, &known, sizeof known);
+    return status;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/status.h"
 #include "pipeline/text.h"
 
@@ -15,8 +16,6 @@ static udump_status encode_part(udump_session *session, const udump_prompt_part 
     if (status) return status;
     status = udump_context_create(
         chunks.count * UDUMP_CLIP_POSITIONS, udump_text_width(session->model), part->text, chunks.columns, &context, error);
-    session->x.tap = NULL;
-    session->x.cancel = NULL;
     if (!status && zero) status = udump_context_clear(context, session->model->pooled_dim, error);
     if (!status && !zero) status = udump_text_encode(session, &chunks, skip, context, error);
     udump_chunks_free(&chunks);
@@ -233,8 +232,10 @@ static udump_status encode_table(udump_session *session, const udump_generate_op
     return UDUMP_OK;
 }
 
-udump_status udump_table_encode(udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error) {
-    if (!session || !options || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
-    udump_status status = udump_session_enter(session, "table", error);
-    return status ? status : udump_session_leave(session, encode_table(session, options, table, error));
+udump_status udump_table_encode(udump_session *session, const udump_generate_options *given, udump_table **table, udump_error *error) {
+    udump_generate_options options;
+    if (!session || !given || !table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
+    udump_status status = udump_options_take(&options, sizeof options, given, "generate options", error);
+    if (!status) status = udump_session_enter(session, "table", error);
+    return status ? status : udump_session_leave(session, encode_table(session, &options, table, error));
 }

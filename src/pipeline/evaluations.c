@@ -1,4 +1,5 @@
 /* How many evaluations a run will have, without a session: the schedule is made for a latent of one value. */
+#include "base/options.h"
 #include "base/status.h"
 #include "pipeline/session.h"
 
@@ -16,12 +17,13 @@ static udump_status count(const udump_noise_levels *levels, const udump_generate
 }
 
 udump_status udump_evaluations_count(
-    const udump_model *model, const udump_generate_options *options, int32_t *evaluations, udump_error *error) {
-    if (!model || !options || !evaluations) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "evaluations", "a null pointer");
-    if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
-    udump_noise_levels levels;
-    udump_status status = udump_model_noise_levels(model, &levels, error);
-    if (!status) status = count(&levels, options, evaluations, error);
+    const udump_model *model, const udump_generate_options *given, int32_t *evaluations, udump_error *error) {
+    udump_generate_options options;
+    udump_noise_levels levels = { 0 };
+    if (!model || !given || !evaluations) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "evaluations", "a null pointer");
+    udump_status status = udump_options_take(&options, sizeof options, given, "generate options", error);
+    if (!status) status = udump_model_noise_levels(model, &levels, error);
+    if (!status) status = count(&levels, &options, evaluations, error);
     udump_noise_levels_free(&levels);
     return status;
 }

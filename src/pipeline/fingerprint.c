@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/options.h"
 #include "pipeline/session.h"
 #include "tensor/view.h"
 
@@ -23,9 +24,11 @@ static void add_real(uint64_t *hash, const double *value) {
 }
 
 static void add_look(uint64_t *hash, const udump_generate_options *o) {
+    udump_style style;
+    udump_options_take(&style, sizeof style, o->style, "style", NULL); /* it was compiled before */
     const char *const texts[] = { o->features, o->feature_steps, o->attention, o->attention_steps, o->attention_words, o->diff, o->diff_steps,
-        o->style.color, o->style.transform };
-    const int64_t numbers[] = { o->style.average, o->attention_kinds, o->side, o->no_canvas, o->want_tensors, o->self_query_count };
+        style.color, style.transform };
+    const int64_t numbers[] = { style.average, o->attention_kinds, o->side, o->no_canvas, o->want_tensors, o->self_query_count };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) add_text(hash, texts[i]);
     add(hash, numbers, sizeof numbers);
     for (int32_t i = 0; i < 2 * o->self_query_count; i++) add_integer(hash, o->self_queries_px[i]);

@@ -42,10 +42,9 @@ udump_status udump_look_create(udump_look *look, const udump_model *model, const
     int32_t evaluations = look->sampling->evaluation_count;
     look->unet = &model->unet;
     look->side = o->side;
-    look->average = o->style.average;
     look->canvases = !o->no_canvas;
     look->tensors = o->want_tensors;
-    udump_status status = udump_style_compile(&o->style, &look->style, error);
+    udump_status status = udump_style_compile(o->style, &look->style, &look->average, error);
     if (!status) status = check_attention(look, o, error);
     if (!status) status = udump_selection_create(&look->features, model, "feature", o->features, o->feature_steps, evaluations, error);
     if (!status) status = udump_selection_create(&look->attention, model, "attention", o->attention, o->attention_steps, evaluations, error);

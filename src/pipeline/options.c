@@ -4,17 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/status.h"
 #include "output/infotext.h"
 #include "pipeline/session.h"
 
 enum { SIDE_MOST_PX = 16384, BATCH_MOST = 1024, IMAGES_MOST = 1000, TILE_LEAST_PX = 128 };
-
-void udump_generate_options_init(udump_generate_options *options) {
-    memset(options, 0, sizeof *options);
-    options->struct_bytes = sizeof *options;
-    udump_style_init(&options->style);
-}
 
 static udump_status check_side(const char *name, int32_t px, udump_error *error) {
     if (px >= UDUMP_PIXELS_PER_LATENT && px <= SIDE_MOST_PX && px % UDUMP_PIXELS_PER_LATENT == 0) return UDUMP_OK;
@@ -235,15 +230,14 @@ static void take_seeds(const udump_generate_options *o, int32_t first_image, udu
 
 udump_status udump_run_create(udump_session *session, const udump_generate_options *o, const udump_table *table, const udump_sink *sink,
     udump_run *run, udump_error *error) {
-    if (o->struct_bytes < sizeof *o) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
-    if (sink && sink->struct_bytes < sizeof *sink) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sink", "not initialised");
-    if (sink) run->sink = *sink;
+    udump_status status = udump_options_take(&run->sink, sizeof run->sink, sink, "sink", error);
+    if (status) return status;
     take_seeds(o, session->first_image, run);
     run->prompt = strdup(o->prompt ? o->prompt : "");
     run->negative_prompt = strdup(o->negative_prompt ? o->negative_prompt : "");
     run->rng_name = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "cpu" : "nv";
     if (!run->prompt || !run->negative_prompt) return udump_fail_memory(error, "prompt", 0);
-    udump_status status = udump_sizes_resolve(session, o, table, &run->sizes, error);
+    status = udump_sizes_resolve(session, o, table, &run->sizes, error);
     bool skips = session->model->family->clip_skip;
     if (!status && (o->clip_skip < 0 || (skips && o->clip_skip > session->model->clips[0].layer_count)))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "clip skip", "%d: the text encoder has %d layers", (int)o->clip_skip,

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/available.h"
+#include "base/options.h"
 #include "base/status.h"
 #include "pipeline/session.h"
 
@@ -17,24 +18,7 @@ static double now_seconds(void) {
 /* What a callback that says stop leads to. */
 static udump_status stopped(udump_error *error) { return udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback"); }
 
-/* The hook sees the host's memory: the arena's own, or a copy that goes back. */
-static void call_hook(udump_session *session, const udump_tapped *tapped) {
-    const udump_evaluation *now = session->run.now;
-    const udump_hook *hook = &session->hooks[tapped->index];
-    udump_exec *x = &session->x;
-    udump_tensor out = tapped->out;
-    void *data = udump_tensor_data(x, out), *seen = x->backend->host_memory ? data : session->run.hooked;
-    if (seen != data) x->backend->read(x, seen, data, udump_tensor_bytes(out));
-    if (udump_exec_stopped(x)) return;
-    udump_view view = udump_view_make(seen, out.dtype, 4, (int64_t[]){ out.n, out.h, out.w, out.c });
-    udump_place place = { .image = -1, .block = session->model->unet.blocks[tapped->index].name, .block_index = tapped->index,
-        .step = now->index + 1, .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .side = UDUMP_SIDE_BOTH,
-        .context = -1 };
-    if (hook->call(hook->user, &place, &view) == UDUMP_STOP) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
-    else if (seen != data) x->backend->write(x, data, seen, udump_tensor_bytes(out));
-}
-
-/* Room for the largest block's output, where hooks need a copy. */
+/* Room for a block's output, where hooks need a copy: from the dry pass on for those that are there then. */
 static void reserve_hooked(udump_session *session, udump_tensor out) {
     udump_run *run = &session->run;
     size_t bytes = udump_tensor_bytes(out);
@@ -48,6 +32,25 @@ static void reserve_hooked(udump_session *session, udump_tensor out) {
     run->hooked_bytes = bytes;
 }
 
+/* The hook sees the host's memory: the arena's own, or a copy that goes back. */
+static void call_hook(udump_session *session, const udump_tapped *tapped) {
+    const udump_evaluation *now = session->run.now;
+    const udump_hook *hook = &session->hooks[tapped->index];
+    udump_exec *x = &session->x;
+    udump_tensor out = tapped->out;
+    reserve_hooked(session, out);
+    if (x->dry || udump_exec_stopped(x)) return;
+    void *data = udump_tensor_data(x, out), *seen = x->backend->host_memory ? data : session->run.hooked;
+    if (seen != data) x->backend->read(x, seen, data, udump_tensor_bytes(out));
+    if (udump_exec_stopped(x)) return;
+    udump_view view = udump_view_make(seen, out.dtype, 4, (int64_t[]){ out.n, out.h, out.w, out.c });
+    udump_place place = { .image = -1, .block = session->model->unet.blocks[tapped->index].name, .block_index = tapped->index,
+        .step = now->index + 1, .sampler_step = now->step + 1, .sigma = now->sigma, .timestep = now->timestep, .side = UDUMP_SIDE_BOTH,
+        .context = -1 };
+    if (hook->call(hook->user, &place, &view) == UDUMP_STOP) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "stopped by a hook");
+    else if (seen != data) x->backend->write(x, data, seen, udump_tensor_bytes(out));
+}
+
 /* Whether anything comes of a tap at this evaluation; index as in udump_tapped. */
 static bool acts(const udump_session *session, udump_tap_kind kind, int32_t index) {
     int32_t block = kind == UDUMP_TAP_BLOCK ? index : session->model->unet.attention_blocks[index];
@@ -57,10 +60,8 @@ static bool acts(const udump_session *session, udump_tap_kind kind, int32_t inde
 /* First whoever may change the tensor, then whoever looks at it. */
 static void on_tap(void *user, udump_exec *x, const udump_tapped *tapped) {
     udump_session *session = user;
-    bool hooked = tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call;
     if (!x->dry && (!acts(session, tapped->kind, tapped->index) || !udump_graphs_cut(&session->graphs, x))) return;
-    if (hooked && x->dry) reserve_hooked(session, tapped->out);
-    else if (hooked) call_hook(session, tapped);
+    if (tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call) call_hook(session, tapped);
     if (!udump_exec_stopped(x)) udump_look_at(&session->run.look, x, tapped, session->run.now);
     udump_graphs_resume(&session->graphs, x);
 }
@@ -134,11 +135,20 @@ static void evaluate(void *user) {
         &(udump_unet_inputs){ .kvs = run->conditioning.kvs, .times = run->times_now });
 }
 
+/* For each evaluation anew, as hooks come and go between steps; in the dry pass too, as what is looked at needs scratch. */
+static void set_tap(udump_session *session) {
+    bool wanted = udump_look_wants(&session->run.look);
+    for (int32_t b = 0; b < session->model->unet.block_count; b++) wanted |= session->hooks[b].call != NULL;
+    session->x.tap = wanted ? on_tap : NULL;
+    session->x.tap_user = session;
+}
+
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {
     udump_session *session = user;
     udump_run *run = &session->run;
     udump_exec *x = &session->x;
     run->now = evaluation;
+    set_tap(session);
     udump_conditioning_select(&run->conditioning, x, evaluation->prompt_step);
     udump_unet_select_times(x, &session->model->unet, run->times, evaluation->index, run->vectors, pooled_now(session), run->times_now);
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
@@ -243,27 +253,11 @@ static udump_status take_tables(
     return status ? status : udump_look_find_words(&run->look, &session->x, error);
 }
 
-static udump_status take_picture(udump_session *session, const udump_generate_options *options, udump_error *error) {
-    if (!options->init) return UDUMP_OK;
-    session->x.tap = NULL;
-    session->x.cancel = options->cancel;
-    return udump_encode_picture(session, options->init, session->run.init, error);
-}
-
-/* The tap is there from the dry pass on: what is looked at needs scratch. */
-static void set_tap(udump_session *session) {
-    bool wanted = udump_look_wants(&session->run.look);
-    for (int32_t b = 0; b < session->model->unet.block_count; b++) wanted |= session->hooks[b].call != NULL;
-    session->x.tap = wanted ? on_tap : NULL;
-    session->x.tap_user = session;
-}
-
 /* The conditioning, the arena, and what stays in it. */
 static udump_status fill(udump_session *session, const udump_generate_options *options, const udump_table *table, udump_error *error) {
-    udump_status status = take_picture(session, options, error);
-    if (!status) status = take_tables(session, options, table, error);
-    set_tap(session);
     session->x.cancel = options->cancel;
+    udump_status status = options->init ? udump_encode_picture(session, options->init, session->run.init, error) : UDUMP_OK;
+    if (!status) status = take_tables(session, options, table, error);
     return status ? status : prepare(session, error);
 }
 
@@ -284,10 +278,18 @@ static udump_status begin_pair(
     return status ? status : fill(other, &own, NULL, error);
 }
 
+/* The run, and its pair's: nothing of it is left. other: NULL without one. Returns status. */
+static udump_status forget(udump_session *session, udump_session *other, udump_status status) {
+    if (other) udump_run_free(other);
+    udump_run_free(session);
+    session->x.cancel = NULL;
+    if (other) other->x.cancel = NULL;
+    return status;
+}
+
 static udump_status begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
     if (session->run.active) return udump_session_running("udump_begin", error);
-    if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "generate options", "not initialised");
     udump_run *run = &session->run;
     if (session->first_image == 0) session->bad_values = 0;
     bool paired = session->other && options->diff;
@@ -295,23 +297,21 @@ static udump_status begin(
     if (!status && !paired) status = fill(session, options, table, error);
     if (!status) udump_run_fingerprint(session, options, run->fingerprint);
     if (!status) status = udump_run_announce(session, error);
-    if (status) {
-        if (paired) udump_run_free(session->other);
-        udump_run_free(session);
-        return status;
-    }
+    if (status) return forget(session, paired ? session->other : NULL, status);
     run->active = true;
     run->begin_seconds = now_seconds();
     return UDUMP_OK;
 }
 
 udump_status udump_begin(
-    udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
-    if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
-    if (options->struct_bytes >= sizeof *options && options->batch_count > 1 && !__atomic_load_n(&session->generating, __ATOMIC_RELAXED))
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch count", "%d: udump_generate makes several, here it is one", (int)options->batch_count);
-    udump_status status = udump_session_enter(session, "udump_begin", error);
-    return status ? status : udump_session_leave(session, begin(session, options, table, sink, error));
+    udump_session *session, const udump_generate_options *given, const udump_table *table, const udump_sink *sink, udump_error *error) {
+    udump_generate_options options;
+    if (!session || !given) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
+    udump_status status = udump_options_take(&options, sizeof options, given, "generate options", error);
+    if (!status && options.batch_count > 1 && !__atomic_load_n(&session->generating, __ATOMIC_RELAXED))
+        status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch count", "%d: udump_generate makes several, here it is one", (int)options.batch_count);
+    if (!status) status = udump_session_enter(session, "udump_begin", error);
+    return status ? status : udump_session_leave(session, begin(session, &options, table, sink, error));
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -363,10 +363,8 @@ udump_status udump_step(udump_session *session, int32_t *remaining, udump_error 
     return status ? status : udump_session_leave(session, step(session, remaining, error));
 }
 
-udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
-    if (!session || !view) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_latent_view", "a null pointer");
+static udump_status latent_view(udump_session *session, udump_view *view, udump_error *error) {
     if (!session->run.active) return udump_fail(error, UDUMP_ERROR_STATE, "udump_latent_view", "no run has begun");
-    UDUMP_KEEP_CURRENT(before) = udump_current_enter(session->model->backend, session->model->device);
     udump_exec *x = &session->x;
     udump_tensor latent = session->run.sampling.latent;
     void *data = udump_tensor_data(x, latent), *seen = x->backend->host_memory ? data : session->run.sampling.staged;
@@ -375,6 +373,12 @@ udump_status udump_latent_view(udump_session *session, udump_view *view, udump_e
     session->run.latent_lent = seen != data;
     *view = udump_view_make(seen, UDUMP_F32, 4, (int64_t[]){ latent.n, latent.h, latent.w, latent.c });
     return UDUMP_OK;
+}
+
+udump_status udump_latent_view(udump_session *session, udump_view *view, udump_error *error) {
+    if (!session || !view) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_latent_view", "a null pointer");
+    udump_status status = udump_session_enter(session, "udump_latent_view", error);
+    return status ? status : udump_session_leave(session, latent_view(session, view, error));
 }
 
 /* To bytes as the webui: clamp((v + 1) / 2, 0, 1) * 255, cut off. NaN becomes 0. */
@@ -414,7 +418,6 @@ static udump_status decode_all(udump_session *session, udump_error *error) {
 
 /* What is still to come of a run. */
 static udump_status finish(udump_session *session, int32_t decode, udump_error *error) {
-    session->x.tap = NULL;
     udump_outbox_flush(&session->run.look, &session->x);
     udump_status status = udump_exec_status(&session->x, error);
     return status || !decode ? status : decode_all(session, error);
@@ -426,11 +429,7 @@ static udump_status end(udump_session *session, int32_t decode, udump_error *err
     take_back_latent(session);
     udump_status status = finish(session, decode, error);
     if (other && !status) status = finish(other, decode, error);
-    if (other) udump_run_free(other);
-    udump_run_free(session);
-    session->x.cancel = NULL;
-    if (other) other->x.cancel = NULL;
-    return status;
+    return forget(session, other, status);
 }
 
 udump_status udump_end(udump_session *session, int32_t decode, udump_error *error) {
@@ -456,16 +455,18 @@ static udump_status generate_batch(
     return status;
 }
 
-udump_status udump_generate(udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
-    if (!session || !options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_generate", "a null pointer");
+udump_status udump_generate(udump_session *session, const udump_generate_options *given, const udump_sink *sink, udump_error *error) {
+    udump_generate_options options;
+    if (!session || !given) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_generate", "a null pointer");
+    udump_status status = udump_options_take(&options, sizeof options, given, "generate options", error);
+    if (status) return status;
     if (__atomic_load_n(&session->inside, __ATOMIC_RELAXED) || __atomic_exchange_n(&session->generating, true, __ATOMIC_ACQUIRE))
         return udump_session_busy("udump_generate", error);
-    udump_status status = UDUMP_OK;
     int32_t batch = 0;
     do {
-        session->first_image = batch * (options->batch_size ? options->batch_size : 1);
-        status = generate_batch(session, options, sink, error);
-    } while (!status && ++batch < options->batch_count);
+        session->first_image = batch * (options.batch_size ? options.batch_size : 1);
+        status = generate_batch(session, &options, sink, error);
+    } while (!status && ++batch < options.batch_count);
     session->first_image = 0;
     __atomic_store_n(&session->generating, false, __ATOMIC_RELEASE);
     return status;

@@ -65,6 +65,8 @@ udump_status udump_session_set_hook(udump_session *session, int32_t block, udump
     int32_t blocks = session->model->unet.block_count;
     if (block < -1 || block >= blocks)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "hook", "block %d: the model has %d blocks", (int)block, (int)blocks);
+    udump_status status = udump_session_enter(session, "hook", error);
+    if (status) return status;
     for (int32_t b = block < 0 ? 0 : block; b < (block < 0 ? blocks : block + 1); b++) session->hooks[b] = (udump_hook){ hook, user };
-    return UDUMP_OK;
+    return udump_session_leave(session, UDUMP_OK);
 }

@@ -6,16 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/status.h"
 
 enum { BATCH_SIZE = 8, BATCH_MOST = 256 };
 
-void udump_sweep_options_init(udump_sweep_options *options) { *options = (udump_sweep_options){ .struct_bytes = sizeof *options }; }
-
 static udump_status refuse(udump_error *error, const char *where, const char *what) { return udump_fail(error, UDUMP_ERROR_ARGUMENT, where, "%s", what); }
 
 static udump_status check_base(const udump_generate_options *base, udump_error *error) {
-    if (base->struct_bytes < sizeof *base) return refuse(error, "generate options", "not initialised");
     if (base->features || base->attention || base->want_tensors || base->attention_words)
         return refuse(error, "sweep", "features and attention are shown by generate: a sweep measures");
     if (base->noise) return refuse(error, "sweep", "noise comes from seeds");
@@ -52,18 +50,19 @@ static udump_status check_once(const char *name, const void *items, int32_t coun
     return status;
 }
 
-static udump_status check_lists(const udump_sweep_options *o, const udump_model_options *model, udump_error *error) {
+static udump_status check_lists(
+    const udump_sweep_options *o, const udump_generate_options *base, const udump_model_options *model, udump_error *error) {
     if (o->variant_count < 0 || o->block_count < 0 || o->seed_count < 0 || o->lora_weight_count < 0 || (o->variant_count && !o->variants)
         || (o->block_count && !o->blocks) || (o->seed_count && !o->seeds) || (o->lora_weight_count && !o->lora_weights))
         return refuse(error, "sweep", "a list without items, or with a negative number of them");
     if (!o->variant_count && !model->lora_count) return refuse(error, "sweep", "nothing varies: it needs another prompt, or a LoRA");
-    if (!o->variant_count && o->base->diff) return refuse(error, "sweep", "blocks' outputs are compared within a batch: not where LoRAs vary");
+    if (!o->variant_count && base->diff) return refuse(error, "sweep", "blocks' outputs are compared within a batch: not where LoRAs vary");
     if (o->lora_weight_count && !model->lora_count) return refuse(error, "sweep", "LoRA weights, but no LoRA");
     for (int32_t i = 0; i < o->lora_weight_count; i++)
         if (!(fabs(o->lora_weights[i]) <= UDUMP_LORA_WEIGHT_MOST))
             return udump_fail(error, UDUMP_ERROR_ARGUMENT, "LoRA weights", "%g: -%d to %d are possible", o->lora_weights[i], UDUMP_LORA_WEIGHT_MOST, UDUMP_LORA_WEIGHT_MOST);
-    if (o->batch_size < 0 || o->batch_size > BATCH_MOST || (o->base->diff && o->batch_size == 1))
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d pictures: %d to %d are possible", (int)o->batch_size, o->base->diff ? 2 : 1, BATCH_MOST);
+    if (o->batch_size < 0 || o->batch_size > BATCH_MOST || (base->diff && o->batch_size == 1))
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d pictures: %d to %d are possible", (int)o->batch_size, base->diff ? 2 : 1, BATCH_MOST);
     udump_status status = check_once("variants", o->variants, o->variant_count, sizeof *o->variants, compare_texts, error);
     if (!status) status = check_once("blocks", o->blocks, o->block_count, sizeof *o->blocks, compare_texts, error);
     if (!status) status = check_once("seeds", o->seeds, o->seed_count, sizeof *o->seeds, compare_seeds, error);
@@ -71,13 +70,12 @@ static udump_status check_lists(const udump_sweep_options *o, const udump_model_
     return status;
 }
 
-static udump_status check(const char *path, const udump_model_options *model, const udump_sweep_options *o, udump_sweep **sweep, udump_error *error) {
-    if (!path || !o || !o->base || !sweep) return refuse(error, "sweep", "a null pointer");
-    if (o->struct_bytes < sizeof *o || model->struct_bytes < sizeof *model) return refuse(error, "sweep options", "not initialised");
+static udump_status check(
+    const udump_model_options *model, const udump_sweep_options *o, const udump_generate_options *base, udump_error *error) {
     if (model->lora_count < 0 || model->lora_count > UDUMP_LORAS_MOST || (model->lora_count && !model->loras))
         return refuse(error, "loras", "a list without items, or of more than 64");
-    udump_status status = check_base(o->base, error);
-    return status ? status : check_lists(o, model, error);
+    udump_status status = check_base(base, error);
+    return status ? status : check_lists(o, base, model, error);
 }
 
 static char **copy_texts(const char *const *texts, int32_t count) {
@@ -255,19 +253,20 @@ static udump_status make(udump_sweep *sweep, const udump_sweep_options *o, udump
 }
 
 udump_status udump_sweep_create(
-    const char *path, const udump_model_options *model, const udump_sweep_options *o, udump_sweep **result, udump_error *error) {
-    udump_model_options defaults;
-    udump_model_options_init(&defaults);
-    if (!model) model = &defaults;
-    udump_status status = check(path, model, o, result, error);
+    const char *path, const udump_model_options *model, const udump_sweep_options *given, udump_sweep **result, udump_error *error) {
+    udump_sweep_options o = { 0 };
+    if (!path || !given || !result) return refuse(error, "sweep", "a null pointer");
+    udump_status status = udump_options_take(&o, sizeof o, given, "sweep options", error);
+    if (!status && !o.base) status = refuse(error, "sweep", "a null pointer");
     if (status) return status;
     udump_sweep *sweep = calloc(1, sizeof *sweep);
     if (!sweep) return udump_fail_memory(error, "sweep", sizeof *sweep);
     sweep->path = path;
-    sweep->model_options = *model;
-    sweep->base = *o->base;
-    sweep->force = o->force != 0;
-    status = make(sweep, o, error);
+    sweep->force = o.force != 0;
+    status = udump_options_take(&sweep->model_options, sizeof sweep->model_options, model, "model options", error);
+    if (!status) status = udump_options_take(&sweep->base, sizeof sweep->base, o.base, "generate options", error);
+    if (!status) status = check(&sweep->model_options, &o, &sweep->base, error);
+    if (!status) status = make(sweep, &o, error);
     if (status) udump_sweep_free(sweep);
     else *result = sweep;
     return status;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/status.h"
 #include "output/budget.h"
 #include "output/json.h"
@@ -236,13 +237,15 @@ static udump_status make_missing(struct making *m, int32_t first, int32_t count,
 udump_status udump_sweep_run(
     udump_sweep *sweep, const char *folder, int32_t first, int32_t count, const udump_sweep_observer *observer, udump_error *error) {
     if (!sweep || !folder || !*folder) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "a sweep and a folder are needed");
-    if (observer && observer->struct_bytes < sizeof *observer) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "observer", "not initialised");
+    udump_sweep_observer known;
+    udump_status status = udump_options_take(&known, sizeof known, observer, "observer", error);
+    if (status) return status;
     if (first < 0 || count < 0 || count > sweep->batch_count - first)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "sweep", "no %d batches from %d on: there are %d", (int)count, (int)first, (int)sweep->batch_count);
-    struct making making = { .sweep = sweep, .folder = folder, .observer = observer };
+    struct making making = { .sweep = sweep, .folder = folder, .observer = &known };
     int32_t begin = first < sweep->batch_count ? sweep->batches[first].first : 0, end = begin;
     for (int32_t i = first; i < first + count; i++) end = sweep->batches[i].first + sweep->batches[i].count;
-    udump_status status = prepare(&making, begin, end, error);
+    status = prepare(&making, begin, end, error);
     if (!status) status = make_missing(&making, first, count, error);
     free(making.whole);
     return status;

@@ -118,11 +118,11 @@ udump_status udump_render(
     udump_tiles tiles;
     udump_style_program *program = malloc(sizeof *program);
     udump_image pictures[2] = { { .owner = NULL }, { .owner = NULL } };
-    udump_average kind = style ? style->average : UDUMP_AVERAGE_NONE;
+    udump_average kind;
     if (!program) return udump_fail_memory(error, "style", sizeof *program);
     udump_status status = canvas ? UDUMP_OK : udump_fail(error, UDUMP_ERROR_ARGUMENT, "canvas", "a null pointer");
     if (!status) status = udump_tiles_of_view(tensor, &tiles, error);
-    if (!status) status = udump_style_compile(style, program, error);
+    if (!status) status = udump_style_compile(style, program, &kind, error);
     if (!status) {
         udump_exec x = { .backend = udump_backend_reference(), .threads = threads_for(&tiles) };
         status = render_view(&x, &tiles, program, &pictures[0], error);

@@ -6,6 +6,7 @@
 #include "backend/module.h"
 #include "backend/ops.h"
 #include "base/memory.h"
+#include "base/options.h"
 #include "base/status.h"
 #include "render/grid.h"
 #include "render/render.h"
@@ -15,26 +16,19 @@ struct udump_renderer {
     udump_exec x;
 };
 
-void udump_renderer_options_init(udump_renderer_options *options) {
-    memset(options, 0, sizeof *options);
-    options->struct_bytes = sizeof *options;
-}
-
-udump_status udump_renderer_create(const udump_renderer_options *options, udump_renderer **result, udump_error *error) {
-    udump_renderer_options defaults;
+udump_status udump_renderer_create(const udump_renderer_options *given, udump_renderer **result, udump_error *error) {
+    udump_renderer_options options;
     const udump_module *module;
     char note[160];
-    udump_renderer_options_init(&defaults);
     if (!result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "renderer", "a null pointer");
-    if (!options) options = &defaults;
-    if (options->struct_bytes < sizeof *options) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "renderer options", "not initialised");
-    udump_status status = udump_module_load("cuda", options->cuda_module, &module, error);
-    if (!status) status = module->probe(options->device_index, note, sizeof note, error);
+    udump_status status = udump_options_take(&options, sizeof options, given, "renderer options", error);
+    if (!status) status = udump_module_load("cuda", options.cuda_module, &module, error);
+    if (!status) status = module->probe(options.device_index, note, sizeof note, error);
     if (status) return status;
     UDUMP_KEEP_CURRENT(before) = udump_current_enter(module->backend, NULL);
     udump_renderer *renderer = calloc(1, sizeof *renderer);
     if (!renderer) return udump_fail_memory(error, "renderer", sizeof *renderer);
-    const udump_device_request request = { .threads = 1, .compute = UDUMP_F32, .ordinal = options->device_index };
+    const udump_device_request request = { .threads = 1, .compute = UDUMP_F32, .ordinal = options.device_index };
     status = module->backend->device_open(&request, &renderer->device, error);
     if (!status) status = udump_exec_open(&renderer->x, module->backend, renderer->device, 1, UDUMP_F32, error);
     if (!status) return *result = renderer, UDUMP_OK;
@@ -111,17 +105,18 @@ static udump_status render(
 udump_status udump_renderer_render(udump_renderer *renderer, const udump_view *tensor, void *stream, const udump_style *style, udump_image *canvas,
     udump_image *average, udump_error *error) {
     udump_image pictures[2] = { { .owner = NULL }, { .owner = NULL } };
-    udump_average kind = style ? style->average : UDUMP_AVERAGE_NONE;
-    struct job jobs[2] = { { .image = &pictures[0] }, { .image = average && kind ? &pictures[1] : NULL } };
+    udump_average kind;
+    struct job jobs[2] = { { .image = &pictures[0] }, { .image = NULL } };
     if (!renderer || !canvas) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "renderer", "a null pointer");
     udump_style_program *program = malloc(sizeof *program);
     if (!program) return udump_fail_memory(error, "style", sizeof *program);
     UDUMP_KEEP_CURRENT(before) = udump_current_enter(renderer->x.backend, renderer->device);
     udump_status status = udump_tiles_of_view(tensor, &jobs[0].tiles, error);
-    if (!status) status = udump_style_compile(style, program, error);
+    if (!status) status = udump_style_compile(style, program, &kind, error);
     if (!status) {
         jobs[1].tiles = jobs[0].tiles;
         jobs[1].tiles.count = 1;
+        if (average && kind) jobs[1].image = &pictures[1];
         status = render(renderer, &jobs[0], &jobs[1], stream, program, kind, error);
     }
     free(program);

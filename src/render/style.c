@@ -3,15 +3,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/status.h"
 #include "render/expression.h"
 #include "render/lexer.h"
 
 static const char DEFAULT_COLOR[] = "hsl:(2+v)/3;1.0;0.5";
-
-void udump_style_init(udump_style *style) {
-    *style = (udump_style){ .struct_bytes = sizeof *style };
-}
 
 /* What stands behind `name` and a colon, or NULL if text is something else. */
 static const char *after_name(const char *text, const char *name) {
@@ -136,20 +133,19 @@ static udump_status compile_transform(const char *text, bool grey, udump_transfo
     return status;
 }
 
-udump_status udump_style_compile(const udump_style *style, udump_style_program *program, udump_error *error) {
-    udump_style defaults;
-    udump_style_init(&defaults);
-    if (!style) style = &defaults;
+udump_status udump_style_compile(const udump_style *given, udump_style_program *program, udump_average *average, udump_error *error) {
+    udump_style style;
+    *average = UDUMP_AVERAGE_NONE;
     memset(program, 0, sizeof *program);
-    if (style->struct_bytes < sizeof *style)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "style", "struct_bytes is %zu, not %zu: call udump_style_init first",
-            style->struct_bytes, sizeof *style);
-    if ((unsigned)style->average > UDUMP_AVERAGE_L2)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "style", "unknown average %d", (int)style->average);
-    udump_status status = compile_color(style->color ? style->color : DEFAULT_COLOR, program, error);
+    udump_status status = udump_options_take(&style, sizeof style, given, "style", error);
+    if (status) return status;
+    if ((unsigned)style.average > UDUMP_AVERAGE_L2)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "style", "unknown average %d", (int)style.average);
+    *average = style.average;
+    status = compile_color(style.color ? style.color : DEFAULT_COLOR, program, error);
     if (!status) status = recognise_default(program, error);
     if (!status)
-        status = compile_transform(
-            style->transform ? style->transform : "auto01", program->colour == UDUMP_COLOUR_WHITE_BLACK, &program->transform, error);
+        status =
+            compile_transform(style.transform ? style.transform : "auto01", program->colour == UDUMP_COLOUR_WHITE_BLACK, &program->transform, error);
     return status;
 }

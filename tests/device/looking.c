@@ -184,7 +184,8 @@ static udump_tensor colour(udump_exec *x, const trial *t) {
     style.color = colours[t->count % 8];
     style.transform = transforms[t->count / 8];
     udump_error error;
-    if (udump_style_compile(&style, &program, &error) || udump_render_plan(&tiles, 0, &program, &grid, &error)) {
+    udump_average average;
+    if (udump_style_compile(&style, &program, &average, &error) || udump_render_plan(&tiles, 0, &program, &grid, &error)) {
         udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "colour", "%s", error.what);
         return out;
     }

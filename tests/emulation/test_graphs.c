@@ -99,7 +99,7 @@ static void test_taps(void **state) {
     o.attention_words = "circle";
     o.side = UDUMP_SIDE_BOTH;
     o.want_tensors = 1;
-    o.style.average = UDUMP_AVERAGE_SUM;
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .average = UDUMP_AVERAGE_SUM };
     udump_model_info info;
     udump_model_get_info(graphs, &info);
     long layers = 0, blocks = 4;

@@ -115,7 +115,7 @@ static void test_run(void **state) {
     o.self_query_count = 2;
     o.side = UDUMP_SIDE_BOTH;
     o.want_tensors = 1;
-    o.style.average = UDUMP_AVERAGE_SUM;
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .average = UDUMP_AVERAGE_SUM };
     recording runs[2] = { { .pause_us = 0 }, { .pause_us = 0 } };
     for (int i = 0; i < 2; i++) record(sessions[i], &o, &runs[i]);
     assert_int_equal(runs[0].tensor_count, runs[1].tensor_count);

@@ -72,7 +72,8 @@ static udump_generate_options everything(void) {
     o.attention = "OUT05";
     o.attention_kinds = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_SELF | UDUMP_ATTEND_SELF_MAP;
     o.attention_words = "circle";
-    o.style.average = UDUMP_AVERAGE_SUM;
+    static const udump_style averaged = { .struct_bytes = sizeof averaged, .average = UDUMP_AVERAGE_SUM };
+    o.style = &averaged;
     o.want_tensors = 1;
     o.batch_count = 2;
     return o;

@@ -37,7 +37,8 @@ static udump_generate_options everything(int32_t side_px, int32_t steps) {
     o.attention_kinds = UDUMP_ATTEND_K | UDUMP_ATTEND_QK | UDUMP_ATTEND_VQK | UDUMP_ATTEND_SELF;
     o.attention_words = "circle";
     o.side = UDUMP_SIDE_BOTH;
-    o.style.average = UDUMP_AVERAGE_L2;
+    static const udump_style averaged = { .struct_bytes = sizeof averaged, .average = UDUMP_AVERAGE_L2 };
+    o.style = &averaged;
     o.want_tensors = 1;
     return o;
 }

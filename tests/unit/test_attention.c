@@ -41,7 +41,8 @@ static udump_generate_options everything(void) {
     o.attention_words = "red background";
     set_queries(&o);
     o.side = UDUMP_SIDE_BOTH;
-    o.style.average = UDUMP_AVERAGE_L1;
+    static const udump_style averaged = { .struct_bytes = sizeof averaged, .average = UDUMP_AVERAGE_L1 };
+    o.style = &averaged;
     o.no_canvas = 0;
     return o;
 }

@@ -140,7 +140,7 @@ static void check_whole(const kept_canvas *c, const kept_tensor *t, const udump_
     udump_view view = { t->values, UDUMP_F32, 3, { t->shape.shape[0], t->shape.shape[1], t->shape.shape[2] },
         { t->shape.shape[1] * t->shape.shape[2], t->shape.shape[2], 1 } };
     udump_image image = { 0 }, average = { 0 };
-    assert_int_equal(udump_render(&view, style, &image, style->average ? &average : NULL, NULL), UDUMP_OK);
+    assert_int_equal(udump_render(&view, style, &image, style && style->average ? &average : NULL, NULL), UDUMP_OK);
     const udump_picture *expected = c->average ? &average.picture : &image.picture;
     assert_int_equal(c->width, expected->width_px);
     assert_int_equal(c->height, expected->height_px);
@@ -175,15 +175,15 @@ static void check_canvases(udump_model *model, const udump_generate_options *o) 
         check_grid(c, t);
         (c->average ? averages : seen)[kind]++;
         if (kind == UDUMP_KIND_SELF_PCA) continue; /* its colours are the components */
-        if (kind == UDUMP_KIND_FEATURES || kind == UDUMP_KIND_VQK) check_whole(c, t, &o->style);
-        else if (!c->average) check_tiles(c, t, &o->style);
-        else if (t->shape.rank == 4 || kind == UDUMP_KIND_K) check_average(c, t, &o->style);
+        if (kind == UDUMP_KIND_FEATURES || kind == UDUMP_KIND_VQK) check_whole(c, t, o->style);
+        else if (!c->average) check_tiles(c, t, o->style);
+        else if (t->shape.rank == 4 || kind == UDUMP_KIND_K) check_average(c, t, o->style);
     }
     assert_int_equal(seen[UDUMP_KIND_FEATURES], 3);
     for (int kind = UDUMP_KIND_K; kind <= UDUMP_KIND_SELF_PCA; kind++) assert_int_equal(seen[kind], 16);
     assert_int_equal(seen[UDUMP_KIND_HEAT], 1);
     static const udump_kind averaged[] = { UDUMP_KIND_K, UDUMP_KIND_QK, UDUMP_KIND_VQK };
-    for (size_t i = 0; i < sizeof averaged / sizeof *averaged; i++) assert_int_equal(averages[averaged[i]], o->style.average ? 16 : 0);
+    for (size_t i = 0; i < sizeof averaged / sizeof *averaged; i++) assert_int_equal(averages[averaged[i]], o->style && o->style->average ? 16 : 0);
     recording_free(&r);
     udump_session_destroy(session);
 }
@@ -197,17 +197,14 @@ static void test_default_colours(void **state) {
 static void test_averages_and_white_black(void **state) {
     (void)state;
     udump_generate_options o = options_of(64, 80);
-    o.style.average = UDUMP_AVERAGE_SUM;
-    o.style.color = "white-black";
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .average = UDUMP_AVERAGE_SUM, .color = "white-black" };
     check_canvases(reference, &o);
 }
 
 static void test_fixed_scale_on_the_fast_device(void **state) {
     (void)state;
     udump_generate_options o = options_of(104, 72);
-    o.style.average = UDUMP_AVERAGE_L2;
-    o.style.color = "red-blue";
-    o.style.transform = "linear:-0.5,0.5";
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .average = UDUMP_AVERAGE_L2, .color = "red-blue", .transform = "linear:-0.5,0.5" };
     check_canvases(fast, &o);
 }
 
@@ -216,7 +213,7 @@ static void test_components_are_colours(void **state) {
     (void)state;
     udump_session *session = recording_session(fast);
     udump_generate_options o = options_of(64, 64);
-    o.style.color = "white-black";
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .color = "white-black" };
     recording r = { 0 };
     record(session, &o, &r);
     const kept_canvas *c = need_canvas(&r, UDUMP_KIND_SELF_PCA, "IN01", STEP, 0);

@@ -263,6 +263,7 @@ static void threads_change_nothing(void **state) {
     (void)state;
     uint32_t seed = 9;
     udump_style_program *program = malloc(sizeof *program);
+    udump_average average;
     for (int round = 0; round < SHAPES; round++) {
         shape s = shapes[round];
         int count = s.c * s.h * s.w;
@@ -278,7 +279,7 @@ static void threads_change_nothing(void **state) {
             udump_image a, b;
             udump_exec one = { .backend = udump_backend_reference(), .threads = 1 },
                        many = { .backend = udump_backend_reference(), .threads = 2 + k % 3 };
-            assert_int_equal(udump_style_compile(&style, program, NULL), UDUMP_OK);
+            assert_int_equal(udump_style_compile(&style, program, &average, NULL), UDUMP_OK);
             assert_int_equal(render_tiles(&one, &tiles, program, &first, &a), UDUMP_OK);
             assert_int_equal(render_tiles(&many, &tiles, program, &second, &b), UDUMP_OK);
             expect_same(&a, &b);
@@ -301,10 +302,11 @@ static void empty_cells_are_black(void **state) {
         udump_grid grid = { .columns = 4, .rows = 2, .tile_w = 3, .tile_h = 2, .channels = channels };
         udump_style style;
         udump_style_program *program = malloc(sizeof *program);
+        udump_average average;
         udump_style_init(&style);
         style.color = channels == 1 ? "white-black" : "rgb:1;1;1";
         style.transform = "linear";
-        assert_int_equal(udump_style_compile(&style, program, NULL), UDUMP_OK);
+        assert_int_equal(udump_style_compile(&style, program, &average, NULL), UDUMP_OK);
         uint8_t *pixels = malloc((size_t)(15 * 5 * channels));
         memset(pixels, 0x55, (size_t)(15 * 5 * channels));
         udump_exec x = { .backend = udump_backend_reference(), .threads = 1 };

@@ -161,7 +161,8 @@ static void default_colours_have_the_bytes_of_their_expressions(void **state) {
     memcpy(values, ((float[]){ NAN, INFINITY, -INFINITY, 0, -0.0f, -2, -1, -1e-9f, 1, 1e20f, -3.4e38f, 8388607.5f, 25165822, -25165830 }),
         14 * sizeof *values);
     udump_style_program *program = malloc(sizeof *program);
-    assert_int_equal(udump_style_compile(NULL, program, NULL), UDUMP_OK);
+    udump_average average;
+    assert_int_equal(udump_style_compile(NULL, program, &average, NULL), UDUMP_OK);
     assert_int_equal(program->colour, UDUMP_COLOUR_DEFAULT);
     program->transform.kind = UDUMP_TRANSFORM_NONE;
     udump_tiles tiles = { values, UDUMP_F32, 1, 1, COUNT, 0, 0, 1 };
@@ -207,15 +208,16 @@ static void written_out_defaults_are_recognised(void **state) {
     (void)state;
     udump_style style;
     udump_style_program *program = malloc(sizeof *program);
+    udump_average average;
     udump_style_init(&style);
     style.color = "hsl: (2 + v) / 3 ; 1 ; 1/2";
-    assert_int_equal(udump_style_compile(&style, program, NULL), UDUMP_OK);
+    assert_int_equal(udump_style_compile(&style, program, &average, NULL), UDUMP_OK);
     assert_int_equal(program->colour, UDUMP_COLOUR_DEFAULT);
     style.color = "hsl:(2+v)/3;1.0;0.25";
-    assert_int_equal(udump_style_compile(&style, program, NULL), UDUMP_OK);
+    assert_int_equal(udump_style_compile(&style, program, &average, NULL), UDUMP_OK);
     assert_int_equal(program->colour, UDUMP_COLOUR_HSL);
     style.color = "rgb:(2+v)/3;1.0;0.5";
-    assert_int_equal(udump_style_compile(&style, program, NULL), UDUMP_OK);
+    assert_int_equal(udump_style_compile(&style, program, &average, NULL), UDUMP_OK);
     assert_int_equal(program->colour, UDUMP_COLOUR_RGB);
     free(program);
 }
@@ -223,16 +225,17 @@ static void written_out_defaults_are_recognised(void **state) {
 static void expect_failure(const char *color, const char *transform, udump_status status, int64_t column, const char *word) {
     udump_style style;
     udump_style_program *program = malloc(sizeof *program);
+    udump_average average;
     udump_error error = { .status = UDUMP_OK };
     udump_style_init(&style);
     style.color = color;
     style.transform = transform;
-    assert_int_equal(udump_style_compile(&style, program, &error), status);
+    assert_int_equal(udump_style_compile(&style, program, &average, &error), status);
     if (error.column != column) print_message("%s %s\n", color ? color : "", transform ? transform : "");
     assert_int_equal(error.column, column);
     assert_string_equal(error.where, color ? "color" : "transform");
     assert_true(strstr(error.what, word) || strstr(error.expected, word));
-    assert_int_equal(udump_style_compile(&style, program, NULL), status);
+    assert_int_equal(udump_style_compile(&style, program, &average, NULL), status);
     free(program);
 }
 
@@ -269,14 +272,15 @@ static void bad_structs_fail(void **state) {
     (void)state;
     udump_style style;
     udump_style_program *program = malloc(sizeof *program);
+    udump_average average;
     udump_error error;
     udump_style_init(&style);
     style.struct_bytes = 0;
-    assert_int_equal(udump_style_compile(&style, program, &error), UDUMP_ERROR_ARGUMENT);
-    assert_non_null(strstr(error.what, "udump_style_init"));
+    assert_int_equal(udump_style_compile(&style, program, &average, &error), UDUMP_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.what, "not initialised: struct_bytes is 0"));
     udump_style_init(&style);
     style.average = (udump_average)9;
-    assert_int_equal(udump_style_compile(&style, program, &error), UDUMP_ERROR_ARGUMENT);
+    assert_int_equal(udump_style_compile(&style, program, &average, &error), UDUMP_ERROR_ARGUMENT);
     free(program);
 }
 

@@ -149,9 +149,7 @@ static udump_view view_of(const kept_tensor *t) {
 static void check_canvases(const char *color, const char *transform, bool magnitude) {
     udump_session *session = recording_session(fast);
     udump_generate_options o = demo_run(prompt, negative, "IN01,M00,OUT05,OUT11");
-    o.style.color = color;
-    o.style.transform = transform;
-    o.style.average = UDUMP_AVERAGE_L1;
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .color = color, .transform = transform, .average = UDUMP_AVERAGE_L1 };
     o.steps = 1;
     recording r = { 0 };
     int canvases = 0, averages = 0, below = 0;
@@ -167,7 +165,7 @@ static void check_canvases(const char *color, const char *transform, bool magnit
         assert_non_null(values);
         for (int64_t k = 0; k < t->count; k++) values[k] = magnitude ? fabsf(t->values[k]) : t->values[k];
         view.data = values;
-        assert_int_equal(udump_render(&view, &o.style, &all, &average, NULL), UDUMP_OK);
+        assert_int_equal(udump_render(&view, o.style, &all, &average, NULL), UDUMP_OK);
         const udump_picture *expected = c->average ? &average.picture : &all.picture;
         assert_int_equal(c->width, expected->width_px);
         assert_int_equal(c->height, expected->height_px);

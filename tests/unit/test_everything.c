@@ -78,7 +78,7 @@ static void test_everything_at_once(void **state) {
     o.self_queries_px = queries_px;
     o.self_query_count = 3;
     o.side = UDUMP_SIDE_BOTH;
-    o.style.average = UDUMP_AVERAGE_SUM;
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .average = UDUMP_AVERAGE_SUM };
     recording plain = { 0 }, all = { 0 };
     record(session, &plain_options, &plain);
     record(session, &o, &all);

@@ -368,6 +368,7 @@ static void decisions_agree(void **state) {
     size_t i;
     assert_true(json_array_size(cases) >= 13);
     udump_style_program *program = malloc(sizeof *program);
+    udump_average average;
     json_array_foreach(cases, i, entry) {
         char color[512];
         const json_t *expressions = json_object_get(entry, "expr"), *values = json_object_get(entry, "v"),
@@ -378,7 +379,7 @@ static void decisions_agree(void **state) {
             json_string_value(json_array_get(expressions, 0)), json_string_value(json_array_get(expressions, 1)),
             json_string_value(json_array_get(expressions, 2)));
         style.color = color;
-        udump_status status = udump_style_compile(&style, program, NULL);
+        udump_status status = udump_style_compile(&style, program, &average, NULL);
         if (json_is_true(json_object_get(entry, "error"))) {
             assert_int_equal(status, UDUMP_ERROR_SYNTAX);
             continue;

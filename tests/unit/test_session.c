@@ -120,7 +120,7 @@ static void test_capture_does_not_change_the_image(void **state) {
     generate(session, &o, &plain);
     o.features = "";
     o.side = UDUMP_SIDE_BOTH;
-    o.style.average = UDUMP_AVERAGE_L2;
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .average = UDUMP_AVERAGE_L2 };
     o.want_tensors = 1;
     generate(session, &o, &captured);
     assert_memory_equal(plain.pixels, captured.pixels, BYTES);
@@ -392,7 +392,7 @@ static void test_bad_options(void **state) {
     expect_error(&o, UDUMP_ERROR_SYNTAX, "IN00..IN11");
     o = good, o.features = "", o.feature_steps = "9-12";
     expect_error(&o, UDUMP_ERROR_ARGUMENT, "no step is left");
-    o = good, o.features = "", o.style.color = "rgb:v;v;foo(v)";
+    o = good, o.features = "", o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .color = "rgb:v;v;foo(v)" };
     expect_error(&o, UDUMP_ERROR_SYNTAX, "foo");
     o = good, o.prompt = "a red AND circle (~: IN03: AND cute AND red :~)";
     expect_error(&o, UDUMP_ERROR_UNSUPPORTED, "unequal numbers of prompts");

@@ -133,7 +133,7 @@ class Struct:
     def __init__(self, kind: str) -> None:
         """`kind`: "udump_style", filled with its defaults."""
         self.handle = ffi.new(f"{kind} *")
-        getattr(lib, f"{kind}_init")(self.handle)
+        lib.udump_options_init(self.handle, ffi.sizeof(kind))
         self._kept: list[Any] = []
 
     def keep(self, value: Any) -> Any:
@@ -168,10 +168,13 @@ class Struct:
             raise OverflowError(f"{where}: {error}, found {value!r}") from None
 
 
-def style(struct: Struct, handle: Any, color: str | None, transform: str | None, average: str | None) -> None:
-    """Fills a udump_style that belongs to the struct."""
-    handle.color, handle.transform = struct.text(color, "color"), struct.text(transform, "transform")
-    handle.average = one_of(_AVERAGES, "average", average or "none")
+class Style(Struct):
+    """udump_style."""
+
+    def __init__(self, color: str | None, transform: str | None, average: str | None) -> None:
+        super().__init__("udump_style")
+        self.handle.color, self.handle.transform = self.text(color, "color"), self.text(transform, "transform")
+        self.handle.average = one_of(_AVERAGES, "average", average or "none")
 
 
 class _Filler(Struct):
@@ -187,7 +190,7 @@ class _Filler(Struct):
         self._plain()
         self._looks()
         self._data()
-        style(self, self.handle.style, given.get("color"), given.get("transform"), given.get("average"))
+        self.handle.style = self.keep(Style(given.get("color"), given.get("transform"), given.get("average"))).handle
 
     def _plain(self) -> None:
         for name, value in self.given.items():

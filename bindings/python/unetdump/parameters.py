@@ -75,7 +75,7 @@ class Parameters(Owner, Mapping[str, str]):
         Raises ArgumentError (a bad value).
         """
         held = ffi.new("udump_generate_options *")
-        lib.udump_generate_options_init(held)
+        lib.udump_options_init(held, ffi.sizeof("udump_generate_options"))
         self.apply(held)
         names = [name for key in self for name in _OPTIONS.get(key, ())]
         options: Options = read_back(held, names)  # type: ignore[assignment]

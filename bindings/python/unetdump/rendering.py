@@ -12,7 +12,7 @@ from PIL import Image
 from ._c import ffi, lib
 from .dlpack import Borrowed, UnknownType, on_device
 from .errors import bad_argument, check, new_error
-from .options import Struct, style
+from .options import Struct, Style
 from .owner import Owner
 from .pictures import take_image
 from .views import to_view
@@ -37,10 +37,9 @@ class Renderer(Owner):
 
     def render(self, tensor: Any, color: str | None = None, transform: str | None = None) -> Image.Image:
         """As `render`, of a [C, H, W] tensor on the device (float32, float16 or bfloat16, any strides). Raises DeviceError besides."""
-        look, image, error = Struct("udump_style"), ffi.new("udump_image *"), new_error()
-        style(look, look.handle, color, transform, None)
+        style, image, error = Style(color, transform, None), ffi.new("udump_image *"), new_error()
         held = Borrowed(tensor)
-        check(lib.udump_renderer_render(self._handle, held.view, ffi.NULL, look.handle, image, ffi.NULL, error), error)
+        check(lib.udump_renderer_render(self._handle, held.view, ffi.NULL, style.handle, image, ffi.NULL, error), error)
         return take_image(image)
 
 
@@ -89,9 +88,8 @@ def render_average(tensor: Any, average: str = "sum", color: str | None = None, 
 
 
 def _render(tensor: Any, color: str | None, transform: str | None, average: str | None) -> list[Image.Image]:
-    look, error = Struct("udump_style"), new_error()
+    style, error = Style(color, transform, average), new_error()
     images = [ffi.new("udump_image *"), ffi.new("udump_image *")]
-    style(look, look.handle, color, transform, average)
     view, _tensor = _host_view(tensor)
-    check(lib.udump_render(view, look.handle, images[0], images[1] if average else ffi.NULL, error), error)
+    check(lib.udump_render(view, style.handle, images[0], images[1] if average else ffi.NULL, error), error)
     return [take_image(image) for image in images[: 2 if average else 1]]
