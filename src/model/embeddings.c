@@ -106,6 +106,7 @@ static udump_status read_file(const char *path, udump_embeddings *e, int32_t *ve
     }
     if (!status) status = grow(e, *vectors, error);
     if (!status) status = read_vectors(path, file, tensors, e, error);
+    if (!status) status = udump_weights_check(file, error);
     udump_weights_close(file);
     return status;
 }

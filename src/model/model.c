@@ -175,6 +175,7 @@ static udump_status load(const char *path, const udump_model_options *options, u
     if (!status) status = check_room(model, weights, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
+    if (!status) status = udump_weights_check(weights, error);
     if (!status) status = check_unused(model, weights, error);
     if (!status) status = udump_loras_check_used(&loras, weights, error);
     if (!status) status = keep_tensor_list(model, weights, error);

@@ -19,6 +19,8 @@ static udump_status system_error(const char *path, const char *tensor, const cha
     return udump_fail(error, UDUMP_ERROR_FILE, place, "%s: %s", what, message);
 }
 
+static int64_t change_of(const struct stat *info) { return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec; }
+
 udump_status udump_weight_file_open(const char *path, udump_weight_file *file, udump_error *error) {
     struct stat info;
     file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hold us */
@@ -27,7 +29,7 @@ udump_status udump_weight_file_open(const char *path, udump_weight_file *file, u
     if (fstat(file->fd, &info) != 0) status = system_error(path, NULL, "cannot be examined", error);
     else if (!S_ISREG(info.st_mode)) status = udump_fail(error, UDUMP_ERROR_FILE, path, "not a regular file");
     else if (!(file->path = strdup(path))) status = udump_fail_memory(error, path, strlen(path) + 1);
-    else file->size_bytes = (uint64_t)info.st_size;
+    else file->size_bytes = (uint64_t)info.st_size, file->changed_ns = change_of(&info);
     if (status != UDUMP_OK) close(file->fd);
     return status;
 }
@@ -54,6 +56,13 @@ udump_status udump_weight_file_read(const udump_weight_file *file, uint64_t offs
         done += (size_t)got;
     }
     return UDUMP_OK;
+}
+
+udump_status udump_weight_file_check(const udump_weight_file *file, udump_error *error) {
+    struct stat info;
+    if (fstat(file->fd, &info) != 0) return system_error(file->path, NULL, "cannot be examined", error);
+    bool same = (uint64_t)info.st_size == file->size_bytes && change_of(&info) == file->changed_ns;
+    return same ? UDUMP_OK : udump_fail(error, UDUMP_ERROR_FORMAT, file->path, "it was changed while it was read");
 }
 
 udump_status udump_weight_file_text(const char *path, size_t limit_bytes, char **text, size_t *size_bytes, udump_error *error) {

@@ -9,7 +9,8 @@
 
 typedef struct udump_weight_file {
     int fd;
-    uint64_t size_bytes; /* when it was opened */
+    uint64_t size_bytes; /* when it was opened, */
+    int64_t changed_ns;  /* and when it had last been changed by then */
     char *path;          /* owned; for messages */
 } udump_weight_file;
 
@@ -21,6 +22,9 @@ void udump_weight_file_close(udump_weight_file *file);
  * Errors: FILE, FORMAT (the file ends before). */
 udump_status udump_weight_file_read(const udump_weight_file *file, uint64_t offset_bytes, void *destination, size_t size_bytes,
     const char *tensor, udump_error *error);
+
+/* Whether what was read is one state of the file. Errors: FORMAT (it was changed since it was opened), FILE. */
+udump_status udump_weight_file_check(const udump_weight_file *file, udump_error *error);
 
 /* A whole small file, as bytes without a terminator; *text is yours to free. Nothing is allocated for one larger than
  * limit_bytes. Errors: FILE, FORMAT (too large), MEMORY. */

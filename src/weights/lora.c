@@ -313,9 +313,10 @@ static udump_status find_layer(const udump_weights *checkpoint, const layer *own
 }
 
 udump_status udump_lora_check_used(const udump_lora_file *file, const udump_weights *checkpoint, udump_error *error) {
-    for (int64_t i = 0; i < file->count; i++) {
+    udump_status status = udump_weights_check(file->weights, error);
+    for (int64_t i = 0; !status && i < file->count; i++) {
         bool found = file->layers[i].used;
-        udump_status status = found ? UDUMP_OK : find_layer(checkpoint, &file->layers[i], &found, error);
+        status = found ? UDUMP_OK : find_layer(checkpoint, &file->layers[i], &found, error);
         if (status) return status;
         if (found) continue;
         char hint[64], what[160];
@@ -323,5 +324,5 @@ udump_status udump_lora_check_used(const udump_lora_file *file, const udump_weig
         snprintf(what, sizeof what, "the model has no such layer%s", hint);
         return fail_at(file, file->layers[i].tensors[UDUMP_LORA_DOWN]->name, UDUMP_ERROR_WEIGHTS, what, NULL, NULL, error);
     }
-    return UDUMP_OK;
+    return status;
 }

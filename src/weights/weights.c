@@ -327,6 +327,12 @@ udump_status udump_weights_replace_vae(udump_weights *w, const char *path, udump
     return status == UDUMP_OK ? sort_by_name(w, error) : status;
 }
 
+udump_status udump_weights_check(const udump_weights *weights, udump_error *error) {
+    udump_status status = UDUMP_OK;
+    for (int32_t i = 0; !status && i < weights->file_count; i++) status = udump_weight_file_check(&weights->files[i], error);
+    return status;
+}
+
 void udump_weights_close(udump_weights *weights) {
     if (!weights) return;
     for (int64_t i = 0; i < weights->count; i++) {

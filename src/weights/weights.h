@@ -36,6 +36,8 @@ typedef struct udump_weights udump_weights;
 udump_status udump_weights_open(const char *path, udump_weights **weights, udump_error *error);
 /* One safetensors file of any tensors: their canonical names are those in the file, and every part is "". Errors: as above. */
 udump_status udump_weights_open_tensors(const char *path, udump_weights **weights, udump_error *error);
+/* To be asked when all has been read. Errors: as udump_weight_file_check. */
+udump_status udump_weights_check(const udump_weights *weights, udump_error *error);
 void udump_weights_close(udump_weights *weights); /* NULL is fine */
 
 /* Another autoencoder instead of the checkpoint's, if it has one: a .safetensors file in either layout, or diffusers' vae folder, whose

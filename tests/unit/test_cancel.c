@@ -63,6 +63,33 @@ static void test_cancel_is_heard_within_a_step(void **state) {
     udump_model_release(model);
 }
 
+/* Prompts are encoded before the first step: a flag that is up by then is heard there. */
+static void test_cancel_is_heard_before_the_first_step(void **state) {
+    (void)state;
+    udump_cancel cancel = UDUMP_CANCEL_INIT;
+    udump_model *model = NULL;
+    udump_session *session = NULL;
+    udump_context *context = NULL;
+    udump_generate_options o;
+    udump_error error;
+    udump_generate_options_init(&o);
+    o.prompt = "a red circle";
+    o.width_px = o.height_px = 32;
+    o.cancel = &cancel;
+    assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", NULL, &model, NULL), UDUMP_OK);
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    udump_cancel_raise(&cancel);
+    o.prompt = "a (red"; /* the cancel comes before the encoding, not before the prompts are read */
+    o.width_px = 33;
+    assert_int_equal(udump_begin(session, &o, NULL, NULL, &error), UDUMP_ERROR_ARGUMENT);
+    o.width_px = 32;
+    assert_int_equal(udump_begin(session, &o, NULL, NULL, &error), UDUMP_ERROR_CANCELLED);
+    assert_int_equal(udump_context_encode(session, "a red circle", &context, &error), UDUMP_OK); /* which has no flag */
+    udump_context_release(context);
+    udump_session_destroy(session);
+    udump_model_release(model);
+}
+
 /* ---- a changing file */
 
 static void copy_file(const char *from, const char *to) {
@@ -129,7 +156,46 @@ static void test_a_model_cut_while_it_is_read(void **state) {
     assert_true(refused > 0); /* the first is cut at once */
 }
 
+static void *overwrite_later(void *user) {
+    static const char other[4096];
+    const struct change *change = user;
+    nanosleep(&(struct timespec){ .tv_nsec = change->after_ns }, NULL);
+    int file = open(change->path, O_WRONLY);
+    if (file < 0 || pwrite(file, other, sizeof other, change->size) != sizeof other || close(file)) abort();
+    return NULL;
+}
+
+/* As long as before, with other values in it: no tensor of it may have come from one state and the next from another. */
+static void test_a_model_changed_while_it_is_read(void **state) {
+    (void)state;
+    char folder[600], path[1000];
+    snprintf(folder, sizeof folder, "%s", below("model"));
+    copy_demo(folder);
+    snprintf(path, sizeof path, "%s/unet/diffusion_pytorch_model.safetensors", folder);
+    int refused = 0;
+    for (int i = 0; i < 12; i++) {
+        struct change change = { path, 3000000, (int64_t)i * 1000000 };
+        pthread_t thread;
+        udump_model *model = NULL;
+        udump_error error = { 0 };
+        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL); /* the last change is older than a file system's clock tells apart */
+        assert_int_equal(pthread_create(&thread, NULL, overwrite_later, &change), 0);
+        udump_status status = udump_model_load(folder, NULL, &model, &error);
+        pthread_join(thread, NULL);
+        if (status) {
+            refused++;
+            assert_int_equal(status, UDUMP_ERROR_FORMAT);
+            assert_non_null(strstr(error.what, "changed while it was read"));
+            assert_non_null(strstr(error.where, "diffusion_pytorch_model.safetensors"));
+        }
+        udump_model_release(model);
+    }
+    assert_true(refused > 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cancel_is_heard_within_a_step), cmocka_unit_test(test_a_model_cut_while_it_is_read) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_cancel_is_heard_within_a_step), cmocka_unit_test(test_cancel_is_heard_before_the_first_step),
+        cmocka_unit_test(test_a_model_cut_while_it_is_read),
+        cmocka_unit_test(test_a_model_changed_while_it_is_read) };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }

@@ -75,7 +75,7 @@ static void test_null_pointers(void **state) {
 }
 
 /* What a callback tries on the session that calls it, and what came of it. */
-enum { STEP, END, END_DECODING, BEGIN, GENERATE, ENCODE, TABLE, OTHER, TRIES };
+enum { STEP, END, END_DECODING, BEGIN, GENERATE, ENCODE, TABLE, OTHER, HOOK, LATENT, TRIES };
 static int tried;
 static udump_status came[TRIES];
 static udump_error details[TRIES];
@@ -91,6 +91,8 @@ static void try_all(void) {
     came[ENCODE] = udump_context_encode(session, "a", &context, &details[ENCODE]);
     came[TABLE] = udump_table_encode(session, &options, &table, &details[TABLE]);
     came[OTHER] = udump_session_set_other(session, NULL, &details[OTHER]);
+    came[HOOK] = udump_session_set_hook(session, 0, NULL, NULL, &details[HOOK]);
+    came[LATENT] = udump_latent_view(session, &(udump_view){ 0 }, &details[LATENT]);
     for (int i = 0; i < TRIES; i++) {
         assert_int_equal(came[i], UDUMP_ERROR_STATE);
         assert_int_equal(details[i].status, UDUMP_ERROR_STATE);
