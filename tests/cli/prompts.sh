@@ -29,6 +29,12 @@ drawn capitals "A RED  Circle"
 equal 0 "$("$tool" png-gap red/000.png capitals/000.png)" "capitals and double spaces"
 drawn negative "a red circle" -n "a blue square"
 other_files red/000.png negative/000.png
+drawn skipping "a red circle" --clip-skip 2
+[ "$("$tool" png-gap red/000.png skipping/000.png)" -gt 0 ] || fail "clip skip changes nothing"
+"$tool" png-text skipping/000.png | grep -q ", Clip skip: 2, " || fail "the infotext does not say Clip skip: 2: $("$tool" png-text skipping/000.png)"
+drawn unskipped "a red circle" --clip-skip 1
+same_files red/000.png unskipped/000.png
+refused "clip skip: 4: the text encoder has 3 layers" "a red circle" --clip-skip 4
 
 # UTF-8; Latin-1 texts go into the PNG as such, others as iTXt.
 drawn latin "un café"

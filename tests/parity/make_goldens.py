@@ -5,6 +5,7 @@ does with Euler and the "Uniform" schedule (k-diffusion, CFG 7). It writes into
 goldens/ (all fp32):
 
     text.safetensors       cond, uncond: [77, width]
+    clip-skip.safetensors  2, 3: cond with that clip skip, [77, width]
     HxW.safetensors        noise [1, 4, h, w]; timesteps and sigmas [steps, + 1];
                            image [3, H, W] in -1..1, and for step1, step2, ..
                            stepN/input   what the U-Net gets: scaled latent [1, 4, h, w]
@@ -55,6 +56,7 @@ ATTENTION_STEPS = {(128, 128): (1, 3), (192, 128): (2,), (120, 136): (2,)}
 CROSS = ("IN01", "IN05", "IN08", "M00", "OUT05", "OUT08", "OUT11")  # OUT05 and OUT08 attend before they are enlarged
 SELF = ("IN01", "IN05")
 TOKENS = (*range(10), 40, 76)
+CLIP_SKIPS = (2, 3)  # the demo's text encoder has three layers
 QUERIES_PX = ((75, 29), (8, 119))
 HERE = Path(__file__).resolve().parent
 VERSIONS = {"torch": str(torch.__version__), "diffusers": diffusers.__version__,
@@ -110,6 +112,13 @@ def uniform_schedule(scheduler, steps):
 def encode(pipe, text):
     ids = pipe.tokenizer(text, padding="max_length", max_length=77, return_tensors="pt").input_ids
     return pipe.text_encoder(ids).last_hidden_state
+
+
+def encode_skipping(pipe, text, skip):
+    """The webui's clip skip: the skip-th last hidden state, then the final norm."""
+    ids = pipe.tokenizer(text, padding="max_length", max_length=77, return_tensors="pt").input_ids
+    clip = getattr(pipe.text_encoder, "text_model", pipe.text_encoder)  # newer transformers have one module less
+    return clip.final_layer_norm(clip(ids, output_hidden_states=True).hidden_states[-skip])
 
 
 def euler(unet, scheduler, noise, steps, context_of):
@@ -222,6 +231,7 @@ def main():
     pipe = StableDiffusionPipeline.from_pretrained(args.model, torch_dtype=torch.float32)
     context = torch.cat([encode(pipe, PROMPT), encode(pipe, NEGATIVE)])
     save(args.out / "text.safetensors", {"cond": context[0], "uncond": context[1]})
+    save(args.out / "clip-skip.safetensors", {f"{skip}": encode_skipping(pipe, PROMPT, skip)[0] for skip in CLIP_SKIPS})
     outputs = {}
     watch(pipe.unet, outputs)
     how = {"cfg": str(CFG), "seed": str(SEED), "sampler": "Euler", "schedule": "Uniform"}

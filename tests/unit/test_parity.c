@@ -148,6 +148,43 @@ static void test_text_encodings(void **state) {
     close_goldens(&g);
 }
 
+/* What a run with that clip skip attends to, beside the golden of that name. */
+static void check_clip_skip(udump_session *session, const goldens *g, const char *name, int32_t clip_skip) {
+    udump_generate_options o = parity_options(64, 64, 1);
+    udump_view view;
+    golden expected = need_golden(g, name);
+    o.prompt = PARITY_PROMPT;
+    o.negative_prompt = PARITY_NEGATIVE;
+    o.clip_skip = clip_skip;
+    assert_int_equal(udump_begin(session, &o, NULL, NULL, NULL), UDUMP_OK);
+    const udump_conditioning *conditioning = &session->run.conditioning;
+    assert_int_equal(conditioning->context_count, 2); /* the prompt's and the negative prompt's */
+    udump_context_get_view(conditioning->contexts[conditioning->which[0]], &view);
+    assert_shape(name, &view, expected.rank, expected.shape);
+    double error = relative_error(view.data, expected.values, expected.count);
+    print_message("clip skip %d: relative error %.3g\n", (int)clip_skip, error);
+    if (!(error <= PARITY_FP32)) fail_msg("clip skip %d: relative error %.3g", (int)clip_skip, error);
+    assert_int_equal(udump_end(session, 0, NULL), UDUMP_OK);
+    free(expected.values);
+}
+
+/* One session for all: what one skip encoded is not taken for another's. */
+static void test_clip_skip(void **state) {
+    (void)state;
+    goldens unskipped = open_goldens("text"), skipped = open_goldens("clip-skip");
+    udump_model *model = load_demo(UDUMP_DEVICE_AUTO, UDUMP_PRECISION_FP32);
+    udump_session *session;
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    check_clip_skip(session, &unskipped, "cond", 0);
+    check_clip_skip(session, &skipped, "2", 2);
+    check_clip_skip(session, &skipped, "3", 3);
+    check_clip_skip(session, &unskipped, "cond", 1);
+    udump_session_destroy(session);
+    udump_model_release(model);
+    close_goldens(&unskipped);
+    close_goldens(&skipped);
+}
+
 static void test_reference_fp32(void **state) {
     (void)state;
     run_parity(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32, 128, 128, 3, ALL + 3);
@@ -163,8 +200,9 @@ static void test_odd(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_encodings), cmocka_unit_test(test_reference_fp32), cmocka_unit_test(test_reference_bf16),
-        cmocka_unit_test(test_default_fp32), cmocka_unit_test(test_default_bf16), cmocka_unit_test(test_tall), cmocka_unit_test(test_odd),
+        cmocka_unit_test(test_text_encodings), cmocka_unit_test(test_clip_skip), cmocka_unit_test(test_reference_fp32),
+        cmocka_unit_test(test_reference_bf16), cmocka_unit_test(test_default_fp32), cmocka_unit_test(test_default_bf16),
+        cmocka_unit_test(test_tall), cmocka_unit_test(test_odd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
