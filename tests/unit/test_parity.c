@@ -1,4 +1,4 @@
-/* The demo model against diffusers: text encodings, every block's output at every step, latents, the decoded picture. The goldens
+/* The demo model against diffusers: text encodings, every block's output at every step, latents, the decoded picture and its bytes. The goldens
  * (tests/parity/goldens) were computed by diffusers in fp32: see tests/parity/make_goldens.py. */
 #include <math.h>
 #include <setjmp.h>
@@ -59,6 +59,26 @@ static udump_flow on_tensor(void *user, const udump_place *place, const udump_vi
     return UDUMP_CONTINUE;
 }
 
+/* The webui's bytes of a decoded value, in float32 as there: clamp((v + 1) / 2, 0, 1) * 255, cut off. */
+static uint8_t byte_of(float v) {
+    float unit = (v + 1) / 2;
+    return (uint8_t)(255 * (unit < 0 ? 0 : unit > 1 ? 1 : unit));
+}
+
+/* decoded: [height, width, 3], what the picture was made of: the same floats and operations, so no tolerance. Some must be beyond the ends, and some must
+ * be where rounding gives another byte than cutting off. */
+static void check_bytes(const udump_picture *picture, const float *decoded) {
+    size_t row = (size_t)picture->width_px * 3, cut_off = 0, clamped = 0;
+    assert_int_equal(picture->channels, 3);
+    for (size_t i = 0; i < row * (size_t)picture->height_px; i++) {
+        uint8_t found = picture->pixels[i / row * picture->row_bytes + i % row], expected = byte_of(decoded[i]);
+        if (found != expected) fail_msg("byte %zu: %d, expected %d of %.9g", i, found, expected, (double)decoded[i]);
+        clamped += fabsf(decoded[i]) > 1;
+        cut_off += fabsf(decoded[i]) <= 1 && lrintf((decoded[i] + 1) / 2 * 255) > expected;
+    }
+    assert_true(cut_off > 0 && clamped > 0);
+}
+
 static udump_flow on_image(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
     parity *p = user;
     (void)image, (void)variant, (void)infotext;
@@ -68,6 +88,7 @@ static udump_flow on_image(void *user, int32_t image, udump_variant variant, con
     assert_true(last && expected.count == 3 * pixels);
     to_channels_last(last, expected.values, 3, pixels);
     judge(p, "image", p->session->run.decoded, last, expected.count);
+    check_bytes(picture, p->session->run.decoded);
     free(expected.values);
     free(last);
     return UDUMP_CONTINUE;
