@@ -35,6 +35,24 @@ udump_status udump_context_add_pooled(udump_context *context, int32_t dim, udump
     return UDUMP_OK;
 }
 
+udump_status udump_context_pad(const udump_context *from, int32_t tokens, udump_context **result, udump_error *error) {
+    udump_column *columns = malloc((size_t)tokens * sizeof *columns);
+    if (!columns) return udump_fail_memory(error, "context", (size_t)tokens * sizeof *columns);
+    for (int32_t t = 0; t < tokens; t++) columns[t] = from->columns[t < from->tokens ? t : from->tokens - 1];
+    udump_context *context = NULL;
+    udump_status status = udump_context_create(tokens, from->dim, from->text, columns, &context, error);
+    free(columns);
+    if (!status && from->pooled) status = udump_context_add_pooled(context, from->pooled_dim, error);
+    if (status) return udump_context_release(context), status;
+    size_t dim = (size_t)from->dim;
+    for (int32_t t = 0; t < tokens; t++)
+        memcpy(context->values + (size_t)t * dim, from->values + (size_t)(t < from->tokens ? t : from->tokens - 1) * dim, dim * sizeof *from->values);
+    if (from->pooled) memcpy(context->pooled, from->pooled, (size_t)from->pooled_dim * sizeof *from->pooled);
+    context->padded = true;
+    *result = context;
+    return UDUMP_OK;
+}
+
 udump_status udump_context_clear(udump_context *context, int32_t pooled_dim, udump_error *error) {
     memset(context->values, 0, (size_t)context->tokens * (size_t)context->dim * sizeof *context->values);
     context->zero = true;

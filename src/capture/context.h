@@ -14,6 +14,7 @@ struct udump_context {
     float *pooled;         /* [pooled_dim]; NULL where the family has none */
     int32_t pooled_dim;
     bool zero;             /* values and pooled are 0: an empty negative prompt in SDXL */
+    bool padded;           /* made longer by udump_context_pad */
     char *text;            /* NULL, as columns, where it was made from a tensor */
     udump_column *columns; /* [tokens] */
 };
@@ -38,6 +39,8 @@ udump_status udump_context_create(
     int32_t tokens, int32_t dim, const char *text, const udump_column *columns, udump_context **context, udump_error *error);
 /* A pooled vector of zeros. Errors: MEMORY. */
 udump_status udump_context_add_pooled(udump_context *context, int32_t dim, udump_error *error);
+/* The same with its last row, an end, repeated up to so many tokens. Errors: MEMORY. */
+udump_status udump_context_pad(const udump_context *from, int32_t tokens, udump_context **context, udump_error *error);
 /* All values 0, and a pooled vector of zeros unless dim is 0. Errors: MEMORY. */
 udump_status udump_context_clear(udump_context *context, int32_t pooled_dim, udump_error *error);
 

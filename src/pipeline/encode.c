@@ -37,20 +37,53 @@ void udump_context_cache_free(udump_context_cache *cache) {
     *cache = (udump_context_cache){ 0 };
 }
 
+static udump_status make_room(udump_context_cache *cache, udump_error *error) {
+    if (cache->count < cache->capacity) return UDUMP_OK;
+    int32_t capacity = cache->capacity ? 2 * cache->capacity : 32;
+    udump_context **grown = realloc(cache->contexts, (size_t)capacity * sizeof(*grown));
+    if (!grown) return udump_fail_memory(error, "contexts", (size_t)capacity * sizeof(*grown));
+    cache->contexts = grown;
+    cache->capacity = capacity;
+    return UDUMP_OK;
+}
+
+/* tokens: of one that was padded; 0: as it was encoded. NULL if it is not there. */
+static udump_context *find_context(const udump_context_cache *cache, const char *text, bool zero, int32_t tokens) {
+    for (int32_t i = 0; i < cache->count; i++) {
+        udump_context *context = cache->contexts[i];
+        if (context->zero == zero && (context->padded ? context->tokens : 0) == tokens && strcmp(udump_context_text(context), text) == 0) return context;
+    }
+    return NULL;
+}
+
 /* The context stays the cache's. */
 static udump_status get_context(
     const struct encoder *encoder, const udump_prompt_part *part, bool zero, udump_context **result, udump_error *error) {
     udump_context_cache *cache = encoder->cache;
-    for (int32_t i = 0; i < cache->count; i++)
-        if (cache->contexts[i]->zero == zero && strcmp(udump_context_text(cache->contexts[i]), part->text) == 0) return *result = cache->contexts[i], UDUMP_OK;
-    if (cache->count == cache->capacity) {
-        int32_t capacity = cache->capacity ? 2 * cache->capacity : 32;
-        udump_context **grown = realloc(cache->contexts, (size_t)capacity * sizeof(*grown));
-        if (!grown) return udump_fail_memory(error, "contexts", (size_t)capacity * sizeof(*grown));
-        cache->contexts = grown;
-        cache->capacity = capacity;
+    if ((*result = find_context(cache, part->text, zero, 0))) return UDUMP_OK;
+    udump_status status = make_room(cache, error);
+    if (!status) status = encode_part(encoder->session, part, encoder->skip, zero, result, error);
+    if (!status) cache->contexts[cache->count++] = *result;
+    return status;
+}
+
+/* One of the prompts that AND joins: as in the webui, as long as the longest of them. */
+static udump_status get_joined(
+    const struct encoder *encoder, const udump_prompt_entry *entry, int32_t part, udump_context **result, udump_error *error) {
+    udump_context_cache *cache = encoder->cache;
+    udump_context *context = NULL;
+    int32_t most = 0;
+    udump_status status = UDUMP_OK;
+    for (int32_t i = 0; !status && i < entry->part_count; i++) {
+        status = get_context(encoder, &entry->parts[i], false, &context, error);
+        if (!status && context->tokens > most) most = context->tokens;
     }
-    udump_status status = encode_part(encoder->session, part, encoder->skip, zero, result, error);
+    if (!status) status = get_context(encoder, &entry->parts[part], false, result, error);
+    if (status || (*result)->tokens == most) return status;
+    context = *result;
+    if ((*result = find_context(cache, context->text, false, most))) return UDUMP_OK;
+    status = make_room(cache, error);
+    if (!status) status = udump_context_pad(context, most, result, error);
     if (!status) cache->contexts[cache->count++] = *result;
     return status;
 }
@@ -146,7 +179,8 @@ static udump_status fill_table(const struct encoder *encoder, const struct promp
             const udump_prompt_entry *entry = entry_at(prompt, block, step);
             bool zero = side == 1 && encoder->session->model->family->empty_is_zero && is_empty(prompt, block);
             udump_context *context;
-            status = get_context(encoder, &entry->parts[!side && part < entry->part_count ? part : 0], zero, &context, error);
+            if (side) status = get_context(encoder, &entry->parts[0], zero, &context, error);
+            else status = get_joined(encoder, entry, part < entry->part_count ? part : 0, &context, error);
             if (!status) status = udump_table_set(table, block, row, context, error);
             if (status && error && side == 1 && strcmp(error->where, "prompt") == 0)
                 snprintf(error->where, sizeof error->where, "negative prompt");

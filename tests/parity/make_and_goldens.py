@@ -4,7 +4,8 @@
     stepN/latent  [1, 4, h, w] after each step from the noise of 128x128
     step3/BLOCK   [3, channels, h, w]: a row for each part, then the negative prompt's
 
-As the webui's CFGDenoiser: uncond + the sum of weight * CFG * (cond - uncond).
+As the webui's CFGDenoiser: uncond + the sum of weight * CFG * (cond - uncond). As its reconstruct_multicond_batch: what has fewer tokens than the longest
+of the parts gets its last row repeated; the negative prompt stays as it is.
 """
 import argparse
 import math
@@ -28,13 +29,19 @@ def chunks(pipe, text):
     return torch.cat(made, dim=1)
 
 
+def pad(context, tokens):
+    """So many tokens, by the last one's row."""
+    return torch.cat([context, context[:, -1:].expand(-1, tokens - context.shape[1], -1)], dim=1)
+
+
 @torch.no_grad()
 def main():
     parser = argparse.ArgumentParser(description="Write the golden of AND.")
     parser.add_argument("--model", default=Path(__file__).parents[2] / "models" / "demo")
     pipe = StableDiffusionPipeline.from_pretrained(parser.parse_args().model, safety_checker=None)
-    contexts = [chunks(pipe, text) for text, _ in PARTS] + [encode(pipe, NEGATIVE)]
-    assert [c.shape[1] for c in contexts] == [77, 154, 77]
+    parts = [chunks(pipe, text) for text, _ in PARTS]
+    assert [c.shape[1] for c in parts] == [77, 154]
+    contexts = [pad(c, 154) for c in parts] + [encode(pipe, NEGATIVE)]
     timesteps, sigmas = uniform_schedule(pipe.scheduler, STEPS)
     outputs, kept = {}, {}
     watch(pipe.unet, outputs)

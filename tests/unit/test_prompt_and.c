@@ -264,8 +264,58 @@ static void test_diff(void **state) {
     udump_model_release(model);
 }
 
+/* Row `row` of a block: so many tokens, the first ones those of the text by itself, the others its last. */
+static void expect_padded(udump_session *session, const udump_table *table, int32_t row, const char *text, int32_t tokens) {
+    udump_context *alone, *context = udump_table_get(table, 12, row);
+    udump_view own, padded;
+    assert_int_equal(udump_context_encode(session, text, &alone, NULL), UDUMP_OK);
+    udump_context_get_view(alone, &own);
+    udump_context_get_view(context, &padded);
+    assert_int_equal(padded.shape[0], tokens);
+    size_t dim = (size_t)own.shape[1];
+    const float *values = own.data, *found = padded.data;
+    const udump_column *columns = udump_context_columns(alone), *labels = udump_context_columns(context);
+    for (int32_t t = 0; t < tokens; t++) {
+        int32_t from = t < own.shape[0] ? t : (int32_t)own.shape[0] - 1;
+        assert_memory_equal(found + (size_t)t * dim, values + (size_t)from * dim, dim * sizeof *values);
+        assert_int_equal(labels[t].id, columns[from].id);
+        assert_int_equal(labels[t].word, columns[from].word);
+    }
+    udump_context_release(alone);
+}
+
+/* The webui makes the shorter ones as long as the longest by their last row, which is attended to that much more; cond and uncond it leaves as they are. */
+static void test_unequal_lengths(void **state) {
+    (void)state;
+    char text[2000] = " a red circle";
+    udump_model *model = load_demo(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32);
+    udump_session *session = NULL;
+    udump_table *table;
+    udump_generate_options o;
+    udump_generate_options_init(&o);
+    for (int i = 0; i < 13; i++) strcat(text, " on a blue and green background"); /* 3 tokens, and 13 times 6: two chunks */
+    char prompt[2200];
+    snprintf(prompt, sizeof prompt, "a circle AND%s AND a square", text);
+    o.prompt = prompt;
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    assert_int_equal(udump_table_encode(session, &o, &table, NULL), UDUMP_OK);
+    assert_int_equal(udump_table_rows(table), 4);
+    expect_padded(session, table, 0, "a circle ", 154);
+    expect_padded(session, table, 1, text, 154);
+    expect_padded(session, table, 2, " a square", 154);
+    expect_padded(session, table, 3, "", 77);
+    assert_ptr_equal(udump_table_get(table, 0, 0), udump_table_get(table, 24, 0)); /* one for all blocks */
+    udump_table_free(table);
+    o.prompt = "a circle AND a square";
+    assert_int_equal(udump_table_encode(session, &o, &table, NULL), UDUMP_OK);
+    expect_padded(session, table, 1, " a square", 77);
+    udump_table_free(table);
+    udump_session_destroy(session);
+    udump_model_release(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_parity), cmocka_unit_test(test_meanings), cmocka_unit_test(test_diff), cmocka_unit_test(test_split), cmocka_unit_test(test_too_many), cmocka_unit_test(test_schedules),
-        cmocka_unit_test(test_blocks) };
+        cmocka_unit_test(test_blocks), cmocka_unit_test(test_unequal_lengths) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
