@@ -12,10 +12,12 @@ bool parse_kinds(const char *text, uint32_t *kinds) {
     } known[] = { { "k", UDUMP_ATTEND_K }, { "qk", UDUMP_ATTEND_QK }, { "vqk", UDUMP_ATTEND_VQK }, { "self", UDUMP_ATTEND_SELF },
         { "self-map", UDUMP_ATTEND_SELF_MAP } };
     *kinds = 0;
-    for (const char *at = text; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
-        size_t length = strcspn(at, ","), i = 0, count = sizeof known / sizeof *known;
+    for (const char *at = text, *rest; at; at = *rest ? rest + 1 : NULL) {
+        at += strspn(at, " ");
+        size_t length = strcspn(at, ", "), i = 0, count = sizeof known / sizeof *known;
+        rest = at + length + strspn(at + length, " ");
         while (i < count && (strlen(known[i].name) != length || strncmp(at, known[i].name, length) != 0)) i++;
-        if (i == count)
+        if (i == count || (*rest && *rest != ','))
             return fail_usage("--attention-kind: expected k, qk, vqk, self or self-map, with commas between, found '%s'", text), false;
         *kinds |= known[i].kind;
     }

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "unetdump.h"
 
@@ -36,6 +37,9 @@ int fail_error(const udump_error *error);
 /* The same for what was to be read: a file that cannot be opened is bad input there. */
 int fail_input(const udump_error *error);
 
+/* The same with the text that it is in (NULL: none), where it has a place there: the line, and a caret under the column. */
+int fail_text(const udump_error *error, const char *text);
+
 /* A misspelling: *nearest becomes name if that is nearer to what was given than *least, and near enough to be meant. Begin with NULL and SIZE_MAX. */
 void choose_nearest(const char *given, const char *name, const char **nearest, size_t *least);
 
@@ -59,8 +63,8 @@ int print_map(const udump_model *model);
 
 /* Prints value as JSON on standard output and lets go of it. Returns the exit status (standard output may be a full disk). */
 int print_json(json_t *value);
-/* To standard output a text of somebody else's: control characters but line ends and tabs as "?". */
-void print_plain(const char *text);
+/* A text of somebody else's: control characters but line ends and tabs as "?". */
+void print_plain(FILE *to, const char *text, size_t bytes);
 /* Flushes standard output; a failure to write becomes the exit status. */
 int finish_output(int status);
 
@@ -81,6 +85,8 @@ udump_model *load_model(const model_arguments *arguments, int *status);
 /* A picture's own parameters; prints, in a line each, what of them cannot be had or is not known. NULL after printing what is wrong; then
  * an exit status in *status. */
 udump_parameters *load_parameters(const char *path, int *status);
+/* Prints, in a line each, which of the files that the picture names are not, or may not be, those that are given. */
+void check_picture_files(const char *path, const udump_parameters *parameters, const model_arguments *given);
 /* inspect PICTURE.png: prints them. Returns the exit status. */
 int inspect_picture(const char *path, bool json);
 bool is_picture(const char *path);

@@ -8,10 +8,10 @@
 /* What a terminal would obey. */
 static bool is_control(char c) { return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7F; }
 
-void print_plain(const char *text) {
-    for (; *text; text++) {
+void print_plain(FILE *to, const char *text, size_t bytes) {
+    for (const char *end = text + bytes; text < end; text++) {
         bool c1 = text[0] == '\xC2' && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xA0; /* U+0080 to U+009F: as ESC with a letter */
-        putchar(c1 || is_control(*text) ? '?' : *text);
+        fputc(c1 || is_control(*text) ? '?' : *text, to);
         text += c1;
     }
 }

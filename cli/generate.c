@@ -108,6 +108,11 @@ static bool check_idle(const arguments *a) {
     if (idle && !o->attention) return fail_usage("%s needs --attention (\"\" is all blocks)", idle), false;
     if (o->attention_kinds & UDUMP_ATTEND_SELF_MAP && (!a->dump || strcmp(a->dump, "bin") == 0))
         return fail_usage("--attention-kind self-map is only written as values: it needs --dump npy or safetensors"), false;
+    /* What of attention the webui extension's files hold: QK alone. */
+    uint32_t kinds = o->attention_kinds ? o->attention_kinds : o->attention_words ? 0 : UDUMP_ATTEND_QK;
+    bool in_bin = o->features || o->diff || !o->attention || kinds & UDUMP_ATTEND_QK;
+    if (a->dump && strcmp(a->dump, "bin") == 0 && !in_bin)
+        return fail_usage("--dump bin holds features, differences and the attention's qk, and none of these is asked for"), false;
     if (a->no_canvas && !a->dump && !o->diff && (o->features || o->attention)) return fail_usage("--no-canvas needs --dump: nothing of the maps would be written"), false;
     idle = a->dump ? "--dump" : a->no_canvas ? "--no-canvas" : NULL;
     if (idle && !o->features && !o->attention && !o->diff)
@@ -132,7 +137,7 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     /* A writer that failed stopped the run: its error is the cause, the run's only says that it was stopped. */
     if (close_status && (!status || status == UDUMP_ERROR_CANCELLED)) return fail_error(&close_error);
     if (!status && a->report) status = udump_report_write(a->output, &error);
-    return status ? fail_error(&error) : EXIT_DONE;
+    return status ? sampling_fail(&a->sampling, &error) : EXIT_DONE;
 }
 
 /* The same model without LoRAs, or another one with them. */
@@ -245,8 +250,11 @@ int command_generate(int argc, char **argv) {
     udump_parameters *parameters = load_parameters(a.from, &status);
     if (!parameters) return status;
     status = take_parameters(&a, parameters);
-    if (status == EXIT_DONE)
-        status = parse_options(argc, argv, options, count, NULL, 0) < 0 || lacks_noise(&a, parameters) ? EXIT_BAD_INPUT : check_and_generate(&a);
+    if (status == EXIT_DONE && (parse_options(argc, argv, options, count, NULL, 0) < 0 || lacks_noise(&a, parameters))) status = EXIT_BAD_INPUT;
+    if (status == EXIT_DONE) {
+        check_picture_files(a.from, parameters, &a.sampling.model);
+        status = check_and_generate(&a);
+    }
     udump_parameters_free(parameters);
     return status;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "cli.h"
 
@@ -22,12 +23,13 @@ static bool read_integer(const char *text, const cli_option *option) {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    bool wide = option->kind == OPTION_LONG;
-    bool fits = (*text == '-' || *text == '+' || (*text >= '0' && *text <= '9')) && !*end && !errno && (wide || (value >= INT32_MIN && value <= INT32_MAX));
+    bool wide = option->kind == OPTION_LONG, number = (*text == '-' || *text == '+' || (*text >= '0' && *text <= '9')) && end > text && !*end;
+    bool fits = number && !errno && (wide || (value >= INT32_MIN && value <= INT32_MAX));
     if (fits && wide) *(int64_t *)option->value = (int64_t)value;
     else if (fits) *(int32_t *)option->value = (int32_t)value;
-    else if (wide) fail_usage("%s: expected a whole number from %lld to %lld, found '%s'", option->name, (long long)INT64_MIN, (long long)INT64_MAX, text);
-    else fail_usage("%s: expected a whole number from %d to %d, found '%s'", option->name, INT32_MIN, INT32_MAX, text);
+    else if (!number) fail_usage("%s: expected a whole number, found '%s'", option->name, text);
+    else fail_usage("%s: expected a whole number from %lld to %lld, found '%s'", option->name, wide ? (long long)INT64_MIN : INT32_MIN,
+        wide ? (long long)INT64_MAX : INT32_MAX, text);
     return fits;
 }
 
@@ -40,13 +42,22 @@ static bool read_number(const char *text, const cli_option *option) {
     return fits;
 }
 
+/* A random one, of 32 bits as the webui's. The picture's own text says which. */
+static bool choose_seed(const cli_option *option) {
+    uint32_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed) return fail_usage("%s: the system gives no random number", option->name), false;
+    *(uint64_t *)option->value = seed;
+    return true;
+}
+
 static bool read_seed(const char *text, const cli_option *option) {
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     bool fits = *text >= '0' && *text <= '9' && !*end && !errno;
+    if (strcmp(text, "-1") == 0) return choose_seed(option); /* the webui's */
     if (fits) *(uint64_t *)option->value = value;
-    else fail_usage("%s: expected a whole number from 0 to 18446744073709551615, found '%s'", option->name, text);
+    else fail_usage("%s: expected a whole number from 0 to 18446744073709551615, or -1 for any, found '%s'", option->name, text);
     return fits;
 }
 

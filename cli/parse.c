@@ -23,7 +23,7 @@ static int print_list(json_t *list, bool json) {
 static int parse_layers(const char *text, const udump_model *model, bool json) {
     uint8_t selected[BLOCKS_MOST] = { 0 };
     udump_error error;
-    if (udump_layers_parse(model, text, selected, BLOCKS_MOST, &error)) return fail_error(&error);
+    if (udump_layers_parse(model, text, selected, BLOCKS_MOST, &error)) return fail_text(&error, text);
     json_t *list = json_array();
     for (int32_t i = 0; udump_block_name(model, i); i++)
         if (selected[i]) json_array_append_new(list, json_string(udump_block_name(model, i)));
@@ -35,7 +35,7 @@ static int parse_steps(const char *text, int32_t total, bool json) {
     uint8_t selected[1000];
     int32_t beyond;
     udump_error error;
-    if (udump_steps_parse(text, total, selected, &beyond, &error)) return fail_error(&error);
+    if (udump_steps_parse(text, total, selected, &beyond, &error)) return fail_text(&error, text);
     if (!memchr(selected, 1, (size_t)total)) return fail_usage("steps: no step is left: there are %d", (int)total);
     if (beyond > 0) fprintf(stderr, "unetdump: warning: %d of the steps named lie past the last, %d\n", (int)beyond, (int)total);
     json_t *list = json_array();

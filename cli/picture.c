@@ -1,4 +1,5 @@
 /* Pictures as input: their own parameters, and pictures to begin from. */
+#include <fts.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -10,12 +11,14 @@ bool is_picture(const char *path) {
     return length > 4 && strcasecmp(path + length - 4, ".png") == 0;
 }
 
+static const char embeddings_key[] = "TI hashes"; /* whether they are there is known once the options are: check_picture_files */
+
 /* "unetdump: warning: PICTURE.png: WHAT: A, B"; nothing where no key is of that use. */
 static void warn_about(const char *path, const udump_parameters *parameters, udump_parameter_use use, const char *what) {
     int32_t count, found = 0;
     const udump_parameter *list = udump_parameters_list(parameters, &count);
     for (int32_t i = 0; i < count; i++) {
-        if (list[i].use != use) continue;
+        if (list[i].use != use || strcmp(list[i].key, embeddings_key) == 0) continue;
         if (found++ == 0) fprintf(stderr, "unetdump: warning: %s: %s: ", path, what);
         else fputs(", ", stderr);
         fputs(list[i].key, stderr);
@@ -39,6 +42,63 @@ udump_parameters *load_parameters(const char *path, int *status) {
     return parameters;
 }
 
+/* Whether a path's last part, without an ending, is that name, without an ending. */
+static bool is_called(const char *path, const char *name) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t begin = end, bytes = strlen(name);
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    static const char *const endings[] = { ".safetensors", ".ckpt", ".pt" };
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t length = strlen(endings[i]);
+        if (end - begin > length && memcmp(path + end - length, endings[i], length) == 0) end -= length;
+        if (bytes > length && memcmp(name + bytes - length, endings[i], length) == 0) bytes -= length;
+    }
+    return end - begin == bytes && memcmp(path + begin, name, bytes) == 0;
+}
+
+/* Whether the folder, or one within it, has that embedding. */
+static bool has_embedding(const char *folder, const char *name, size_t bytes) {
+    static const char ending[] = ".safetensors";
+    char *const folders[] = { (char *)folder, NULL };
+    bool found = false;
+    FTS *walk = fts_open(folders, FTS_LOGICAL | FTS_NOCHDIR, NULL);
+    for (FTSENT *at; walk && !found && (at = fts_read(walk));)
+        found = at->fts_info == FTS_F && at->fts_namelen == bytes + strlen(ending) && strncasecmp(at->fts_name, name, bytes) == 0;
+    if (walk) fts_close(walk);
+    return found;
+}
+
+/* list: "foo: 0123456789, bar: ..." */
+static void check_embeddings(const char *path, const char *list, const char *folder) {
+    int missing = 0;
+    for (const char *at = list; *at; at += strcspn(at, ",")) {
+        at += strspn(at, ", ");
+        size_t bytes = strcspn(at, ":,");
+        if (!bytes || (folder && has_embedding(folder, at, bytes))) continue;
+        if (!missing++) fprintf(stderr, "unetdump: warning: %s: the picture will be another one, since these embeddings are not there: ", path);
+        else fputs(", ", stderr);
+        print_plain(stderr, at, bytes);
+    }
+    if (missing) fputs(folder ? "\n" : " (see --embeddings)\n", stderr);
+}
+
+/* "unetdump: warning: PICTURE: it was made by WHAT NAME..." */
+static void warn_about_file(const char *path, const char *what, const char *name, const char *given) {
+    fprintf(stderr, "unetdump: warning: %s: it was made by the %s ", path, what);
+    print_plain(stderr, name, strlen(name));
+    if (given) fprintf(stderr, ", which may not be %s\n", given);
+    else fprintf(stderr, ": give that with --vae\n");
+}
+
+void check_picture_files(const char *path, const udump_parameters *parameters, const model_arguments *given) {
+    const char *model = udump_parameters_get(parameters, "Model"), *vae = udump_parameters_get(parameters, "VAE"),
+               *embeddings = udump_parameters_get(parameters, embeddings_key);
+    if (model && given->path && !is_called(given->path, model)) warn_about_file(path, "model", model, given->path);
+    if (vae && !(given->vae && is_called(given->vae, vae))) warn_about_file(path, "autoencoder", vae, given->vae);
+    if (embeddings) check_embeddings(path, embeddings, given->embeddings);
+}
+
 static int print_parameters(const udump_parameters *parameters, bool json) {
     static const char *const uses[] = { "used", "silent", "lacking", "unknown" };
     static const char *const notes[] = { "", "", "  (not there: the picture will be another one)", "  (unknown)" };
@@ -50,9 +110,9 @@ static int print_parameters(const udump_parameters *parameters, bool json) {
             json_array_append_new(
                 array, json_pack("{s:s, s:s, s:s}", "key", list[i].key, "value", list[i].value, "use", uses[list[i].use]));
         else if (list[i].value[0]) {
-            print_plain(list[i].key);
+            print_plain(stdout, list[i].key, strlen(list[i].key));
             fputs(": ", stdout);
-            print_plain(list[i].value);
+            print_plain(stdout, list[i].value, strlen(list[i].value));
             puts(notes[list[i].use]);
         }
     }

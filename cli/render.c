@@ -48,7 +48,7 @@ static int render(const char *in, const char *out, const udump_style *style) {
     udump_image_free(&canvas);
     udump_image_free(&average);
     udump_array_free(&array);
-    return status ? fail_error(&error) : EXIT_DONE;
+    return status ? fail_text(&error, strcmp(error.where, "color") == 0 ? style->color : style->transform) : EXIT_DONE;
 }
 
 int command_render(int argc, char **argv) {

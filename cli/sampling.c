@@ -97,6 +97,18 @@ bool sampling_resolve(sampling_arguments *s, udump_image *init, int *status) {
     return true;
 }
 
+int sampling_fail(const sampling_arguments *s, const udump_error *error) {
+    const udump_generate_options *o = &s->options;
+    const struct {
+        const char *where, *text;
+    } texts[] = { { "prompt", o->prompt }, { "negative prompt", o->negative_prompt }, { "feature layers", o->features }, { "feature steps", o->feature_steps },
+        { "attention layers", o->attention }, { "attention steps", o->attention_steps }, { "diff layers", o->diff }, { "diff steps", o->diff_steps },
+        { "color", s->style.color }, { "transform", s->style.transform } };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (strcmp(error->where, texts[i].where) == 0) return fail_text(error, texts[i].text);
+    return fail_error(error);
+}
+
 void sampling_watch(void) {
     struct sigaction once = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND | SA_RESTART };
     sigaction(SIGINT, &once, NULL);

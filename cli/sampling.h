@@ -22,6 +22,8 @@ bool sampling_check(const sampling_arguments *s);
 /* Sizes, the picture to begin from, and what options point to. init is the caller's to free. False after printing what is wrong; then an exit status in
  * *status. */
 bool sampling_resolve(sampling_arguments *s, udump_image *init, int *status);
+/* As fail_text, where the error is in one of the options' texts. */
+int sampling_fail(const sampling_arguments *s, const udump_error *error);
 /* From now on the first SIGINT or SIGTERM cancels the run, which tidies up; the second ends the program, as any does before this. */
 void sampling_watch(void);
 

@@ -157,7 +157,9 @@ static int create_and_run(arguments *a, const sweep_lists *lists) {
     if (resolve_model(&a->sampling.model, &model_options, &loras)) {
         udump_sweep *sweep = NULL;
         udump_error error;
-        status = udump_sweep_create(a->sampling.model.path, &model_options, &options, &sweep, &error) ? fail_input(&error) : run(a, sweep);
+        status = udump_sweep_create(a->sampling.model.path, &model_options, &options, &sweep, &error)
+            ? error.column > 0 ? sampling_fail(&a->sampling, &error) : fail_input(&error)
+            : run(a, sweep);
         udump_sweep_free(sweep);
     }
     free_loras(&loras);

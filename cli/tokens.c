@@ -37,7 +37,7 @@ int command_tokens(int argc, char **argv) {
     if (given < 1) return fail_usage("tokens needs a text");
     int32_t count = 0;
     udump_error error;
-    if (udump_tokens(text, NULL, 0, &count, &error)) return fail_error(&error);
+    if (udump_tokens(text, NULL, 0, &count, &error)) return fail_text(&error, text);
     udump_token *tokens = calloc((size_t)count + 1, sizeof *tokens);
     if (!tokens) return fputs("unetdump: out of memory\n", stderr), EXIT_FAILED;
     int status = udump_tokens(text, tokens, count, &count, &error) ? fail_error(&error) : print_tokens(tokens, count, json);

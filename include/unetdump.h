@@ -500,7 +500,7 @@ typedef struct udump_run_info {
     int64_t picture_count, picture_bytes;
     int64_t tensor_count, tensor_bytes; /* as fp32; 0 unless want_tensors */
     const char *fingerprint; /* 16 hex digits: equal where options, texts, noise and pictures to begin from are; the model and its autoencoder by their names */
-    int64_t tensor_tile_count;          /* channels, or maps of a head and token, of all tensors: all their dimensions but the last two */
+    int64_t tensor_tile_count;          /* a file each in a dump as bin: channels of features and differences, maps of a head and token of QK */
     /* Memory that the run works in: activations, and canvases on their way from a device. The model's weight_bytes are there already. */
     int64_t work_bytes;
     const udump_block_info *blocks; /* [block_count]: all of the U-Net's, in order */

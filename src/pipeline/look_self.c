@@ -89,7 +89,6 @@ static void send_part(const struct self *self, const float *rows, int32_t first,
 static void count_map(const struct self *self, int64_t bytes) {
     udump_look_totals *totals = &self->look->totals;
     totals->tensors += self->times;
-    totals->tensor_tiles += (int64_t)self->times * self->a.heads;
     totals->tensor_bytes += self->times * bytes;
 }
 

@@ -126,12 +126,14 @@ static udump_status plan_sampling(udump_session *session, const udump_generate_o
         error);
 }
 
-/* Every image of a batch has its own text: the seed differs. The twins of a diff have the prompts that they were made with. */
+/* Every image of a batch has its own text: the seed differs. The twins of a diff have the prompts that they were made with. What the sampler does not use is
+ * left out. */
 static udump_status make_infotexts(
     const udump_session *session, const udump_generate_options *o, const udump_prompt *prompts[2], udump_run *run, udump_error *error) {
     const udump_model *model = session->model;
     run->infotexts = calloc((size_t)run->sizes.latents, sizeof(*run->infotexts));
-    bool varied = run->variation_strength > 0;
+    const udump_sampling *s = &run->sampling;
+    bool varied = run->variation_strength > 0, drawn = s->noisy && s->sampler->noise != UDUMP_NOISE_BROWNIAN; /* step by step, from ENSD's seed */
     for (int32_t i = 0; run->infotexts && i < run->sizes.latents; i++) {
         bool erased = !session->swept && i >= run->sizes.images;
         uint64_t image = (uint64_t)(i % run->sizes.images), variation_seed = run->variation_seed + image;
@@ -153,11 +155,11 @@ static udump_status make_infotexts(
             .variation_strength = run->variation_strength,
             .strength = o->init ? &run->strength : NULL,
             .clip_skip = o->clip_skip,
-            .ensd = o->ensd,
+            .ensd = drawn ? o->ensd : 0,
             .rng = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "CPU" : NULL,
-            .eta = o->eta,
+            .eta = s->eta != s->sampler->eta ? &s->eta : NULL,
             .eta_is_ddim = run->choice.sampler == &udump_sampler_ddim,
-            .s_noise = o->s_noise,
+            .s_noise = s->noisy && s->s_noise != 1 && s->sampler != &udump_sampler_ddim ? &s->s_noise : NULL,
             .vae_tile_px = o->vae_tile_px,
             .version = udump_version() });
         if (!run->infotexts[i]) return udump_fail_memory(error, "infotext", 0);

@@ -137,12 +137,14 @@ static size_t span_bytes(const udump_view *view) {
     return (size_t)(last + 1) * udump_dtype_bytes(view->dtype);
 }
 
+static bool is_in_bin(udump_kind kind) { return kind == UDUMP_KIND_FEATURES || kind == UDUMP_KIND_DIFF || kind == UDUMP_KIND_QK; }
+
 void udump_show_tensor(udump_look *look, udump_exec *x, const udump_shown *shown) {
     const udump_tiles *tiles = &shown->tiles;
     if (!look->tensors || !look->sink->tensor || udump_exec_stopped(x)) return;
     if (x->dry) {
         look->totals.tensors += shown->times;
-        look->totals.tensor_tiles += (int64_t)shown->times * tiles->count;
+        if (is_in_bin(shown->place.kind)) look->totals.tensor_tiles += (int64_t)shown->times * tiles->count;
         look->totals.tensor_bytes += (int64_t)shown->times * tiles->count * tiles->h * tiles->w * (int64_t)sizeof(float);
     }
     udump_parcel parcel = { .deliver = deliver_tensor, .place = shown->place, .view = { .dtype = tiles->dtype, .rank = shown->rank } };

@@ -95,6 +95,34 @@ printf '%s\n' "Prompt: cat" "Negative prompt: dog" "Steps: 2" "Sampler: Euler" "
 cmp -s "$said/expected" "$said/out" || fail "inspect: $(cat "$said/out")"
 works inspect foreign.png --json
 grep -q '"use":"lacking"' "$said/out" || fail "inspect --json: $(cat "$said/out")"
+
+# Files that it names, and that are others here, or not there.
+"$tool" png-with files.png "a foo cat
+Steps: 1, Sampler: Euler, CFG scale: 2, Seed: 4, Size: 64x64, Model hash: 0123456789, Model: other, VAE hash: 999, VAE: zz.pt, TI hashes: \"fancy-style: 0123, bar: 45\", Version: v1.10.1"
+run 0 generate -m "$demo" -o named --from files.png --embeddings "$root/tests/parity/goldens/embeddings"
+printf '%s\n' "unetdump: warning: files.png: it was made by the model other, which may not be $demo" \
+    "unetdump: warning: files.png: it was made by the autoencoder zz.pt: give that with --vae" \
+    "unetdump: warning: files.png: the picture will be another one, since these embeddings are not there: bar" >"$said/expected"
+cmp -s "$said/expected" "$said/err" || fail "files: $(cat "$said/err")"
+run 0 generate -m "$demo" -o named --from files.png --vae "$demo/vae"
+grep -q "the autoencoder zz.pt, which may not be $demo/vae$" "$said/err" || fail "files, with --vae: $(cat "$said/err")"
+grep -q "since these embeddings are not there: fancy-style, bar (see --embeddings)$" "$said/err" || fail "files, without embeddings: $(cat "$said/err")"
+"$tool" png-with files.png "cat
+Steps: 1, Sampler: Euler, Seed: 4, Size: 64x64, Model: ${demo##*/}, VAE: vae.safetensors, TI hashes: \"fancy-style: 0123\""
+works generate -m "$demo/" -o named --from files.png --vae "$demo/vae" --embeddings "$root/tests/parity/goldens/embeddings"
+
+# What a sampler does not use is not said.
+keys_of() {
+    works generate -m "$demo" -p a -o unused --width 64 --height 64 --steps 2 "$@"
+    works inspect unused/000.png
+    grep -E '^(ENSD|Eta|Eta DDIM|Sigma noise): ' "$said/out" | tr '\n' ' '
+}
+equal "" "$(keys_of --sampler Heun --ensd 31337 --eta 0.5 --s-noise 2)" "Heun draws no noise"
+equal "" "$(keys_of --sampler "DPM++ SDE" --ensd 31337 --eta 1)" "the SDE samplers' noise has no generator"
+equal "Eta: 0.0 " "$(keys_of --ensd 5 --eta 0 --s-noise 2)" "without noise"
+equal "ENSD: 5 Eta: 0.5 Sigma noise: 1.5 " "$(keys_of --ensd 5 --eta 0.5 --s-noise 1.5)" "with noise"
+equal "ENSD: 3 Eta DDIM: 0.5 " "$(keys_of --sampler DDIM --ensd 3 --eta 0.5)" "DDIM"
+equal "" "$(keys_of --sampler DDIM --ensd 3 --eta 0)" "DDIM without noise"
 "$tool" png-with bad.png "cat
 Steps: many, Seed: 4, Size: 64x64"
 refuses "^unetdump: --from: Steps: not a value for this parameter: found many$" generate -m "$demo" -o refused --from bad.png

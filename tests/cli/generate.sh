@@ -162,6 +162,30 @@ small_refused "column 6([^0-9]|$).*IN00\.\.IN11|IN00\.\.IN11.*column 6([^0-9]|$)
 small_refused "column 3([^0-9]|$)" --features IN00 --feature-steps "1,0"
 small_refused "column 5([^0-9]|$)" --features IN00 --color "rgb:w;v;v"
 small_refused "linear" --features IN00 --transform "linear:2,1"
+marked() { # TEXT COLUMN: stderr's second and third lines are that text and a caret there
+    equal "$1" "$(sed -n 2p "$said/err")" "the text: $last"
+    equal "$(printf '%*s' "$2" '^')" "$(sed -n 3p "$said/err")" "the caret: $last"
+}
+small_refused "at column 9" --features IN00 --color "rgb:v;v+;1"
+marked "rgb:v;v+;1" 9
+small_refused "at column 7" --diff "IN00, XX"
+marked "IN00, XX" 7
+refuses "negative prompt: .* at line 2, column 10" generate -m "$demo" -o refused -p a -n "x
+(~: IN00 b:~)"
+marked "(~: IN00 b:~)" 10
+
+# 8b. Any seed, which the picture tells; kinds with spaces between; files as the webui extension's hold features, differences and QK alone.
+small any --seed -1
+works inspect any/000.png
+seed=$(sed -n 's/^Seed: //p' "$said/out")
+small again --seed "$seed"
+same_files any/000.png again/000.png
+small kinds --attention M00 --attention-kind " k , vqk"
+only_in kinds 000-attn-M00-001-k.png 000-attn-M00-001-vqk.png 000.png manifest.json tokens.json
+small_refused "dump bin holds features, differences and the attention's qk" --attention M00 --attention-kind k,vqk --dump bin
+announced() { sed -n 's/^\([0-9]*\) files\?,.*/\1/p' "$said/out"; }
+works generate -m "$demo" -p "$prompt" -o bins --width 64 --height 64 --steps 1 --features M00 --attention M00 --attention-kind k,qk --dump bin
+equal "$(announced)" "$(find bins -type f ! -name '*.json' | wc -l | tr -d ' ')" "files of a dump as bin"
 
 # 9. Into a folder that has a run already, and into one below others that are not there.
 small full

@@ -53,9 +53,12 @@ prints() {
     sed 's/^/    found:    /' "$said/out" | head -5
 }
 
-# complains PATTERN: stderr was one line that begins with `unetdump: ` and matches the extended regular expression; stdout is empty.
+# complains PATTERN: stderr was one line that begins with `unetdump: ` and matches the extended regular expression, and where that names a column the line
+# of the text with a caret; stdout is empty.
 complains() {
-    [ "$(wc -l <"$said/err")" -eq 1 ] || fail "stderr is not one line: $last: $(head -c 600 "$said/err")"
+    lines=1
+    ! grep -qE ' at (line [0-9]+, )?column [0-9]+' "$said/err" || ! sed -n '3p' "$said/err" | grep -qE '^[[:space:]]*\^$' || lines=3
+    [ "$(wc -l <"$said/err")" -eq $lines ] || fail "stderr is not one line: $last: $(head -c 600 "$said/err")"
     case $(head -1 "$said/err") in
     "unetdump: "?*) ;;
     *) fail "stderr does not begin with 'unetdump: ': $last: $(head -c 300 "$said/err")" ;;

@@ -61,7 +61,7 @@ small_refused "width.*60|60.*width" --width 60
 small_refused "height.*100|100.*height" --height 100
 small_refused "width.*16392|16392.*width" --width 16392
 small_refused "multiple of 8" --width 60
-for number in "" abc 1e5 -1 18446744073709551616; do
+for number in "" abc 1e5 -2 18446744073709551616; do
     small_refused "seed" --seed "$number"
 done
 for number in "" abc nan inf 1,5; do

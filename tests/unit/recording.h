@@ -286,7 +286,7 @@ static inline void recording_check_counts(const recording *r, const udump_genera
         int64_t maps = 1;
         for (int32_t k = 0; k < t->shape.rank - 2; k++) maps *= t->shape.shape[k];
         values += t->count;
-        tiles += maps;
+        if (t->place.at.kind == UDUMP_KIND_FEATURES || t->place.at.kind == UDUMP_KIND_DIFF || t->place.at.kind == UDUMP_KIND_QK) tiles += maps;
     }
     assert_int_equal(r->begins, 1);
     assert_int_equal(r->run.picture_count, r->canvas_count + r->image_count);
