@@ -72,7 +72,7 @@ int finish_output(int status);
 typedef struct model_arguments {
     const char *path, *vae, *device, *precision, *prediction, *cuda_module, *cuda_libraries, *plan_cache;
     int32_t threads;
-    bool cuda_eager;
+    bool cuda_eager, hash_files;
     const char *embeddings;
     option_list loras; /* "FILE:0.8:IN04=0.5,OUT00-OUT08=0" */
 } model_arguments;

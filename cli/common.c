@@ -113,6 +113,7 @@ bool resolve_model(const model_arguments *arguments, udump_model_options *option
     options->cuda_libraries = arguments->cuda_libraries;
     options->plan_cache = arguments->plan_cache;
     options->cuda_eager = arguments->cuda_eager;
+    options->hash_files = arguments->hash_files;
     options->precision = (udump_precision)precision;
     options->prediction = (udump_prediction)prediction;
     options->threads = arguments->threads;

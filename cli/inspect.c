@@ -31,8 +31,8 @@ static json_t *tensors_json(const udump_model *model) {
 }
 
 static int inspect_json(const udump_model *model, const udump_model_info *info, bool map) {
-    json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:o, s:o}", "family", info->family, "layout", info->layout,
-        "prediction", info->prediction, "device", info->device, "precision", info->precision, "context_dim", (int)info->context_dim,
+    json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:o, s:o}", "family", info->family, "layout", info->layout,
+        "prediction", info->prediction, "device", info->device, "device_note", info->device_note, "precision", info->precision, "context_dim", (int)info->context_dim,
         "context_tokens", (int)info->context_tokens, "pooled_dim", (int)info->pooled_dim, "parameters", (json_int_t)info->parameter_count, "weight_bytes",
         (json_int_t)info->weight_bytes, "blocks", blocks_json(model, info->block_count), "tensors", tensors_json(model));
     if (map) json_object_set_new(value, "map", map_json(model));

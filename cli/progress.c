@@ -17,7 +17,7 @@ static void print_budget(const progress_bar *bar, const udump_run_info *run) {
     if (bytes < 1e6) printf("%.0f kB", bytes * 1e-3);
     else printf("%.1f MB", bytes * 1e-6);
     if (strcmp(run->device, "cuda") == 0) printf("; %.1f MB of the device's memory to work in", (double)run->work_bytes * 1e-6);
-    printf("\n");
+    printf("; %s\n", run->device_note);
     fflush(stdout);
 }
 

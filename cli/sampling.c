@@ -38,6 +38,7 @@ size_t sampling_list(sampling_arguments *s, cli_option *list) {
         { "--prediction", NULL, OPTION_TEXT, &s->model.prediction, "auto, epsilon or v (auto: the model's config)" },
         { "--lora", NULL, OPTION_LIST, &s->model.loras, "FILE[:WEIGHT][:IN04=0.5,OUT00-OUT08=0,TE=1]; may be given several times" },
         { "--embeddings", NULL, OPTION_TEXT, &s->model.embeddings, "a folder of embeddings (safetensors): a file's name in a prompt stands for it" },
+        { "--model-hash", NULL, OPTION_FLAG, &s->model.hash_files, "name single files' SHA-256 in pictures, as the webui does (a second a GB, while loading)" },
         { "--threads", NULL, OPTION_INTEGER, &s->model.threads, "0 is one for each core (0)" },
     };
     _Static_assert(sizeof all / sizeof *all <= SAMPLING_OPTIONS_MOST, "the callers' lists have room for them");

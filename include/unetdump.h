@@ -183,6 +183,9 @@ typedef struct udump_model_options {
      * repeat to the bit while it is there. NULL: unetdump in $XDG_CACHE_HOME or ~/.cache; "": measures nothing and takes the vendors' first choice. */
     const char *plan_cache;
     int32_t cuda_eager; /* 1: begins operations one by one, not as one CUDA graph a step: the same results, to measure what graphs save */
+    /* 1: finds the SHA-256 of a checkpoint and an autoencoder that are single files, whose first ten digits pictures then name ("Model hash", by which the
+     * webui and archives of models know them). It takes about a second a GB of another thread, while the model loads. */
+    int32_t hash_files;
 } udump_model_options;
 #define udump_model_options_init(options) udump_options_init((options), sizeof *(options))
 
@@ -505,6 +508,7 @@ typedef struct udump_run_info {
     int64_t work_bytes;
     const udump_block_info *blocks; /* [block_count]: all of the U-Net's, in order */
     int32_t block_count;
+    const char *device_note; /* which device was chosen, and why */
 } udump_run_info;
 
 /* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing

@@ -93,9 +93,9 @@ class Folder:
         self.path, self.check = Path(path), check
         self.manifest = json.loads((self.path / "manifest.json").read_text())
         self.opened, self.listed, self.tensors, self.dump = {}, {"manifest.json"}, {}, "nothing"
-        for name in ("tokens.json", "diff.csv", "report.html"):
-            if (self.path / name).exists():
-                self.listed.add(name)
+        self.listed |= set(self.manifest["beside"])
+        if (self.path / "report.html").exists():  # written later, of the folder
+            self.listed.add("report.html")
         for entry in self.manifest["files"]:
             self.take(entry)
         found = {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()}

@@ -35,7 +35,7 @@ static udump_status choose_cpu(struct choice *choice, udump_error *error) {
     bool bf16 = udump_backend_cpu_has_bf16();
     choice->backend = udump_backend_cpu();
     choice->best = bf16 ? UDUMP_BF16 : UDUMP_F32;
-    snprintf(choice->note, sizeof choice->note, "%s", bf16 ? "cpu: oneDNN, bf16 by AMX" : "cpu: oneDNN, fp32 (no AMX for bf16)");
+    snprintf(choice->note, sizeof choice->note, "%s", bf16 ? "cpu (with AMX for bf16)" : "cpu (no AMX for bf16)");
     return UDUMP_OK;
 #endif
 }

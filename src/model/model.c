@@ -161,12 +161,15 @@ static udump_status load_parts(
 static udump_status load(const char *path, const udump_model_options *options, udump_model **result, udump_error *error) {
     udump_weights *weights = NULL;
     udump_loras loras = { 0 };
+    udump_hashing hashing[2];
     UDUMP_KEEP_CURRENT(before) = { 0 };
     udump_model *model = calloc(1, sizeof *model);
     if (!model) return udump_fail_memory(error, path, sizeof *model);
     atomic_init(&model->references, 1);
     set_name(model->name, path);
     if (options->vae_path) set_name(model->vae_name, options->vae_path);
+    udump_hash_begin(&hashing[0], options->hash_files ? path : NULL);
+    udump_hash_begin(&hashing[1], options->hash_files ? options->vae_path : NULL);
     udump_status status = udump_weights_open(path, &weights, error);
     if (!status && options->vae_path) status = udump_weights_replace_vae(weights, options->vae_path, error);
     if (!status) status = udump_scheduler_read(model, weights, options, error);
@@ -175,6 +178,9 @@ static udump_status load(const char *path, const udump_model_options *options, u
     if (!status) status = check_room(model, weights, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
+    udump_status hashed[2] = { udump_hash_end(&hashing[0], model->hash, status ? NULL : error), udump_hash_end(&hashing[1], model->vae_hash, status ? NULL : error) };
+    for (int i = 0; i < 2; i++)
+        if (!status) status = hashed[i];
     if (!status) status = udump_weights_check(weights, error);
     if (!status) status = check_unused(model, weights, error);
     if (!status) status = udump_loras_check_used(&loras, weights, error);

@@ -6,6 +6,7 @@
 
 #include "backend/current.h"
 #include "model/clip.h"
+#include "model/hash.h"
 #include "model/unet.h"
 #include "model/vae.h"
 
@@ -19,6 +20,7 @@ struct udump_model {
     udump_dtype compute;
     char name[UDUMP_MODEL_NAME_BYTES];     /* the checkpoint's, without folder and suffix */
     char vae_name[UDUMP_MODEL_NAME_BYTES]; /* of an autoencoder of its own; or "" */
+    char hash[UDUMP_HASH_TEXT], vae_hash[UDUMP_HASH_TEXT]; /* of single files, if that was asked for; or "" */
     char device_note[160];
     char *lora_tags;   /* "<lora:name:0.8>", a blank between them; "" for none */
     char *lora_blocks; /* "name: IN04=0.5"; "" for none */

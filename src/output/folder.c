@@ -296,10 +296,10 @@ static udump_status save(const udump_folder *folder, const char *name, const voi
 static udump_status write_summary(const udump_folder *folder, udump_error *error) {
     udump_bytes content;
     udump_status status = UDUMP_OK;
-    if (folder->differences.size) status = save(folder, diff_name, folder->differences.data, folder->differences.size, error);
-    if (!status && folder->cross && folder->tokens.size)
-        status = save(folder, tokens_name, folder->tokens.data, folder->tokens.size, error);
-    if (!status) status = udump_manifest_format(folder->manifest, &content, error);
+    const char *beside[] = { folder->cross && folder->tokens.size ? tokens_name : NULL, folder->differences.size ? diff_name : NULL };
+    if (beside[1]) status = save(folder, diff_name, folder->differences.data, folder->differences.size, error);
+    if (!status && beside[0]) status = save(folder, tokens_name, folder->tokens.data, folder->tokens.size, error);
+    if (!status) status = udump_manifest_format(folder->manifest, beside, 2, &content, error);
     if (status) return status;
     status = save(folder, manifest_name, content.data, content.size, error);
     free(content.data);

@@ -85,6 +85,7 @@ static void print_all(FILE *out, const udump_infotext *info) {
     fprintf(out, ", Seed: %" PRIu64 ", Size: %" PRId32 "x%" PRId32, info->seed, info->width_px, info->height_px);
     print_key(out, "Model hash", info->model_hash);
     print_key(out, "Model", info->model);
+    print_key(out, "VAE hash", info->vae_hash);
     print_key(out, "VAE", info->vae);
     if (info->variation_seed) {
         fprintf(out, ", Variation seed: %" PRIu64, *info->variation_seed);

@@ -20,6 +20,7 @@ typedef struct udump_infotext {
     int32_t width_px, height_px;
     const char *model_hash; /* the first 10 hex digits of the file's SHA-256 */
     const char *model;
+    const char *vae_hash;           /* likewise */
     const char *vae;         /* of its own file */
     const uint64_t *variation_seed; /* of this image; NULL leaves both keys out */
     double variation_strength;

@@ -158,12 +158,19 @@ char *udump_manifest_place(const udump_place *place, const udump_view *tensor) {
     return NULL;
 }
 
-udump_status udump_manifest_format(const udump_manifest *manifest, udump_bytes *content, udump_error *error) {
+udump_status udump_manifest_format(
+    const udump_manifest *manifest, const char *const *beside, int32_t count, udump_bytes *content, udump_error *error) {
     udump_text text = { 0 };
     const udump_text *files = &manifest->files;
-    if (udump_text_print(&text, "{\"unetdump\": \"%s\",\n \"run\": %s,\n \"contexts\": %s,\n \"files\": [", udump_version(),
-            manifest->run.data, manifest->contexts.data)
-        && udump_text_add(&text, files->data ? files->data : "", files->size) && udump_text_print(&text, "]}\n")) {
+    bool fine = udump_text_print(&text, "{\"unetdump\": \"%s\",\n \"run\": %s,\n \"contexts\": %s,\n \"beside\": [", udump_version(), manifest->run.data,
+        manifest->contexts.data);
+    const char *comma = "";
+    for (int32_t i = 0; i < count && fine; i++) {
+        if (!beside[i]) continue;
+        fine = udump_text_print(&text, "%s\"%s\"", comma, beside[i]);
+        comma = ", ";
+    }
+    if (fine && udump_text_print(&text, "],\n \"files\": [") && udump_text_add(&text, files->data ? files->data : "", files->size) && udump_text_print(&text, "]}\n")) {
         *content = (udump_bytes){ (uint8_t *)text.data, text.size };
         return UDUMP_OK;
     }

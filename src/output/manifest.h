@@ -1,9 +1,10 @@
 /* manifest.json: what a run was, and every file it wrote, in the order they were produced.
  *
- * {"unetdump": version, "run": {...}, "contexts": [...], "files": [...]}.
+ * {"unetdump": version, "run": {...}, "contexts": [...], "beside": [...], "files": [...]}.
  * run: what udump_run_info holds; "prompts" names for each stretch of blocks, side and variant the context that they attend to until
  * the sampler step "until". contexts: {"text", "tokens", "columns": [text of each token]}; of one made from a tensor text and columns are
  * null.
+ * beside: the names of what the run wrote besides pictures and tensors: "tokens.json", "diff.csv".
  * files: "file", "source" ("image", "unet", "attn", "diff", "heat"), "image", "variant" ("enabled", "erased", "other"); all but images also have
  * "block", "depth", "step" (as in its name and in step specs: the U-Net's evaluation, from 1), "evaluation" (the same number),
  * "sampler_step", "sigma", "timestep", "side" ("cond", "uncond"), "kind", and where it applies "average": true, "context" (index),
@@ -43,8 +44,9 @@ udump_status udump_manifest_add_tensor(udump_manifest *manifest, const udump_man
 /* The entries of files so far, a comma and a line break between them; to be read, or to be added to. */
 udump_text *udump_manifest_files(udump_manifest *manifest);
 
-/* The whole, with a line break at its end. content is set only on success. Errors: MEMORY. */
-udump_status udump_manifest_format(const udump_manifest *manifest, udump_bytes *content, udump_error *error);
+/* The whole, with a line break at its end. beside: [count] names, those that are NULL are passed over. content is set only on success. Errors: MEMORY. */
+udump_status udump_manifest_format(
+    const udump_manifest *manifest, const char *const *beside, int32_t count, udump_bytes *content, udump_error *error);
 
 /* The run and the contexts as JSON: "{}" and "[]" until they are set. They live until they are set again. */
 const char *udump_manifest_run(const udump_manifest *manifest);

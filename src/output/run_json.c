@@ -83,6 +83,7 @@ bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json_put_text(&json, "model", run->model);
     udump_json_put_text(&json, "model_hash", run->model_hash);
     udump_json_put_text(&json, "device", run->device);
+    udump_json_put_text(&json, "device_note", run->device_note);
     udump_json_put_text(&json, "precision", run->precision);
     udump_json_put_text(&json, "infotext", run->infotext);
     udump_json_put_text(&json, "fingerprint", run->fingerprint);

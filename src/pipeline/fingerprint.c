@@ -44,7 +44,7 @@ static void add_model(uint64_t *hash, const udump_session *session) {
     for (; session; session = session->other) {
         const udump_model *model = session->model;
         const udump_embeddings *embeddings = &model->embeddings;
-        const char *const texts[] = { model->name, model->vae_name, model->lora_tags, model->lora_blocks };
+        const char *const texts[] = { model->name, model->vae_name, model->lora_tags, model->lora_blocks, model->hash, model->vae_hash };
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) add_text(hash, texts[i]);
         add_integer(hash, model->parameter_count);
         add_integer(hash, model->prediction);

@@ -177,7 +177,7 @@ static void manifest_lists_everything_in_order(void **state) {
     assert_int_equal(udump_folder_close(folder, 1, NULL), UDUMP_OK);
     json_t *root = json_load_file(below("listed/manifest.json"), 0, NULL);
     assert_non_null(root);
-    check_keys(root, "unetdump run contexts files ");
+    check_keys(root, "unetdump run contexts beside files ");
     check_string(root, "unetdump", udump_version());
     check_run(json_object_get(root, "run"));
     const json_t *files = json_object_get(root, "files");
@@ -230,7 +230,7 @@ static void numbers_beyond_json_are_kept(void **state) {
     assert_int_equal(udump_manifest_set_run(manifest, &odd, NULL), UDUMP_OK);
     assert_int_equal(udump_manifest_add_canvas(manifest, "a.png", &canvas, NULL), UDUMP_OK);
     udump_bytes text;
-    assert_int_equal(udump_manifest_format(manifest, &text, NULL), UDUMP_OK);
+    assert_int_equal(udump_manifest_format(manifest, NULL, 0, &text, NULL), UDUMP_OK);
     assert_int_equal(text.data[text.size - 1], '\n');
     json_t *root = json_loadb((const char *)text.data, text.size, 0, NULL);
     check_string(json_object_get(root, "run"), "seed", "18446744073709551615");

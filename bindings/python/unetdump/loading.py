@@ -79,6 +79,7 @@ class LoadOptions(TypedDict, total=False):
     cuda_libraries: Path | None
     plan_cache: Path | None
     cuda_eager: bool
+    hash_files: bool
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Source:
         o.precision = one_of(_PRECISIONS, "precision", given.get("precision", "auto"))
         o.prediction = one_of(_PREDICTIONS, "prediction", given.get("prediction", "auto"))
         struct.number("threads", given.get("threads", 0))
-        o.cuda_eager = given.get("cuda_eager", False)
+        o.cuda_eager, o.hash_files = given.get("cuda_eager", False), given.get("hash_files", False)
         for option, member in _PATHS.items():
             if (path := given.get(option)) is not None:
                 setattr(o, member, struct.path(path, option))  # type: ignore[arg-type]

@@ -102,19 +102,21 @@ def load(
     cuda_libraries: Path | None = None,
     plan_cache: Path | None = None,
     cuda_eager: bool = False,
+    hash_files: bool = False,
 ) -> Model:
     """Loads a checkpoint: a diffusers folder, or one .safetensors file in the original layout.
 
     device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", "reference". precision: "auto", "fp32", "bf16", "fp16". prediction:
     "auto", "epsilon", "v". threads: 0 is one for each core. vae: another autoencoder. embeddings: a folder of textual inversion embeddings.
     cuda_module: the file libunetdump-cuda.so; cuda_libraries: the folders of cuBLAS and cuDNN, A:B; plan_cache: the folder that keeps which
-    of their engines were fastest, "" measures none; cuda_eager: operations one by one, not as one graph a step.
+    of their engines were fastest, "" measures none; cuda_eager: operations one by one, not as one graph a step. hash_files: pictures name
+    the SHA-256 of single files, as the webui's do: a second a GB, while loading.
     Raises FileError, FormatError, WeightsError, UnsupportedError, NotationError (a LoRA's blocks), ArgumentError, DeviceError,
     OutOfMemoryError.
     """
     given: LoadOptions = {"device": device, "precision": precision, "prediction": prediction, "threads": threads, "vae": vae}
     given |= {"loras": loras, "embeddings": embeddings, "cuda_module": cuda_module, "cuda_libraries": cuda_libraries}
-    given |= {"plan_cache": plan_cache, "cuda_eager": cuda_eager}
+    given |= {"plan_cache": plan_cache, "cuda_eager": cuda_eager, "hash_files": hash_files}
     source = Source(path, given)
     options, held, error = source.struct(), ffi.new("udump_model **"), new_error()
     check(lib.udump_model_load(c_path(path), options.handle, held, error), error)

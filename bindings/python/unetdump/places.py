@@ -81,6 +81,7 @@ class RunInfo:
     model: str
     model_hash: str
     device: str
+    device_note: str  #: which was chosen, and why
     precision: str
     infotext: str  #: of image 0: the webui's "parameters" text
     seed: int

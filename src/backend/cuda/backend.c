@@ -367,10 +367,22 @@ static const udump_backend table = {
     .tile_rgb = udump_cuda_tile_rgb,
 };
 
+/* Why there is none: what CUDA's own text leaves a user to guess. */
+static udump_status fail_probe(cudaError_t result, udump_error *error) {
+    int driver = 0;
+    bool known = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0;
+    cudaGetLastError(); /* it is told here, and not to the next call that asks */
+    if (result == cudaErrorNoDevice) return udump_fail(error, UDUMP_ERROR_DEVICE, "cuda", "there is no GPU that it can use");
+    if (result == cudaErrorInsufficientDriver && !known) return udump_fail(error, UDUMP_ERROR_DEVICE, "cuda", "no NVIDIA driver is installed");
+    if (result == cudaErrorInsufficientDriver)
+        return udump_fail(error, UDUMP_ERROR_DEVICE, "cuda", "the NVIDIA driver is too old: it knows CUDA %d.%d", driver / 1000, driver % 1000 / 10);
+    return udump_cuda_status(result, "cuda", error);
+}
+
 static udump_status probe(int32_t ordinal, char *note, size_t note_bytes, udump_error *error) {
     int count = 0;
     cudaError_t result = cudaGetDeviceCount(&count); /* the count alone says nothing: without a driver it is not set */
-    if (result != cudaSuccess) return udump_cuda_status(result, "cuda", error);
+    if (result != cudaSuccess) return fail_probe(result, error);
     if (ordinal < 0 || ordinal >= count) return udump_fail(error, UDUMP_ERROR_DEVICE, "cuda", "device %d: there are %d", (int)ordinal, count);
     struct cudaDeviceProp properties;
     udump_status status = udump_cuda_status(cudaGetDeviceProperties(&properties, ordinal), "cuda", error);

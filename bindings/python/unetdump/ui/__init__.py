@@ -58,7 +58,7 @@ def main(given: list[str]) -> int:
     try:
         loras = [Lora.parse(text) for text in arguments.lora]
         how = {name: getattr(arguments, name) for name in ("device", "precision", "threads", "vae", "embeddings")}
-        model = load(arguments.model, loras=loras, **how)
+        model = load(arguments.model, loras=loras, hash_files=True, **how)
         return serve(model, _loaded(arguments), arguments.output.resolve(), arguments.host, arguments.port, browse=arguments.open)
     except (Error, OSError) as failure:
         print(f"unetdump: {failure}", file=sys.stderr)
