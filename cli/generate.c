@@ -43,7 +43,7 @@ static size_t list_options(arguments *a, cli_option *list) {
         { "--side", NULL, OPTION_TEXT, &a->side, "cond, uncond or both: whose maps (cond)" },
         { "--average", NULL, OPTION_TEXT, &a->average, "none, sum, 1-norm or 2-norm: also draw the average (none)" },
         { "--color", NULL, OPTION_TEXT, &a->sampling.style.color, "white-black, red-blue, rgb:R;G;B or hsl:H;S;L (hsl:(2+v)/3;1.0;0.5)" },
-        { "--transform", NULL, OPTION_TEXT, &a->sampling.style.transform, "auto01, auto11, linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
+        { "--transform", NULL, OPTION_TEXT, &a->sampling.style.transform, "auto01, auto11 (with :canvas for all tiles together), linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
         { "--dump", NULL, OPTION_TEXT, &a->dump, "npy, bin or safetensors: also write the values" },
         { "--no-canvas", NULL, OPTION_FLAG, &a->no_canvas, "write no pictures of maps" },
         { "--report", NULL, OPTION_FLAG, &a->report, "also write report.html, one page with all of it" },

@@ -60,7 +60,7 @@ int command_render(int argc, char **argv) {
         { "--output", "-o", OPTION_TEXT, &out, "the PNG to write" },
         { "--color", NULL, OPTION_TEXT, &style.color,
             "white-black, red-blue, rgb:R;G;B or hsl:H;S;L, expressions of v (hsl:(2+v)/3;1.0;0.5)" },
-        { "--transform", NULL, OPTION_TEXT, &style.transform, "auto01, auto11, linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
+        { "--transform", NULL, OPTION_TEXT, &style.transform, "auto01, auto11 (with :canvas for all tiles together), linear:MIN,MAX or sigmoid:GAIN,OFFSET (auto01)" },
         { "--average", NULL, OPTION_TEXT, &average, "none, sum, 1-norm or 2-norm: also writes OUT-average.png (none)" },
         { "--help", "-h", OPTION_FLAG, &help, "this text" },
     };

@@ -305,7 +305,7 @@ typedef enum udump_average {
 typedef struct udump_style {
     size_t struct_bytes;
     const char *color;     /* "white-black", "red-blue", "rgb:R;G;B", "hsl:H;S;L" (expressions of v); default "hsl:(2+v)/3;1.0;0.5" */
-    const char *transform; /* "auto01", "auto11", "linear:MIN,MAX", "sigmoid:GAIN,OFFSET"; default "auto01" */
+    const char *transform; /* "auto01", "auto11" (by each tile's extremes; "auto01:canvas" by all tiles'), "linear:MIN,MAX", "sigmoid:GAIN,OFFSET"; default "auto01" */
     udump_average average; /* also give the average over channels, as a picture of one tile, before the canvas */
 } udump_style;
 #define udump_style_init(style) udump_options_init((style), sizeof *(style))

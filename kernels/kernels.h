@@ -138,6 +138,8 @@ typedef struct udump_kernel_grid {
 } udump_kernel_grid;
 size_t udump_kernel_tile_reduce_scratch_bytes(const udump_kernel_tiles *t);
 void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles /* host */, void *scratch, udump_stream stream);
+/* every finite tile's range becomes that of all finite ones */
+void udump_kernel_tile_join(udump_kernel_range *ranges, int count, udump_stream stream);
 /* kind: udump_average of the public header */
 void udump_kernel_tile_average(float *average, const udump_kernel_tiles *tiles, int kind, udump_stream stream);
 void udump_kernel_tile_colour(uint8_t *pixels, const udump_kernel_tiles *tiles, const udump_kernel_range *ranges, const udump_style_program *style,

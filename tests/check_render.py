@@ -163,10 +163,17 @@ def random_expression(rng, depth):
 
 # ---- pictures ----------------------------------------------------------------
 
-def transform(tile, kind, numbers, grey):
+def extremes(values):
+    """Of all tiles together that have neither NaN nor infinity."""
+    finite = [tile for tile in values if np.isfinite(tile).all()]
+    return (min(tile.min() for tile in finite), max(tile.max() for tile in finite)) if finite else (F32(0), F32(0))
+
+
+def transform(tile, kind, numbers, grey, canvas):
     tile = tile.astype(F32)
+    kind, _, whole = kind.partition(":")
     if kind in ("auto01", "auto11"):
-        low, high = tile.min(), tile.max()
+        low, high = canvas if whole else (tile.min(), tile.max())
         if not np.isfinite(tile).all() or low == high:
             return tile
         unit = (tile - low) / (high - low)
@@ -225,10 +232,12 @@ def picture(values, case):
     count, height, width = values.shape
     grey = case["kind"] == "white-black"
     columns, rows = grid(width, height, count)
+    canvas_range = extremes(values)
     canvas = np.zeros((rows * (height + 1) - 1, columns * (width + 1) - 1, 1 if grey else 3), np.uint8)
     for i, tile in enumerate(values):
         top, left = i // columns * (height + 1), i % columns * (width + 1)
-        canvas[top:top + height, left:left + width] = colour(transform(tile, case["transform"], case["numbers"], grey), case["kind"], case["expressions"])
+        canvas[top:top + height, left:left + width] = colour(
+            transform(tile, case["transform"], case["numbers"], grey, canvas_range), case["kind"], case["expressions"])
     return canvas
 
 
@@ -245,8 +254,8 @@ DEFAULT = ["(2+v)/3", "1.0", "0.5"]
 
 def random_case(rng, index):
     kinds = ("default", "white-black", "red-blue", "rgb", "hsl")
-    transforms = ("auto01", "auto11", "linear", "sigmoid")
-    case = {"kind": kinds[index % 5], "transform": transforms[index // 5 % 4], "numbers": None, "expressions": None,
+    transforms = ("auto01", "auto11", "linear", "sigmoid", "auto01:canvas", "auto11:canvas")
+    case = {"kind": kinds[index % 5], "transform": transforms[index // 5 % 6], "numbers": None, "expressions": None,
             "average": ("none", "sum", "1-norm", "2-norm")[index // 3 % 4], "color": None}
     if case["kind"] == "rgb":
         case["expressions"] = [random_expression(rng, rng.randint(0, 3)) for _ in range(3)]

@@ -228,6 +228,8 @@ typedef struct udump_backend {
 
     /* Tiles. All memory is the arena's. */
     void (*tile_reduce)(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges /* [count] */);
+    /* Every finite tile's range becomes that of all finite ones. */
+    void (*tile_join)(udump_exec *x, udump_tile_range *ranges /* [count] */, int32_t count);
     void (*tile_average)(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average /* [h, w] */);
     void (*tile_colour)(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, const udump_style_program *style,
         const udump_grid *grid, uint8_t *pixels);

@@ -16,6 +16,7 @@ typedef enum udump_transform_kind {
 
 typedef struct udump_transform {
     udump_transform_kind kind;
+    int32_t whole;     /* auto01, auto11: lo and hi are of all tiles that are finite, not of each */
     float min, max;   /* linear */
     float base, span; /* linear: min, max - min; white-black: the smallest magnitude in min..max, the largest less that */
     float gain, offset; /* sigmoid */

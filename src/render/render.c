@@ -31,6 +31,7 @@ void udump_render_tiles(udump_exec *x, const udump_tiles *tiles, const udump_gri
     udump_tile_range *ranges, uint8_t *pixels) {
     bool ranged = udump_style_needs_ranges(style);
     if (ranged) x->backend->tile_reduce(x, tiles, ranges);
+    if (ranged && style->transform.whole) x->backend->tile_join(x, ranges, tiles->count);
     x->backend->tile_colour(x, tiles, ranged ? ranges : NULL, style, grid, pixels);
 }
 

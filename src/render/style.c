@@ -117,8 +117,9 @@ static udump_status compile_transform(const char *text, bool grey, udump_transfo
     const char *linear = after_name(text, "linear"), *sigmoid = after_name(text, "sigmoid");
     double min = -1, max = 1, gain = 1, offset = 0;
     udump_status status = UDUMP_OK;
-    if (strcmp(text, "auto01") == 0) out->kind = UDUMP_TRANSFORM_AUTO01;
-    else if (strcmp(text, "auto11") == 0) out->kind = UDUMP_TRANSFORM_AUTO11;
+    out->whole = strcmp(text, "auto01:canvas") == 0 || strcmp(text, "auto11:canvas") == 0;
+    if (strcmp(text, "auto01") == 0 || strcmp(text, "auto01:canvas") == 0) out->kind = UDUMP_TRANSFORM_AUTO01;
+    else if (strcmp(text, "auto11") == 0 || strcmp(text, "auto11:canvas") == 0) out->kind = UDUMP_TRANSFORM_AUTO11;
     else if (linear || strcmp(text, "linear") == 0) {
         out->kind = UDUMP_TRANSFORM_LINEAR;
         if (linear) status = read_pair(text, (size_t)(linear - text), &min, &max, error);
@@ -129,7 +130,7 @@ static udump_status compile_transform(const char *text, bool grey, udump_transfo
         if (!status) status = compile_sigmoid(text, gain, offset, out, error);
     } else
         status = udump_fail_values(
-            error, UDUMP_ERROR_ARGUMENT, "transform", "unknown transform", "auto01, auto11, linear:MIN,MAX or sigmoid:GAIN,OFFSET", text);
+            error, UDUMP_ERROR_ARGUMENT, "transform", "unknown transform", "auto01, auto11 (with :canvas for all tiles together), linear:MIN,MAX or sigmoid:GAIN,OFFSET", text);
     return status;
 }
 

@@ -5,7 +5,7 @@
 #include "backend/style.h"
 #include "unetdump.h"
 
-/* color: "white-black", "red-blue", "rgb:R;G;B", "hsl:H;S;L" with expressions of v (expression.h). transform: "auto01", "auto11",
+/* color: "white-black", "red-blue", "rgb:R;G;B", "hsl:H;S;L" with expressions of v (expression.h). transform: "auto01", "auto11", "auto01:canvas", "auto11:canvas",
  * "linear" or "linear:MIN,MAX", "sigmoid" or "sigmoid:GAIN,OFFSET". style NULL, or a string NULL, means the default.
  * average: what the style asks for beside all tiles.
  * Errors: ARGUMENT (an unknown name, a minimum that is not below the maximum, a bad average or struct_bytes), SYNTAX. */

@@ -149,6 +149,7 @@ static udump_tensor reduce(udump_exec *x, const trial *t) {
     float *to = room(x, &out, 1, 1, tiles.count, 3);
     if (!to) return out;
     x->backend->tile_reduce(x, &tiles, (udump_tile_range *)to);
+    if (t->count) x->backend->tile_join(x, (udump_tile_range *)to, tiles.count);
     if (t->bytes > 0) return out; /* timed: the ranges stay where they are; finite is no number, but the same on both sides */
     /* the count of finite tiles is a whole number: as floats */
     udump_tile_range *ranges = (udump_tile_range *)trial_noise((size_t)tiles.count * 3, 1);
@@ -271,6 +272,7 @@ static void small_tiles(udump_dtype d, trial_each_fn each, void *user) {
             const int32_t *s = shapes[i];
             trial t = { .dtype = d, .n = 1, .h = s[0], .w = s[1], .in = s[2], .kind = kind, .gain = 2, .strange = strange[i % 4], .tolerance = 1e-7 };
             t.name = "tile_reduce", t.run = reduce, each(user, &t);
+            t.name = "tile_join", t.count = 1, each(user, &t);
             t.name = "tile_average", t.run = average;
             for (t.count = 1; t.count <= 3; t.count++) each(user, &t);
             t.name = "tile_colour", t.run = colour;

@@ -68,7 +68,8 @@ def render(tensor: Any, color: str | None = None, transform: str | None = None) 
 
     tensor: an array, or anything with DLPack (torch, cupy, jax): float32, float16, bfloat16 without a copy, on a CUDA device too: there
     only the picture leaves the device. color: "white-black", "red-blue", "rgb:R;G;B", "hsl:H;S;L" (expressions of v);
-    "hsl:(2+v)/3;1.0;0.5". transform: "auto01", "auto11", "linear:MIN,MAX", "sigmoid:GAIN,OFFSET"; "auto01".
+    "hsl:(2+v)/3;1.0;0.5". transform: "auto01", "auto11" (by each tile's extremes; "auto01:canvas": by all tiles'),
+    "linear:MIN,MAX", "sigmoid:GAIN,OFFSET"; "auto01".
     Thread-safe. Raises ArgumentError (the shape), NotationError (colour, transform, with the column), DeviceError, OutOfMemoryError.
     """
     device_index = on_device(tensor)

@@ -362,6 +362,7 @@ static const udump_backend table = {
     .warm = udump_cuda_warm,
     .subtract = udump_cuda_subtract,
     .tile_reduce = udump_cuda_tile_reduce,
+    .tile_join = udump_cuda_tile_join,
     .tile_average = udump_cuda_tile_average,
     .tile_colour = udump_cuda_tile_colour,
     .tile_rgb = udump_cuda_tile_rgb,

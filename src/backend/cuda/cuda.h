@@ -171,6 +171,7 @@ void udump_cuda_warm(udump_exec *x, const float *map, int32_t h, int32_t w, floa
 void udump_cuda_word_map(udump_exec *x, const float *maps, int32_t heads, int32_t tokens, int64_t area, const int32_t *columns, int32_t count, float *map);
 void udump_cuda_subtract(udump_exec *x, udump_tensor out, udump_tensor a, udump_tensor b, bool absolute, udump_difference *difference);
 void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges);
+void udump_cuda_tile_join(udump_exec *x, udump_tile_range *ranges, int32_t count);
 void udump_cuda_tile_average(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average);
 void udump_cuda_tile_colour(udump_exec *x, const udump_tiles *tiles, const udump_tile_range *ranges, const udump_style_program *style,
     const udump_grid *grid, uint8_t *pixels);

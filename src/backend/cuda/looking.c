@@ -101,6 +101,11 @@ void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_
     udump_cuda_check(x, "tile_reduce");
 }
 
+void udump_cuda_tile_join(udump_exec *x, udump_tile_range *ranges, int32_t count) {
+    udump_kernel_tile_join((udump_kernel_range *)ranges, count, udump_cuda_stream(x));
+    udump_cuda_check(x, "tile_join");
+}
+
 void udump_cuda_tile_average(udump_exec *x, const udump_tiles *tiles, udump_average kind, float *average) {
     udump_kernel_tiles t = tiles_of(tiles);
     udump_kernel_tile_average(average, &t, (int)kind, udump_cuda_stream(x));

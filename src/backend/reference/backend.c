@@ -160,6 +160,7 @@ const udump_backend *udump_backend_reference(void) {
         .warm = udump_reference_warm,
         .subtract = udump_reference_subtract,
         .tile_reduce = udump_reference_tile_reduce,
+        .tile_join = udump_reference_tile_join,
         .tile_average = udump_reference_tile_average,
         .tile_colour = udump_reference_tile_colour,
         .tile_rgb = udump_reference_tile_rgb,

@@ -118,6 +118,18 @@ void udump_reference_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_
     udump_parallel_for(x->threads, blocks_of(tiles->count, 16), reduce_groups, &job);
 }
 
+void udump_reference_tile_join(udump_exec *x, udump_tile_range *ranges, int32_t count) {
+    float lo = INFINITY, hi = -INFINITY;
+    (void)x;
+    for (int32_t i = 0; i < count; i++) {
+        if (!ranges[i].finite) continue;
+        lo = ranges[i].lo < lo ? ranges[i].lo : lo;
+        hi = ranges[i].hi > hi ? ranges[i].hi : hi;
+    }
+    for (int32_t i = 0; i < count; i++)
+        if (ranges[i].finite) ranges[i].lo = lo, ranges[i].hi = hi;
+}
+
 /* ---- averages */
 
 typedef struct average_job {

@@ -16,7 +16,7 @@ from .problems import show
 
 METHODS = ("White/Black", "Red/Blue", "Custom")
 SPACES = ("RGB", "HSL")
-TRANSFORMS = ("Auto [0,1]", "Auto [-1,1]", "Linear", "Sigmoid")
+TRANSFORMS = ("Auto [0,1]", "Auto [-1,1]", "Auto [0,1], all tiles", "Auto [-1,1], all tiles", "Linear", "Sigmoid")
 DEFAULTS = {"RGB": ("abs(v)", "abs(v)", "abs(v)"), "HSL": ("(2+v)/3", "1.0", "0.5")}
 RAMP_WIDTH, RAMP_HEIGHT = 400, 22
 
@@ -42,6 +42,7 @@ class Colours:
     def transformed(self) -> str:
         """As the library has it."""
         plain = {"Auto [0,1]": "auto01", "Auto [-1,1]": "auto11"}
+        plain |= {f"{label}, all tiles": f"{name}:canvas" for label, name in plain.items()}
         name, numbers = ("linear", self.clamp) if self.transform == "Linear" else ("sigmoid", self.sigmoid)
         return plain.get(self.transform) or f"{name}:{numbers[0]:g},{numbers[1]:g}"
 
