@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -159,10 +160,11 @@ static bool fails_with(fault_kind kind) {
 }
 
 /* How much of size is to be done; -1: nothing, with errno. */
-static ssize_t share(fault_kind kind, size_t size) {
-    if (!fails(kind)) return (ssize_t)size;
+static ssize_t share(bool failing, size_t size) {
+    if (!failing) return (ssize_t)size;
     int code = atomic_load(&armed_code);
     if (code == FAULT_SHORT) return (ssize_t)(size > 1 ? size / 2 : size);
+    if (code == FAULT_KILL) return (ssize_t)(size / 2);
     errno = code;
     return -1;
 }
@@ -175,23 +177,29 @@ int open(const char *path, int flags, ...) {
     return fails_with(FAULT_OPEN) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
+/* What a write of part of size did: the process's end, if that was to come in it. */
+static ssize_t written(ssize_t part, size_t size, long done) {
+    if ((size_t)part < size && atomic_load(&armed_code) == FAULT_KILL) kill(getpid(), SIGKILL);
+    return done;
+}
+
 ssize_t write(int fd, const void *data, size_t size) {
-    ssize_t part = share(FAULT_WRITE, size);
-    return part < 0 ? -1 : syscall(SYS_write, fd, data, part);
+    ssize_t part = share(fails(FAULT_WRITE) || fails(FAULT_SAVE), size);
+    return part < 0 ? -1 : written(part, size, syscall(SYS_write, fd, data, part));
 }
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
-    ssize_t part = share(FAULT_WRITE, size);
-    return part < 0 ? -1 : syscall(SYS_pwrite64, fd, data, part, offset);
+    ssize_t part = share(fails(FAULT_WRITE) || fails(FAULT_DRAFT), size);
+    return part < 0 ? -1 : written(part, size, syscall(SYS_pwrite64, fd, data, part, offset));
 }
 
 ssize_t read(int fd, void *data, size_t size) {
-    ssize_t part = share(FAULT_READ, size);
+    ssize_t part = share(fails(FAULT_READ), size);
     return part < 0 ? -1 : syscall(SYS_read, fd, data, part);
 }
 
 ssize_t pread(int fd, void *data, size_t size, off_t offset) {
-    ssize_t part = share(FAULT_READ, size);
+    ssize_t part = share(fails(FAULT_READ), size);
     return part < 0 ? -1 : syscall(SYS_pread64, fd, data, part, offset);
 }
 

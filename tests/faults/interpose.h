@@ -14,15 +14,18 @@ typedef enum fault_kind {
     FAULT_DNN,
     FAULT_OPEN,
     FAULT_WRITE, /* write and pwrite */
+    FAULT_SAVE,  /* write alone: files that are written at once */
+    FAULT_DRAFT, /* pwrite alone: files that are written in pieces */
     FAULT_RENAME,
     FAULT_CLOSE,
     FAULT_READ, /* read and pread */
     FAULT_KINDS
 } fault_kind;
 
-enum { FAULT_SHORT = -1 }; /* instead of an errno: half of what was asked for */
+/* Instead of an errno: half of what was asked for; that, and then the process is killed (a write's alone). */
+enum { FAULT_SHORT = -1, FAULT_KILL = -2 };
 
-/* The nth call from now on, from 1, fails with code, an errno or FAULT_SHORT. */
+/* The nth call from now on, from 1, fails with code, an errno or one of these. */
 void fault_arm(fault_kind kind, int64_t nth, int code);
 /* Whether it did; nothing fails any more. */
 bool fault_disarm(void);

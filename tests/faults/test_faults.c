@@ -1,15 +1,19 @@
 /* Everything that can fail, made to fail, one call after the other: nothing crashes or leaks, each failure is a status that says what, and in the
- * folder every file that has its name is the whole file. What a fault is survived by (EINTR, a short write) changes nothing.
+ * folder every file that has its name is the whole file. What a fault is survived by (EINTR, a short write) changes nothing. A process that is killed in
+ * the middle of a write leaves whole files too, and a run that goes on from there ends with the same folder.
  * Which calls: all of them where FAULTS is "all"; else a part, from the call FAULTS_FIRST on (0), so that a run takes seconds. */
 #include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -18,6 +22,7 @@
 
 static char tiny[128];
 static udump_model *model, *narrow, *reference; /* of the scenarios that need one: by our kernels, by oneDNN, and in plain C */
+static bool resuming; /* a run goes on from what a killed one left */
 
 /* As where there is AMX: bf16 is multiplied by oneDNN, here in fp32 on rounded values where nothing faster is there. */
 bool __wrap_udump_dnn_has_bf16(void);
@@ -87,6 +92,7 @@ static udump_status generate(udump_model *with, udump_dump dump, udump_error *er
     udump_error closing;
     udump_folder_options_init(&options);
     options.dump = dump;
+    options.resume = resuming;
     udump_status status = udump_folder_open(below("out"), &options, &folder, error);
     if (!status) status = udump_session_create(with, &session, error);
     if (!status) status = udump_generate(session, &o, udump_folder_sink(folder), error);
@@ -178,19 +184,21 @@ static void empty_folder(const char *path) {
     if (exists(path)) assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+typedef enum outcome { FINISHED, FAILED, KILLED } outcome;
+
 /* Nothing half-written: what is in out under its own name is, to the byte, what is in whole. */
-static void check_folder(const char *out, bool finished) {
+static void check_folder(const char *out, outcome how) {
     DIR *folder = opendir(out);
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
         char a[1024], b[1024];
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        if (!finished && !strcmp(entry->d_name, "unfinished.jsonl")) continue;
+        if (how != FINISHED && !strcmp(entry->d_name, "unfinished.jsonl")) continue;
+        if (how == KILLED && udump_file_writer(entry->d_name)) continue;
         assert_int_not_equal(entry->d_name[0], '.'); /* a file that was given up is removed */
         snprintf(a, sizeof a, "%s/%s", out, entry->d_name);
         snprintf(b, sizeof b, "%s/%s", below("whole"), entry->d_name);
         udump_bytes found = read_all(a), expected = read_all(b);
-        assert_int_equal(found.size, expected.size);
-        assert_memory_equal(found.data, expected.data, found.size);
+        if (found.size != expected.size || memcmp(found.data, expected.data, found.size)) fail_msg("%s is not whole", entry->d_name);
         free(found.data);
         free(expected.data);
     }
@@ -231,8 +239,39 @@ static bool fail_at(scenario_fn scenario, fault_kind kind, int64_t nth, int code
     if (status && (!error.what[0] || error.status != status)) fail_msg("call %lld: status %d without a reason", (long long)nth, (int)status);
     if (status && !fired) fail_msg("call %lld was not reached, and yet: %s: %s", (long long)nth, error.where, error.what);
     if (fault_live() != before) fail_msg("call %lld: %lld allocations are left", (long long)nth, (long long)(fault_live() - before));
-    check_folder(below("out"), !status);
+    check_folder(below("out"), status ? FAILED : FINISHED);
     return !status;
+}
+
+/* A process of its own is killed in the nth call; one that waits for a thread that it does not have is ended, too, but not so. */
+static void kill_at(scenario_fn scenario, fault_kind kind, int64_t nth) {
+    enum { LONG_SECONDS = 60 };
+    udump_error error = { 0 };
+    int end = 0;
+    empty_folder(below("out"));
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) {
+        alarm(LONG_SECONDS);
+        fault_arm(kind, nth, FAULT_KILL);
+        _exit(scenario(&error) ? EXIT_FAILURE : EXIT_SUCCESS);
+    }
+    assert_int_equal(waitpid(child, &end, 0), child);
+    if (!WIFSIGNALED(end) || WTERMSIG(end) != SIGKILL) fail_msg("call %lld: not killed, but status 0x%x", (long long)nth, (unsigned)end);
+    check_folder(below("out"), KILLED);
+}
+
+/* And the run is taken up again, which ends as if nothing had been. */
+static bool resume_after(scenario_fn scenario, fault_kind kind, int64_t nth) {
+    udump_error error = { 0 };
+    kill_at(scenario, kind, nth);
+    resuming = true;
+    udump_status status = scenario(&error);
+    resuming = false;
+    if (status) fail_msg("killed in call %lld, resumed: %s: %s", (long long)nth, error.where, error.what);
+    check_folder(below("out"), FINISHED);
+    assert_int_equal(count_entries(below("out")), count_entries(below("whole")));
+    return true;
 }
 
 typedef enum expectation { FATAL, SURVIVED, EITHER } expectation;
@@ -243,7 +282,7 @@ static void fail_each(const char *name, scenario_fn scenario, fault_kind kind, i
     double begin = seconds();
     if (!calls) fail_msg("%s makes no such call", name);
     for (int64_t nth = 1 + (first ? atoll(first) : 0) % stride; nth <= calls; nth += stride, done++) {
-        bool fine = fail_at(scenario, kind, nth, code);
+        bool fine = code == FAULT_KILL ? resume_after(scenario, kind, nth) : fail_at(scenario, kind, nth, code);
         if (fine ? expected == FATAL : expected == SURVIVED)
             fail_msg("%s: call %lld was %s", name, (long long)nth, fine ? "not noticed" : "to be survived");
         good += fine;
@@ -285,6 +324,12 @@ static void test_writes(void **state) {
     fail_each("an open that is interrupted", generate_npy, FAULT_OPEN, EINTR, EITHER);
 }
 
+static void test_kills(void **state) {
+    (void)state;
+    fail_each("a kill in a file", generate_npy, FAULT_SAVE, FAULT_KILL, SURVIVED);
+    fail_each("a kill in a file in pieces", generate_safetensors, FAULT_DRAFT, FAULT_KILL, SURVIVED);
+}
+
 static void test_reads(void **state) {
     (void)state;
     fail_each("a broken disk", load_reference, FAULT_READ, EIO, FATAL);
@@ -314,7 +359,7 @@ static int tear_down(void **state) {
 /* test_faults [WHICH]: those whose names match. */
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_allocations), cmocka_unit_test(test_dnn_calls), cmocka_unit_test(test_writes),
-        cmocka_unit_test(test_reads) };
+        cmocka_unit_test(test_kills), cmocka_unit_test(test_reads) };
     setvbuf(stdout, NULL, _IOLBF, 0); /* all of them take half an hour: each line when it is there */
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, set_up, tear_down);
