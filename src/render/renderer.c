@@ -18,7 +18,7 @@ struct udump_renderer {
 
 udump_status udump_renderer_create(const udump_renderer_options *given, udump_renderer **result, udump_error *error) {
     udump_renderer_options options;
-    const udump_module *module;
+    const udump_module *module = NULL;
     char note[160];
     if (!result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "renderer", "a null pointer");
     udump_status status = udump_options_take(&options, sizeof options, given, "renderer options", error);

@@ -94,6 +94,7 @@ UDUMP_INLINE const float *udump_expression_run(const udump_expression *expressio
         case UDUMP_OP_COUNT: break;
         }
     }
+    /* cppcheck-suppress ctuuninitvar ; read is what an instruction wrote, or v */
     return registers->values[expression->result];
 }
 
