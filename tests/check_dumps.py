@@ -8,8 +8,7 @@ Every file that a manifest lists is there, and nothing else is; every tensor
 has the shape and the number of values that its manifest says; Q*K sums to one
 over the tokens. Tensors of the same place must be equal to the bit in all
 folders, and no folder may lack one (bin holds features, diffs and Q*K only).
-Safetensors files are taken apart here and, where the Python package can be
-imported, read by it too.
+Safetensors files are taken apart here, and read by the Python package too.
 """
 import json
 import math
@@ -18,11 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-try:
-    import safetensors
-except ImportError:
-    safetensors = None
+import safetensors
 
 BIN_KINDS = {"features", "diff", "qk"}
 PLACE = ("image", "variant", "block", "depth", "step", "side", "kind")
@@ -62,11 +57,10 @@ def read_safetensors(path, check):
     check.that(end == len(values), f"{path}: ends with its last tensor")
     check.that(set(metadata) - {"unetdump", "run", "contexts", "infotext", "infotext-erased"} == set(tensors),
                f"{path}: every tensor's place is told")
-    if safetensors:
-        with safetensors.safe_open(path, "np") as file:
-            check.that(file.metadata() == metadata and set(file.keys()) == set(tensors), f"{path}: the package's metadata and names")
-            for name in file.keys():
-                check.that(same(file.get_tensor(name), tensors[name]), f"{path}: the package's {name}")
+    with safetensors.safe_open(path, "np") as file:
+        check.that(file.metadata() == metadata and set(file.keys()) == set(tensors), f"{path}: the package's metadata and names")
+        for name in file.keys():
+            check.that(same(file.get_tensor(name), tensors[name]), f"{path}: the package's {name}")
     return tensors, metadata
 
 
@@ -180,8 +174,7 @@ def main():
     for place in sorted(every):
         arrays = [folder.tensors[place] for folder in folders if place in folder.tensors]
         check.that(all(same(array, arrays[0]) for array in arrays[1:]), f"{place}: differs between the folders")
-    print(f"{', '.join(folder.dump for folder in folders)}: {len(every)} tensors; "
-          f"safetensors read by {'the package too' if safetensors else 'this script alone'}")
+    print(f"{', '.join(folder.dump for folder in folders)}: {len(every)} tensors")
     print(f"{check.passed} passed, {check.failed} failed")
     return check.failed > 0 or not every
 
