@@ -1,6 +1,7 @@
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
     """Python code in a process of its own, which Ctrl-C interrupts even where the tests run in the background."""
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     return subprocess.Popen([sys.executable, "-c", listen + code, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where UDUMP_NO_SKIP is set, a test that is skipped fails."""
+    report = yield
+    if report.skipped and os.environ.get("UDUMP_NO_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"not to be skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
