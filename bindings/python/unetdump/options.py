@@ -172,6 +172,7 @@ class Style(Struct):
     """udump_style."""
 
     def __init__(self, color: str | None, transform: str | None, average: str | None) -> None:
+        """As `render` takes them; None: the defaults."""
         super().__init__("udump_style")
         self.handle.color, self.handle.transform = self.text(color, "color"), self.text(transform, "transform")
         self.handle.average = one_of(_AVERAGES, "average", average or "none")
