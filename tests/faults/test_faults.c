@@ -360,7 +360,7 @@ static int tear_down(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_allocations), cmocka_unit_test(test_dnn_calls), cmocka_unit_test(test_writes),
         cmocka_unit_test(test_kills), cmocka_unit_test(test_reads) };
-    setvbuf(stdout, NULL, _IOLBF, 0); /* all of them take half an hour: each line when it is there */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* all of them take an hour: each line when it is there */
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
