@@ -259,6 +259,7 @@ int main(int argc, char **argv) {
     int batch = 2, distinct_prompts = 0;
     const char *layers = "", *chosen = "";
     options.width_px = 128;
+    if (argc % 2 == 0) return fprintf(stderr, "bench: %s: an option without a value\n", argv[argc - 1]), 2;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--model") == 0) path = argv[i + 1];
         else if (strcmp(argv[i], "--side") == 0) options.width_px = atoi(argv[i + 1]);

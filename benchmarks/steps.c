@@ -94,6 +94,7 @@ int main(int argc, char **argv) {
     options.sampler = "Euler";
     options.steps = 22;
     options.width_px = 512;
+    if (argc % 2 == 0) return fprintf(stderr, "steps: %s: an option without a value\n", argv[argc - 1]), 2;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--model") == 0) path = argv[i + 1];
         else if (strcmp(argv[i], "--side") == 0) options.width_px = atoi(argv[i + 1]);

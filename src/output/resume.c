@@ -84,7 +84,8 @@ static udump_status take_batch(udump_resume *resume, const char *line, size_t si
 
 static udump_status read_journal(const char *folder, const json_t *own, const char *text, udump_resume *resume, udump_error *error) {
     const char *end = strchr(text, '\n');
-    json_t *head = end ? json_loadb(text, (size_t)(end - text), 0, NULL) : NULL;
+    if (!end) return UDUMP_OK;
+    json_t *head = json_loadb(text, (size_t)(end - text), 0, NULL);
     udump_status status = UDUMP_OK;
     if (head) {
         resume->time = json_integer_value(json_object_get(head, "time"));
