@@ -244,6 +244,7 @@ static udump_status make(udump_sweep *sweep, const udump_sweep_options *o, udump
     int32_t most = o->batch_size ? o->batch_size : BATCH_SIZE;
     udump_status status = take_given(sweep, o->model, error);
     if (!status) status = udump_sweep_take_model(sweep, -1, -1, error);
+    if (!status) sweep->model_options.hash_files = sweep->model->hash[0] || sweep->model->vae_hash[0]; /* all pictures name them, or none */
     if (!status) status = take_axes(sweep, o, error);
     if (!status) status = count_cells(&sweep->plan, error);
     if (!status) status = sweep->plan.varies_loras ? add_loras(sweep, most, error) : add_prompts(sweep, most, error);

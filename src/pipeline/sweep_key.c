@@ -42,6 +42,8 @@ static void put_sources(udump_json *json, const udump_sweep *sweep, const udump_
     udump_model_get_info(sweep->model, &info);
     udump_json_put_text(json, "version", udump_version());
     udump_json_put_text(json, "name", sweep->plan.model); /* it stands in the pictures' text */
+    udump_json_put_text(json, "model_hash", sweep->model->hash); /* as these do */
+    udump_json_put_text(json, "vae_hash", sweep->model->vae_hash);
     udump_json_put_text(json, "model", sources->model);
     udump_json_put_text(json, "vae", sources->vae);
     udump_json_put_text(json, "embeddings", sources->embeddings);

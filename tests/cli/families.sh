@@ -64,4 +64,20 @@ same_files "$(find folder -name '*M00*.npy')" "$(find file -name '*M00*.npy')"
 }
 cmp -s "$(find folder -name '000*.png' | grep -v M00)" "$(find other -name '000*.png')" && fail "--vae changes nothing"
 
+# Single files by their hash, where that is asked for; folders have none.
+hash_of() { sha256sum "$1" | cut -c1-10; }
+named() { # FOLDER ARGUMENT...
+    named_folder=$1
+    shift
+    works generate -p "a cat" -o "$named_folder" --width 16 --height 16 --steps 1 --device reference "$@"
+    works inspect "$named_folder/000.png"
+    grep -E '^(Model hash|VAE hash): ' "$said/out" | paste -sd' '
+}
+equal "" "$(named unhashed -m $sd2)" "not asked for"
+equal "Model hash: $(hash_of $sd2)" "$(named hashed -m $sd2 --model-hash)" "a single file"
+equal "" "$(named folder -m sd2 --model-hash)" "a folder"
+equal "Model hash: $(hash_of $sd2) VAE hash: $(hash_of sd2/vae/diffusion_pytorch_model.safetensors)" \
+    "$(named both -m $sd2 --vae sd2/vae/diffusion_pytorch_model.safetensors --model-hash)" "an autoencoder of its own"
+grep -q "\"model_hash\": \"$(hash_of $sd2)\"" both/manifest.json || fail "the manifest's hash"
+
 finish

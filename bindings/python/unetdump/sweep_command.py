@@ -15,7 +15,7 @@ from .pictures import read_png, resize
 from .sweeps import Sweep
 
 _SHORT = {"-m": "--model", "-p": "--prompt", "-n": "--negative-prompt", "-o": "--output", "-q": "--quiet", "-h": "--help"}
-_FLAGS = {"--collect", "--json", "--force", "--quiet", "--help", "--cuda-eager"}
+_FLAGS = {"--collect", "--json", "--force", "--quiet", "--help", "--cuda-eager", "--model-hash"}
 _LISTS = {"--variant", "--replace", "--lora"}
 _WHOLE = {"--width", "--height", "--steps", "--seed", "--variation-seed", "--ensd", "--clip-skip", "--vae-tile", "--threads"}
 _WHOLE |= {"--batch-size", "--workers"}
@@ -115,7 +115,7 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-_RENAMED = {"scheduler": "schedule", "variant": "variants", "lora": "loras"}
+_RENAMED = {"scheduler": "schedule", "variant": "variants", "lora": "loras", "model_hash": "hash_files"}
 
 
 def _options_of(given: dict[str, Any]) -> dict[str, Any]:
