@@ -6,14 +6,18 @@
 
 static const char *dtype_name(udump_dtype dtype) { return dtype == UDUMP_F32 ? "F32" : dtype == UDUMP_F16 ? "F16" : "BF16"; }
 
+/* What can be captured of a block: as the text says it. */
+static json_t *taps_json(const udump_block_info *block) { return block->attention_depth ? json_pack("[s, s, s]", "block", "self", "cross") : json_pack("[s]", "block"); }
+
 static json_t *blocks_json(const udump_model *model, int32_t count) {
     json_t *list = json_array();
     for (int32_t i = 0; i < count; i++) {
         udump_block_info b;
         if (udump_model_get_block(model, i, &b, NULL)) break;
         json_array_append_new(list,
-            json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i}", "name", b.name, "path", b.path, "channels", (int)b.channels, "downscale",
-                (int)b.downscale, "attention_depth", (int)b.attention_depth, "heads", (int)b.heads, "head_dim", (int)b.head_dim));
+            json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:o}", "name", b.name, "path", b.path, "channels", (int)b.channels, "downscale",
+                (int)b.downscale, "attention_depth", (int)b.attention_depth, "heads", (int)b.heads, "head_dim", (int)b.head_dim,
+                "taps", taps_json(&b)));
     }
     return list;
 }
