@@ -112,7 +112,7 @@ static udump_flow on_diff(void *user, const udump_place *place, const udump_diff
 static udump_flow on_progress(void *user, const udump_progress *progress) {
     struct making *m = user;
     m->progress.run = *progress;
-    return m->observer && m->observer->progress ? m->observer->progress(m->observer->user, &m->progress) : UDUMP_CONTINUE;
+    return m->observer->progress ? m->observer->progress(m->observer->user, &m->progress) : UDUMP_CONTINUE;
 }
 
 /* Copies what sampling came to; decoding follows. */
