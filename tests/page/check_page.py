@@ -81,6 +81,19 @@ class Tab:
         self.there(selector)
         self.js(f"document.querySelector('{selector}').click()")
 
+    def turn(self, selector, on):
+        """A box, until it stays so: a click on a page that is being drawn can be lost."""
+        self.there(selector)
+        wanted = f"document.querySelector('{selector}')?.checked === {'true' if on else 'false'}"
+        for _ in range(20):
+            if self.js(wanted):
+                time.sleep(0.5)
+                if self.js(wanted):
+                    return
+            else:
+                self.press(selector)
+        check(False, f"{selector} turns {'on' if on else 'off'}")
+
     def tab(self, name, then):
         """Opens a panel, whose fields are there once it is open."""
         self.js(f"[...document.querySelectorAll('button[role=tab]')].find(t => t.textContent.trim() === '{name}').click()")
@@ -173,7 +186,7 @@ def check_stop(tab, runs):
     check(tab.until("document.querySelector('#features-steps :is(textarea, input)').value === '75,150'"), "steps follow their number")
     tab.write("#features-steps", "")
     tab.tab("Attention", "#attention-enabled input")
-    tab.press("#attention-enabled input")
+    tab.turn("#attention-enabled input", on=False)
     tab.press("#generate")
     count = "document.querySelectorAll('#gallery .grid-container img, #gallery .thumbnails img').length"
     check(tab.until(f"{count} > 1"), "the gallery fills while it samples")
@@ -188,7 +201,7 @@ def check_stop(tab, runs):
     check(step and int(step[1]) < 150, "before its end")
     check(not (runs / "0001" / "manifest.json").exists() and list((runs / "0001").glob("*.png")), "what was written stays, without a manifest")
     check(tab.until("!document.querySelector('#generate').disabled"), "and another can begin")
-    tab.press("#attention-enabled input")
+    tab.turn("#attention-enabled input", on=True)
     tab.write("#attention-steps", "4")
 
 
@@ -205,7 +218,7 @@ def check_run(tab, runs, folder, unetdump):
     tab.write("#steps", "4")
     tab.write("#cfg", "3.5")
     tab.write("#seed", "1")
-    tab.press("#diff-enabled input")
+    tab.turn("#diff-enabled input", on=True)
     tab.write("#diff-steps", "4")
     time.sleep(1)
     tab.press("#generate")
@@ -281,7 +294,7 @@ def check_pictures(tab, runs, folder, unetdump):
     tab.write("#prompt", "a blue square")
     tab.write("#seed", "7")
     tab.tab("Layer Prompt", "#diff-enabled input")
-    tab.press("#diff-enabled input")
+    tab.turn("#diff-enabled input", on=False)
     time.sleep(1)
     tab.press("#generate")
     check(tab.until("document.querySelector('#files .command').textContent.includes('blue square')", 120), f"a run from a picture ends: {tab.text('#status')}")
