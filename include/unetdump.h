@@ -755,7 +755,7 @@ UDUMP_API udump_status udump_session_set_hook(udump_session *session, int32_t bl
 
 /* The same run as udump_generate, a sampler step at a time. Between steps the latent may be read and written.
  * table (may be NULL: made from the options' prompts) overrides the prompts; it is read during begin, not kept.
- * options and sink are copied by begin; the texts and the noise they point to are too.
+ * options and sink are copied by begin; the texts, style and noise they point to are too.
  * Errors: as udump_generate; ARGUMENT (a table of another model, with other rows, or with an entry not set; several batches), STATE (a run is going on). */
 UDUMP_API udump_status udump_begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error);
