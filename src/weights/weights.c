@@ -254,10 +254,9 @@ static udump_status sort_by_name(udump_weights *w, udump_error *error) {
 
 static udump_status is_folder(const char *path, bool *folder, udump_error *error) {
     struct stat info;
-    if (stat(path, &info) == 0) {
-        *folder = S_ISDIR(info.st_mode);
-        return UDUMP_OK;
-    }
+    bool found = stat(path, &info) == 0;
+    *folder = found && S_ISDIR(info.st_mode);
+    if (found) return UDUMP_OK;
     char place[UDUMP_WEIGHT_PLACE_BYTES], text[128];
     const char *reason = strerror_r(errno, text, sizeof text);
     udump_weight_place(place, path, NULL);
