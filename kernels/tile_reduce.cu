@@ -1,5 +1,5 @@
 /* The lowest and highest value of each tile; whether all are finite. */
-#include "kernel.cuh"
+#include "ranges.cuh"
 
 enum { SIDE = 32, THREADS = 256, STRIP_PIXELS = 128, STRIPS_MOST = 16 };
 
@@ -8,24 +8,19 @@ static __device__ __forceinline__ void take(udump_kernel_range *r, float v) {
     r->hi = v > r->hi ? v : r->hi;
     r->finite &= v - v == 0;
 }
-static __device__ __forceinline__ void join(udump_kernel_range *r, udump_kernel_range other) {
-    r->lo = other.lo < r->lo ? other.lo : r->lo;
-    r->hi = other.hi > r->hi ? other.hi : r->hi;
-    r->finite &= other.finite;
-}
 
 /* Channels last: 32 tiles a block, side by side, each a column of 32 threads. grid: [tiles / 32, strips of pixels]; partial: [strips, tiles]. */
 static __global__ void reduce_channels(udump_kernel_range *partial, UDUMP_CONSTANT_PARAM udump_kernel_tiles t, int strip_pixels) {
     __shared__ udump_kernel_range columns[SIDE][SIDE];
     int tile = (int)(blockIdx.x * SIDE + threadIdx.x), first = (int)blockIdx.y * strip_pixels, pixels = t.h * t.w;
     int last = first + strip_pixels < pixels ? first + strip_pixels : pixels;
-    udump_kernel_range r = { INFINITY, -INFINITY, 1 };
+    udump_kernel_range r = UDUMP_NO_RANGE;
     for (int i = first + (int)threadIdx.y; i < last && tile < t.count; i += SIDE)
         take(&r, udump_load(t.data, t.dtype, tile * t.stride_tile + i / t.w * t.stride_y + i % t.w * t.stride_x));
     columns[threadIdx.y][threadIdx.x] = r;
     __syncthreads();
     if (threadIdx.y != 0 || tile >= t.count) return;
-    for (int i = 1; i < SIDE; i++) join(&r, columns[i][threadIdx.x]);
+    for (int i = 1; i < SIDE; i++) udump_range_join(&r, columns[i][threadIdx.x]);
     partial[(int64_t)blockIdx.y * t.count + tile] = r;
 }
 
@@ -33,22 +28,17 @@ static __global__ void join_strips(udump_kernel_range *ranges, const udump_kerne
     int tile = (int)udump_thread_index();
     if (tile >= count) return;
     udump_kernel_range r = partial[tile];
-    for (int i = 1; i < strips; i++) join(&r, partial[(int64_t)i * count + tile]);
+    for (int i = 1; i < strips; i++) udump_range_join(&r, partial[(int64_t)i * count + tile]);
     ranges[tile] = r;
 }
 
 /* Else a block a tile. */
 static __global__ void reduce_tile(udump_kernel_range *ranges, UDUMP_CONSTANT_PARAM udump_kernel_tiles t) {
     __shared__ udump_kernel_range all[THREADS];
-    udump_kernel_range r = { INFINITY, -INFINITY, 1 };
+    udump_kernel_range r = UDUMP_NO_RANGE;
     for (int i = (int)threadIdx.x; i < t.h * t.w; i += THREADS)
         take(&r, udump_load(t.data, t.dtype, blockIdx.x * t.stride_tile + i / t.w * t.stride_y + i % t.w * t.stride_x));
-    all[threadIdx.x] = r;
-    __syncthreads();
-    for (int step = THREADS / 2; step; step /= 2) {
-        if ((int)threadIdx.x < step) join(&all[threadIdx.x], all[threadIdx.x + step]);
-        __syncthreads();
-    }
+    udump_range_join_block(all, r, THREADS);
     if (threadIdx.x == 0) ranges[blockIdx.x] = all[0];
 }
 

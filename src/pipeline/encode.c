@@ -77,8 +77,8 @@ static udump_status get_joined(
     for (int32_t i = 0; !status && i < entry->part_count; i++) {
         status = get_context(encoder, &entry->parts[i], false, &context, error);
         if (!status && context->tokens > most) most = context->tokens;
+        if (i == part) *result = context;
     }
-    if (!status) status = get_context(encoder, &entry->parts[part], false, result, error);
     if (status || (*result)->tokens == most) return status;
     context = *result;
     if ((*result = find_context(cache, context->text, false, most))) return UDUMP_OK;

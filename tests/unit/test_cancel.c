@@ -130,32 +130,6 @@ static void *truncate_later(void *user) {
     return NULL;
 }
 
-/* Whenever it happens: loaded whole before it did, or refused with the file's name; never a crash, as a mapping of the file would have. */
-static void test_a_model_cut_while_it_is_read(void **state) {
-    (void)state;
-    int refused = 0;
-    for (int i = 0; i < 6; i++) {
-        char folder[600], path[1000];
-        snprintf(folder, sizeof folder, "%s", below("model"));
-        copy_demo(folder);
-        snprintf(path, sizeof path, "%s/unet/diffusion_pytorch_model.safetensors", folder);
-        struct change change = { path, i % 2 ? 1000000 : 20, (int64_t)i * i * 1600000 };
-        pthread_t thread;
-        udump_model *model = NULL;
-        udump_error error = { 0 };
-        assert_int_equal(pthread_create(&thread, NULL, truncate_later, &change), 0);
-        udump_status status = udump_model_load(folder, NULL, &model, &error);
-        pthread_join(thread, NULL);
-        if (status) {
-            refused++;
-            assert_int_equal(status, UDUMP_ERROR_FORMAT);
-            assert_non_null(strstr(error.where, "diffusion_pytorch_model.safetensors"));
-        }
-        udump_model_release(model);
-    }
-    assert_true(refused > 0); /* the first is cut at once */
-}
-
 static void *overwrite_later(void *user) {
     static const char other[4096];
     const struct change *change = user;
@@ -165,30 +139,49 @@ static void *overwrite_later(void *user) {
     return NULL;
 }
 
+/* Loads the folder's model while its U-Net is changed beside. Whether it was refused, as what it then is, with the file's name and, if not NULL, that reason. */
+static bool refused_beside(const char *folder, const struct change *change, void *(*how)(void *), const char *reason) {
+    pthread_t thread;
+    udump_model *model = NULL;
+    udump_error error = { 0 };
+    assert_int_equal(pthread_create(&thread, NULL, how, (void *)change), 0);
+    udump_status status = udump_model_load(folder, NULL, &model, &error);
+    pthread_join(thread, NULL);
+    udump_model_release(model);
+    if (!status) return false;
+    assert_int_equal(status, UDUMP_ERROR_FORMAT);
+    assert_non_null(strstr(error.where, "diffusion_pytorch_model.safetensors"));
+    if (reason) assert_non_null(strstr(error.what, reason));
+    return true;
+}
+
+static const char *const unet_file = "model/unet/diffusion_pytorch_model.safetensors";
+
+/* Whenever it happens: loaded whole before it did, or refused; never a crash, as a mapping of the file would have. */
+static void test_a_model_cut_while_it_is_read(void **state) {
+    (void)state;
+    int refused = 0;
+    for (int i = 0; i < 6; i++) {
+        char folder[600], path[600];
+        snprintf(folder, sizeof folder, "%s", below("model"));
+        snprintf(path, sizeof path, "%s", below(unet_file));
+        copy_demo(folder);
+        refused += refused_beside(folder, &(struct change){ path, i % 2 ? 1000000 : 20, (int64_t)i * i * 1600000 }, truncate_later, NULL);
+    }
+    assert_true(refused > 0); /* the first is cut at once */
+}
+
 /* As long as before, with other values in it: no tensor of it may have come from one state and the next from another. */
 static void test_a_model_changed_while_it_is_read(void **state) {
     (void)state;
-    char folder[600], path[1000];
+    char folder[600], path[600];
     snprintf(folder, sizeof folder, "%s", below("model"));
+    snprintf(path, sizeof path, "%s", below(unet_file));
     copy_demo(folder);
-    snprintf(path, sizeof path, "%s/unet/diffusion_pytorch_model.safetensors", folder);
     int refused = 0;
     for (int i = 0; i < 12; i++) {
-        struct change change = { path, 3000000, (int64_t)i * 1000000 };
-        pthread_t thread;
-        udump_model *model = NULL;
-        udump_error error = { 0 };
         nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL); /* the last change is older than a file system's clock tells apart */
-        assert_int_equal(pthread_create(&thread, NULL, overwrite_later, &change), 0);
-        udump_status status = udump_model_load(folder, NULL, &model, &error);
-        pthread_join(thread, NULL);
-        if (status) {
-            refused++;
-            assert_int_equal(status, UDUMP_ERROR_FORMAT);
-            assert_non_null(strstr(error.what, "changed while it was read"));
-            assert_non_null(strstr(error.where, "diffusion_pytorch_model.safetensors"));
-        }
-        udump_model_release(model);
+        refused += refused_beside(folder, &(struct change){ path, 3000000, (int64_t)i * 1000000 }, overwrite_later, "changed while it was read");
     }
     assert_true(refused > 0);
 }
