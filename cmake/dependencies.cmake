@@ -1,7 +1,7 @@
 # What is used of the distribution: see docs/architecture.md for why each is there.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-set(UDUMP_PKG_CONFIG_MODULES jansson libutf8proc libpng libdeflate nettle)
+set(UDUMP_PKG_CONFIG_MODULES jansson libutf8proc libpng libisal nettle)
 pkg_check_modules(UDUMP_LIBS REQUIRED IMPORTED_TARGET ${UDUMP_PKG_CONFIG_MODULES})
 
 # Installed, the static library names what pkg-config does not know by -l (UDUMP_INSTALLED_LIBRARIES): neither a path nor a compiler's version.

@@ -54,7 +54,7 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_SUGGESTS libunetdump-cuda)
 
 debian_package(development libunetdump-dev libdevel "see inside Stable Diffusion's U-Net (development files)"
     "${what}\n.\nThe header, the static library, and files for pkg-config and CMake.")
-set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libunetdump0 (= ${DEBIAN_VERSION}), libc6-dev, libdeflate-dev, libdnnl-dev, libjansson-dev, libpng-dev, libutf8proc-dev, nettle-dev")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libunetdump0 (= ${DEBIAN_VERSION}), libc6-dev, libdnnl-dev, libisal-dev, libjansson-dev, libpng-dev, libutf8proc-dev, nettle-dev")
 
 debian_package(command unetdump graphics "see inside Stable Diffusion's U-Net" "${what}")
 set(CPACK_DEBIAN_COMMAND_PACKAGE_SHLIBDEPS ON)

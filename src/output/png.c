@@ -1,6 +1,7 @@
 #include "output/png.h"
 
-#include <libdeflate.h>
+#include <isa-l/crc.h>
+#include <isa-l/igzip_lib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,9 @@
 enum {
     MOST_PX = 1000000, /* PNG_USER_WIDTH_MAX of libpng as distributions build it: what it will read */
     FIRST_CAPACITY = 1 << 16,
-    PART_BYTES = 1 << 30, /* most of an IDAT chunk */
-    LEVEL = 1
+    ROWS_BYTES = 1 << 18, /* compressed together */
+    PART_BYTES = 1 << 18, /* of an IDAT chunk */
+    FIRST_BYTES = 16 /* compressed apart: see put_rows */
 };
 
 /* The file so far. */
@@ -44,6 +46,13 @@ static void put_number(struct encoder *e, uint32_t value) {
     put(e, (uint8_t[]){ (uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value }, 4);
 }
 
+/* The deflate stream; too large for a thread's stack. */
+struct deflating {
+    struct isal_zstream stream;
+    uint8_t level[ISAL_DEF_LVL1_DEFAULT];
+    uint8_t part[PART_BYTES];
+};
+
 /* Length, type, the parts one after the other, and the checksum of all but the length. */
 static void put_chunk(struct encoder *e, const char *type, const void *first, size_t first_bytes, const void *second, size_t second_bytes) {
     put_number(e, (uint32_t)(first_bytes + second_bytes));
@@ -51,7 +60,7 @@ static void put_chunk(struct encoder *e, const char *type, const void *first, si
     put(e, type, 4);
     put(e, first, first_bytes);
     put(e, second, second_bytes);
-    if (!e->refused) put_number(e, libdeflate_crc32(0, e->bytes.data + begin, e->bytes.size - begin));
+    if (!e->refused) put_number(e, crc32_gzip_refl(0, e->bytes.data + begin, e->bytes.size - begin));
 }
 
 static void put_header(struct encoder *e, const udump_picture *picture) {
@@ -62,30 +71,46 @@ static void put_header(struct encoder *e, const udump_picture *picture) {
     put_chunk(e, "IHDR", header, sizeof header, "", 0);
 }
 
-/* Rows one after the other, each behind a byte that names its filter: none. */
-static uint8_t *copy_rows(const udump_picture *picture, size_t *size) {
-    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels;
-    uint8_t *rows = NULL;
-    if (udump_size_mul(row_bytes + 1, (size_t)picture->height_px, size)) rows = malloc(*size);
-    for (size_t y = 0; rows && y < (size_t)picture->height_px; y++) {
-        rows[y * (row_bytes + 1)] = 0;
-        memcpy(rows + y * (row_bytes + 1) + 1, picture->pixels + y * picture->row_bytes, row_bytes);
-    }
-    return rows;
+static void put_compressed(struct encoder *e, struct deflating *d, const uint8_t *rows, size_t size, uint16_t flush, bool last) {
+    d->stream.next_in = (uint8_t *)(uintptr_t)rows; /* only read */
+    d->stream.avail_in = (uint32_t)size;
+    d->stream.flush = flush;
+    d->stream.end_of_stream = last;
+    do {
+        d->stream.next_out = d->part;
+        d->stream.avail_out = PART_BYTES;
+        isal_deflate(&d->stream);
+        size_t made = PART_BYTES - d->stream.avail_out;
+        if (made) put_chunk(e, "IDAT", d->part, made, "", 0);
+    } while (d->stream.avail_out == 0 && !e->refused);
 }
 
-static void put_pixels(struct encoder *e, const udump_picture *picture) {
-    size_t size = 0, room = 0, made = 0;
-    struct libdeflate_compressor *compressor = libdeflate_alloc_compressor(LEVEL);
-    uint8_t *rows = compressor ? copy_rows(picture, &size) : NULL, *out = NULL;
-    if (rows) room = libdeflate_zlib_compress_bound(compressor, size);
-    if (rows) out = malloc(room);
-    if (out) made = libdeflate_zlib_compress(compressor, rows, size, out, room);
-    if (!made) e->refused = size + room + 1;
-    for (size_t at = 0; at < made; at += PART_BYTES) put_chunk(e, "IDAT", out + at, made - at < PART_BYTES ? made - at : PART_BYTES, "", 0);
-    free(out);
-    free(rows);
-    if (compressor) libdeflate_free_compressor(compressor);
+/* The first bytes go apart, flushed: ISA-L's loop for long input would file the third byte of a new stream under the stream's address instead
+ * of under the data (.write_first_byte in igzip_icf_body_h1_gr_bt.asm, all versions to 2.32), and the same picture would have other bytes in
+ * another process; its loop for short input does not. It costs 9 bytes a file. */
+static void put_rows(struct encoder *e, struct deflating *d, const uint8_t *rows, size_t size, bool last) {
+    size_t apart = d->stream.total_in == 0 && size > FIRST_BYTES ? FIRST_BYTES : 0;
+    if (apart) put_compressed(e, d, rows, apart, SYNC_FLUSH, false);
+    put_compressed(e, d, rows + apart, size - apart, NO_FLUSH, last);
+}
+
+/* rows: room for ROWS_BYTES, or for a longer row with its filter's byte. */
+static void put_pixels(struct encoder *e, struct deflating *d, const udump_picture *picture, uint8_t *rows) {
+    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels, used = 0;
+    isal_deflate_init(&d->stream);
+    d->stream.level = 1;
+    d->stream.level_buf = d->level;
+    d->stream.level_buf_size = sizeof d->level;
+    d->stream.gzip_flag = IGZIP_ZLIB;
+    for (int32_t y = 0; y < picture->height_px && !e->refused; y++) {
+        rows[used] = 0; /* no filter */
+        memcpy(rows + used + 1, picture->pixels + (size_t)y * picture->row_bytes, row_bytes);
+        used += row_bytes + 1;
+        bool last = y + 1 == picture->height_px;
+        if (!last && used + row_bytes + 1 <= ROWS_BYTES) continue;
+        put_rows(e, d, rows, used, last);
+        used = 0;
+    }
 }
 
 /* parameters: as tEXt in Latin-1, or as iTXt (uncompressed, no language, no translated key) in UTF-8; NULL: none. */
@@ -98,10 +123,17 @@ static void put_text(struct encoder *e, const char *parameters, bool latin1) {
 
 static udump_status encode(const udump_picture *picture, const char *text, bool latin1, udump_bytes *bytes, udump_error *error) {
     struct encoder e = { 0 };
+    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels + 1,
+           rows_bytes = row_bytes < ROWS_BYTES ? ROWS_BYTES : row_bytes;
+    struct deflating *d = malloc(sizeof *d);
+    uint8_t *rows = malloc(rows_bytes);
+    if (!d || !rows) e.refused = sizeof *d + rows_bytes;
     put_header(&e, picture);
     put_text(&e, text, latin1);
-    if (!e.refused) put_pixels(&e, picture);
+    if (!e.refused) put_pixels(&e, d, picture, rows);
     put_chunk(&e, "IEND", "", 0, "", 0);
+    free(rows);
+    free(d);
     if (e.refused) {
         free(e.bytes.data);
         return udump_fail_memory(error, "", e.refused);

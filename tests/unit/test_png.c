@@ -119,6 +119,31 @@ static void pictures_read_back(void **state) {
     check_round_trip(900, 700, 3, 2700, "several IDAT chunks");
 }
 
+/* Small pictures, whose few hashes collide, encoded while the heap grows under them: the encoder's state is elsewhere each time. */
+static void the_address_is_not_in_the_file(void **state) {
+    (void)state;
+    enum { PICTURES = 64, PLACES = 64, STEP_BYTES = 100000 };
+    udump_bytes first[PICTURES], again;
+    void *held[PLACES];
+    for (int place = 0; place < PLACES; place++) {
+        for (int i = 0; i < PICTURES; i++) {
+            uint8_t *pixels = noise(160);
+            for (int k = 0; k < 160; k++) pixels[k] = (uint8_t)(pixels[k] >> (3 + i % 5));
+            udump_picture picture = { pixels, 3 + i % 8, 3 + i / 8, 1, 10 };
+            assert_int_equal(udump_png_encode(&picture, NULL, place ? &again : &first[i], NULL), UDUMP_OK);
+            if (place) {
+                assert_int_equal(again.size, first[i].size);
+                assert_memory_equal(again.data, first[i].data, again.size);
+                free(again.data);
+            }
+            free(pixels);
+        }
+        held[place] = malloc(STEP_BYTES);
+    }
+    for (int place = 0; place < PLACES; place++) free(held[place]);
+    for (int i = 0; i < PICTURES; i++) free(first[i].data);
+}
+
 /* Walks the chunks; returns the data of the first one of a type. */
 static const uint8_t *find_chunk(const udump_bytes *file, const char *type, uint32_t *size) {
     for (size_t at = 8; at + 12 <= file->size;) {
@@ -295,6 +320,7 @@ static void names_and_links(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_read_back),
+        cmocka_unit_test(the_address_is_not_in_the_file),
         cmocka_unit_test(text_is_latin1_where_that_suffices),
         cmocka_unit_test(text_is_utf8_where_it_must),
         cmocka_unit_test(text_reads_back_through_libpng),
