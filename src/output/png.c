@@ -71,8 +71,8 @@ static void put_header(struct encoder *e, const udump_picture *picture) {
     put_chunk(e, "IHDR", header, sizeof header, "", 0);
 }
 
-static void put_compressed(struct encoder *e, struct deflating *d, const uint8_t *rows, size_t size, uint16_t flush, bool last) {
-    d->stream.next_in = (uint8_t *)(uintptr_t)rows; /* only read */
+static void put_compressed(struct encoder *e, struct deflating *d, uint8_t *rows, size_t size, uint16_t flush, bool last) {
+    d->stream.next_in = rows;
     d->stream.avail_in = (uint32_t)size;
     d->stream.flush = flush;
     d->stream.end_of_stream = last;
@@ -88,7 +88,7 @@ static void put_compressed(struct encoder *e, struct deflating *d, const uint8_t
 /* The first bytes go apart, flushed: ISA-L's loop for long input would file the third byte of a new stream under the stream's address instead
  * of under the data (.write_first_byte in igzip_icf_body_h1_gr_bt.asm, all versions to 2.32), and the same picture would have other bytes in
  * another process; its loop for short input does not. It costs 9 bytes a file. */
-static void put_rows(struct encoder *e, struct deflating *d, const uint8_t *rows, size_t size, bool last) {
+static void put_rows(struct encoder *e, struct deflating *d, uint8_t *rows, size_t size, bool last) {
     size_t apart = d->stream.total_in == 0 && size > FIRST_BYTES ? FIRST_BYTES : 0;
     if (apart) put_compressed(e, d, rows, apart, SYNC_FLUSH, false);
     put_compressed(e, d, rows + apart, size - apart, NO_FLUSH, last);
