@@ -94,9 +94,9 @@ static void put_rows(struct encoder *e, struct deflating *d, uint8_t *rows, size
     put_compressed(e, d, rows + apart, size - apart, NO_FLUSH, last);
 }
 
-/* rows: room for ROWS_BYTES, or for a longer row with its filter's byte. */
-static void put_pixels(struct encoder *e, struct deflating *d, const udump_picture *picture, uint8_t *rows) {
-    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels, used = 0;
+/* rows: room for ROWS_BYTES, or for a longer row. row_bytes: with the byte that names its filter. */
+static void deflate_rows(struct encoder *e, struct deflating *d, const udump_picture *picture, uint8_t *rows, size_t row_bytes) {
+    size_t used = 0;
     isal_deflate_init(&d->stream);
     d->stream.level = 1;
     d->stream.level_buf = d->level;
@@ -104,13 +104,23 @@ static void put_pixels(struct encoder *e, struct deflating *d, const udump_pictu
     d->stream.gzip_flag = IGZIP_ZLIB;
     for (int32_t y = 0; y < picture->height_px && !e->refused; y++) {
         rows[used] = 0; /* no filter */
-        memcpy(rows + used + 1, picture->pixels + (size_t)y * picture->row_bytes, row_bytes);
-        used += row_bytes + 1;
+        memcpy(rows + used + 1, picture->pixels + (size_t)y * picture->row_bytes, row_bytes - 1);
+        used += row_bytes;
         bool last = y + 1 == picture->height_px;
-        if (!last && used + row_bytes + 1 <= ROWS_BYTES) continue;
+        if (!last && used + row_bytes <= ROWS_BYTES) continue;
         put_rows(e, d, rows, used, last);
         used = 0;
     }
+}
+
+static void put_pixels(struct encoder *e, const udump_picture *picture) {
+    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels + 1, room = row_bytes < ROWS_BYTES ? ROWS_BYTES : row_bytes;
+    struct deflating *d = malloc(sizeof *d);
+    uint8_t *rows = malloc(room);
+    if (d && rows) deflate_rows(e, d, picture, rows, row_bytes);
+    else e->refused = sizeof *d + room;
+    free(rows);
+    free(d);
 }
 
 /* parameters: as tEXt in Latin-1, or as iTXt (uncompressed, no language, no translated key) in UTF-8; NULL: none. */
@@ -123,17 +133,10 @@ static void put_text(struct encoder *e, const char *parameters, bool latin1) {
 
 static udump_status encode(const udump_picture *picture, const char *text, bool latin1, udump_bytes *bytes, udump_error *error) {
     struct encoder e = { 0 };
-    size_t row_bytes = (size_t)picture->width_px * (size_t)picture->channels + 1,
-           rows_bytes = row_bytes < ROWS_BYTES ? ROWS_BYTES : row_bytes;
-    struct deflating *d = malloc(sizeof *d);
-    uint8_t *rows = malloc(rows_bytes);
-    if (!d || !rows) e.refused = sizeof *d + rows_bytes;
     put_header(&e, picture);
     put_text(&e, text, latin1);
-    if (!e.refused) put_pixels(&e, d, picture, rows);
+    if (!e.refused) put_pixels(&e, picture);
     put_chunk(&e, "IEND", "", 0, "", 0);
-    free(rows);
-    free(d);
     if (e.refused) {
         free(e.bytes.data);
         return udump_fail_memory(error, "", e.refused);

@@ -1,5 +1,5 @@
-/* Pictures as PNG: 8-bit grey or RGB, deflated by ISA-L at its level 1 without filters, the same bytes every time: several times as fast as zlib and
- * no larger; on noisy maps filters cost time and save nothing. */
+/* Pictures as PNG: 8-bit grey or RGB, deflated by ISA-L at its level 1 without filters, the same bytes every time: on noisy
+ * maps filters cost time and save nothing. */
 #ifndef UDUMP_OUTPUT_PNG_H
 #define UDUMP_OUTPUT_PNG_H
 

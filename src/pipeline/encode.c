@@ -72,14 +72,15 @@ static udump_status get_joined(
     const struct encoder *encoder, const udump_prompt_entry *entry, int32_t part, udump_context **result, udump_error *error) {
     udump_context_cache *cache = encoder->cache;
     udump_context *context = NULL;
-    udump_status status = get_context(encoder, &entry->parts[part], false, &context, error);
-    int32_t most = status ? 0 : context->tokens;
+    udump_status status = get_context(encoder, &entry->parts[part], false, result, error);
+    int32_t most = status ? 0 : (*result)->tokens;
     for (int32_t i = 0; !status && i < entry->part_count; i++) {
-        status = get_context(encoder, &entry->parts[i], false, result, error);
-        if (!status && (*result)->tokens > most) most = (*result)->tokens;
+        if (i == part) continue;
+        status = get_context(encoder, &entry->parts[i], false, &context, error);
+        if (!status && context->tokens > most) most = context->tokens;
     }
-    *result = context;
-    if (status || context->tokens == most) return status;
+    if (status || (*result)->tokens == most) return status;
+    context = *result;
     if ((*result = find_context(cache, context->text, false, most))) return UDUMP_OK;
     status = make_room(cache, error);
     if (!status) status = udump_context_pad(context, most, result, error);
