@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "sampling.h"
 
 static const struct command {
     const char *name;
@@ -21,7 +21,7 @@ static int print_help(void) {
     printf("unetdump %s: sees inside Stable Diffusion's U-Net\n\nusage: unetdump COMMAND ... (unetdump COMMAND --help for its options)\n\n",
         udump_version());
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) printf("  %-10s %s\n", commands[i].name, commands[i].help);
-    printf("\nExit status: 0 done, 1 failed, 2 bad usage or input.\n");
+    printf("\nExit status: 0 done, 1 failed, 2 bad usage or input; a run that is interrupted ends by the signal.\n");
     return finish_output(EXIT_DONE);
 }
 
@@ -33,7 +33,7 @@ int main(int argc, char **argv) {
         return finish_output(EXIT_DONE);
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 2, argv + 2);
+        if (strcmp(argv[1], commands[i].name) == 0) return sampling_end(commands[i].run(argc - 2, argv + 2));
     if (strcmp(argv[1], "ui") == 0) return fail_usage("ui is the Python package's: pip install 'unetdump[ui]'");
     const char *nearest = NULL;
     size_t least = SIZE_MAX;

@@ -47,8 +47,9 @@ size_t sampling_list(sampling_arguments *s, cli_option *list) {
 }
 
 static udump_cancel interrupted = UDUMP_CANCEL_INIT;
+static volatile sig_atomic_t interrupted_by; /* which signal; 0: none */
 static void on_interrupt(int signal_number) {
-    (void)signal_number;
+    interrupted_by = signal_number;
     udump_cancel_raise(&interrupted);
 }
 
@@ -114,4 +115,12 @@ void sampling_watch(void) {
     struct sigaction once = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND | SA_RESTART };
     sigaction(SIGINT, &once, NULL);
     sigaction(SIGTERM, &once, NULL);
+}
+
+int sampling_end(int status) {
+    if (status == EXIT_FAILED && interrupted_by) {
+        signal(interrupted_by, SIG_DFL);
+        raise(interrupted_by);
+    }
+    return status;
 }

@@ -26,5 +26,8 @@ bool sampling_resolve(sampling_arguments *s, udump_image *init, int *status);
 int sampling_fail(const sampling_arguments *s, const udump_error *error);
 /* From now on the first SIGINT or SIGTERM cancels the run, which tidies up; the second ends the program, as any does before this. */
 void sampling_watch(void);
+/* When all is tidied up: a run that such a signal stopped ends the program by that signal, for a shell to end its loop, or a script, too. Else returns
+ * status. */
+int sampling_end(int status);
 
 #endif

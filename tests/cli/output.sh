@@ -93,29 +93,29 @@ else
 fi
 
 # An interrupt, once the first canvas is there. The folder has an older run's manifest, which must not stand for this one.
-# interrupted SIGNAL FOLDER
+# interrupted SIGNAL STATUS FOLDER
 interrupted() {
-    expected=1 last="generate, and SIG$1"
-    env --default-signal="$1" "$unetdump" generate -q -m "$demo" -p "$prompt" -o "$2" --width 128 --height 128 --steps 1000 --features "" --dump npy \
+    expected=$2 last="generate, and SIG$1"
+    env --default-signal="$1" "$unetdump" generate -q -m "$demo" -p "$prompt" -o "$3" --width 128 --height 128 --steps 1000 --features "" --dump npy \
         >"$said/out" 2>"$said/err" &
     process=$!
     tries=0
-    while [ "$(find "$2" -name '*-002.png' 2>/dev/null | head -1)" = "" ] && [ $tries -lt 600 ]; do
+    while [ "$(find "$3" -name '*-002.png' 2>/dev/null | head -1)" = "" ] && [ $tries -lt 600 ]; do
         sleep 0.05
         tries=$((tries + 1))
     done
     kill -"$1" $process
-    wait $process
+    wait $process 2>/dev/null # the shell tells of a signal
     ended $?
     complains "cancel"
-    sound "$2"
-    [ -n "$(ls "$2")" ] || fail "the canvases finished before the interrupt are gone"
+    sound "$3"
+    [ -n "$(ls "$3")" ] || fail "the canvases finished before the interrupt are gone"
 }
 if env --default-signal=INT true 2>/dev/null; then
-    interrupted INT new
+    interrupted INT 130 new
     works generate -m "$demo" -p "$prompt" -o old --width 8 --height 8 --steps 1 --device reference
-    interrupted INT old
-    interrupted TERM terminated
+    interrupted INT 130 old
+    interrupted TERM 143 terminated
 else
     echo "skipped: env cannot give a background process its SIGINT back"
 fi

@@ -103,7 +103,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27
     sleep 0.1
 done
 kill -INT $job
-expected=1 last="sweep, interrupted"
+expected=130 last="sweep, interrupted"
 wait $job
 ended $?
 complains "cancel"

@@ -172,6 +172,20 @@ def test_without_ray(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_interrupted_it_ends_by_the_signal(tmp_path: Path) -> None:
+    """A shell's loop, or a script, ends then too; after a plain exit status it would go on."""
+    code = """
+import sys
+from unetdump import sweep_command
+def interrupt(**options): raise KeyboardInterrupt
+sweep_command.Sweep = interrupt
+sweep_command.sweep_by_ray(sys.argv[1:])
+"""
+    arguments = ["-m", "m", "-p", "a red circle", "--replace", "red=green", "-o", str(tmp_path / "out"), "--engine", "ray"]
+    found = subprocess.run([sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (-signal.SIGINT, "unetdump: cancelled\n")
+
+
 def test_every_option_of_the_c_command_is_known() -> None:
     said = subprocess.run([PROGRAM, "sweep", "--help"], check=True, capture_output=True, text=True).stdout
     assert set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", said, re.MULTILINE)) == sweep_command.OPTIONS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,12 +49,20 @@ def sweep_by_ray(arguments: Sequence[str]) -> int | list[str]:
         for _ in Sweep(**options):
             pass
     except KeyboardInterrupt:
-        return _fail("cancelled", 1)
+        return _end_interrupted()
     except (_UsageError, ImportError, *_BAD_INPUT) as error:
         return _fail(error, 2)
     except (Error, OSError) as error:  # ConnectionError: no cluster
         return _fail(error, 1)
     return shown
+
+
+def _end_interrupted() -> int:
+    """Ends by the signal, as the C command does, for a shell's loop to end too."""
+    status = _fail("cancelled", 1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+    return status
 
 
 def _fail(reason: object, status: int) -> int:
