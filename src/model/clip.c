@@ -33,14 +33,12 @@ static void load_layer_count(udump_loader *l, udump_clip *clip, const udump_text
 }
 
 static void load_config(udump_loader *l, udump_clip *clip, const udump_text_reading *reading) {
-    double heads;
     udump_name config = udump_name_format("%s/config.json", reading->part),
                tokens = udump_name_format("%s/embeddings.token_embedding", reading->part);
     clip->vocabulary = udump_load_size(l, tokens.text, 2, 0);
     clip->width = udump_load_size(l, tokens.text, 2, 1);
     clip->positions = udump_load_size(l, udump_name_format("%s/embeddings.position_embedding", reading->part).text, 2, 0);
-    clip->heads = udump_weights_config_number(l->weights, reading->part, "num_attention_heads", 0, &heads) ? (int32_t)heads
-                                                                                                         : clip->width / HEAD_DIM;
+    clip->heads = udump_load_count(l, reading->part, "num_attention_heads", clip->width / HEAD_DIM, 4096);
     clip->pad = reading->open_clip ? 0 : END;
     clip->context_norm = reading->final_norm;
     load_activation(l, clip, reading, config.text);
@@ -56,13 +54,14 @@ static udump_clip_layer load_layer(udump_loader *l, const udump_clip *clip, cons
     static const char *const qkv[] = { "q_proj", "k_proj", "v_proj" };
     udump_name layer = udump_name_format("%s/encoder.layers.%d", part, (int)index);
     int32_t width = clip->width, rows = clip->positions;
+    udump_linear fc1 = udump_load_linear(l, udump_name_format("%s.mlp.fc1", layer.text).text, width, 0, rows);
     return (udump_clip_layer){
         .norm1 = udump_load_norm(l, udump_name_format("%s.layer_norm1", layer.text).text, width, 0, 1e-5f),
-        .qkv = udump_load_merged(l, udump_name_format("%s.self_attn.", layer.text).text, qkv, 3, width, rows),
+        .qkv = udump_load_merged(l, udump_name_format("%s.self_attn.", layer.text).text, qkv, 3, width, width, rows),
         .out = udump_load_linear(l, udump_name_format("%s.self_attn.out_proj", layer.text).text, width, width, rows),
         .norm2 = udump_load_norm(l, udump_name_format("%s.layer_norm2", layer.text).text, width, 0, 1e-5f),
-        .fc1 = udump_load_linear(l, udump_name_format("%s.mlp.fc1", layer.text).text, width, 0, rows),
-        .fc2 = udump_load_linear(l, udump_name_format("%s.mlp.fc2", layer.text).text, 0, width, rows),
+        .fc1 = fc1,
+        .fc2 = udump_load_linear(l, udump_name_format("%s.mlp.fc2", layer.text).text, fc1.out, width, rows),
     };
 }
 

@@ -1,5 +1,6 @@
 #include "model/loader.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,15 @@ int32_t udump_load_size(udump_loader *l, const char *name, int rank, int axis) {
         return 0;
     }
     return (int32_t)weight->shape[axis];
+}
+
+int32_t udump_load_count(udump_loader *l, const char *part, const char *key, int32_t otherwise, int32_t most) {
+    double value;
+    if (!udump_weights_config_number(l->weights, part, key, 0, &value)) return otherwise;
+    if (value >= 1 && value <= most && value == floor(value)) return (int32_t)value;
+    udump_load_fail(
+        l, UDUMP_ERROR_WEIGHTS, udump_name_format("%s/config.json", part).text, "%s is %g: expected 1 to %d", key, value, (int)most);
+    return 1;
 }
 
 void udump_load_warn(void *loader, const char *line) {
@@ -112,27 +122,32 @@ void udump_load_end(udump_loader *l) {
     for (struct udump_loader_buffer *b = l->buffers; b < l->buffers + UDUMP_LOADER_BUFFERS; b++) udump_aligned_free(b->values);
 }
 
-/* The tensor "<name>.<kind>" as fp32; to be given back. NULL after a failure, or if it is optional and not there. */
-static float *read_tensor(udump_loader *l, const char *name, const char *kind, int rank, const int64_t *shape, bool optional) {
-    if (l->status) return NULL;
+/* The tensor "<name>.<kind>", which has that shape; NULL after a failure, or if it is optional and not there. */
+static const udump_weight *find_shaped(udump_loader *l, const char *name, const char *kind, int rank, const int64_t *shape, bool optional) {
     const udump_weight *weight = find(l, name, kind);
+    if (l->status || (!weight && optional)) return NULL;
     udump_name full = udump_name_format("%s.%s", name, kind);
-    char expected[64], found[64];
+    char expected[64], found[64] = "";
     udump_shape_format(expected, sizeof expected, rank, shape);
-    if (!weight) {
-        if (!optional) l->status = udump_fail_values(&l->error, UDUMP_ERROR_WEIGHTS, full.text, "tensor is missing", expected, "");
-        return NULL;
+    if (weight) udump_shape_format(found, sizeof found, weight->rank, weight->shape);
+    if (weight && shapes_match(weight, rank, shape)) {
+        udump_weights_use(l->weights, weight);
+        return weight;
     }
-    if (!shapes_match(weight, rank, shape)) {
-        udump_shape_format(found, sizeof found, weight->rank, weight->shape);
-        l->status = udump_fail_values(&l->error, UDUMP_ERROR_WEIGHTS, full.text, "tensor has the wrong shape", expected, found);
-        return NULL;
-    }
+    const char *what = weight ? "tensor has the wrong shape" : "tensor is missing";
+    l->status = udump_fail_values(&l->error, UDUMP_ERROR_WEIGHTS, full.text, what, expected, found);
+    return NULL;
+}
+
+/* The same as fp32; to be given back. NULL also where nothing is to be read. */
+static float *read_tensor(udump_loader *l, const char *name, const char *kind, int rank, const int64_t *shape, bool optional) {
+    const udump_weight *weight = find_shaped(l, name, kind, rank, shape, optional);
+    if (!weight || l->dry) return NULL;
     size_t count = 1;
     for (int i = 0; i < rank; i++) count *= (size_t)shape[i];
     float *values = buffer_take(l, count * sizeof *values);
     if (!values) {
-        l->status = udump_fail_memory(&l->error, full.text, count * sizeof *values);
+        l->status = udump_fail_memory(&l->error, weight->name, count * sizeof *values);
         return NULL;
     }
     int64_t bad = 0;
@@ -142,6 +157,8 @@ static float *read_tensor(udump_loader *l, const char *name, const char *kind, i
     if (!l->status && strcmp(kind, "weight") == 0) l->status = udump_loras_merge(l->loras, name, rank, shape, values, &l->error);
     return values;
 }
+
+static bool packs(const udump_loader *l) { return !l->status && !l->dry; }
 
 /* Keeps packed for the model to free. */
 static udump_packed *keep(udump_loader *l, const char *name, udump_packed *packed) {
@@ -170,7 +187,7 @@ static udump_conv load_conv(udump_loader *l, const char *name, const udump_conv_
     udump_conv conv = { .shape = *shape };
     float *weight = read_tensor(l, name, "weight", 4, (int64_t[]){ shape->out, shape->in, 3, 3 }, false);
     float *bias = read_tensor(l, name, "bias", 1, (int64_t[]){ shape->out }, false);
-    if (!l->status) conv.packed = keep(l, name, l->backend->pack_conv(l->device, shape, weight, bias, &l->error));
+    if (packs(l)) conv.packed = keep(l, name, l->backend->pack_conv(l->device, shape, weight, bias, &l->error));
     buffer_give(l, weight);
     buffer_give(l, bias);
     return conv;
@@ -196,19 +213,18 @@ udump_conv udump_load_conv_halving(udump_loader *l, const char *name, int32_t c,
         l, name, &(udump_conv_shape){ .in = c, .out = c, .kernel = 3, .stride = 2, .pad_end = 1, .n = 1, .h = side, .w = side });
 }
 
-udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *const *names, int32_t count, int32_t in, int32_t rows) {
+udump_linear udump_load_merged(
+    udump_loader *l, const char *prefix, const char *const *names, int32_t count, int32_t in, int32_t out, int32_t rows) {
     udump_linear_part parts[3] = { 0 };
     float *weights[3] = { 0 }, *biases[3] = { 0 };
-    udump_linear linear = { .in = in };
+    udump_linear linear = { .in = in, .out = count * out };
     for (int32_t i = 0; i < count && !l->status; i++) {
         udump_name name = udump_name_format("%s%s", prefix, names[i]);
-        int32_t out = udump_load_size(l, name.text, 2, 0);
         weights[i] = read_tensor(l, name.text, "weight", 2, (int64_t[]){ out, in }, false);
         biases[i] = read_tensor(l, name.text, "bias", 1, (int64_t[]){ out }, true);
         parts[i] = (udump_linear_part){ weights[i], biases[i], out };
-        linear.out += out;
     }
-    if (!l->status) linear.packed = keep(l, prefix, l->backend->pack_linear(l->device, in, rows, count, parts, &l->error));
+    if (packs(l)) linear.packed = keep(l, prefix, l->backend->pack_linear(l->device, in, rows, count, parts, &l->error));
     for (int32_t i = 0; i < count; i++) {
         buffer_give(l, weights[i]);
         buffer_give(l, biases[i]);
@@ -218,10 +234,8 @@ udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *
 
 udump_linear udump_load_linear(udump_loader *l, const char *name, int32_t in, int32_t out, int32_t rows) {
     if (!in) in = udump_load_size(l, name, 2, 1);
-    udump_linear linear = udump_load_merged(l, name, (const char *const[]){ "" }, 1, in, rows);
-    if (out && linear.out != out)
-        udump_load_fail(l, UDUMP_ERROR_WEIGHTS, name, "tensor has %d outputs, expected %d", (int)linear.out, (int)out);
-    return linear;
+    if (!out) out = udump_load_size(l, name, 2, 0);
+    return udump_load_merged(l, name, (const char *const[]){ "" }, 1, in, out, rows);
 }
 
 udump_linear udump_load_geglu(udump_loader *l, const char *name, int32_t in, int32_t rows) {
@@ -230,7 +244,7 @@ udump_linear udump_load_geglu(udump_loader *l, const char *name, int32_t in, int
     float *weight = read_tensor(l, name, "weight", 2, (int64_t[]){ both, in }, false);
     float *bias = read_tensor(l, name, "bias", 1, (int64_t[]){ both }, false);
     if (both % 2) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, name, "an odd number of outputs: %d", (int)both);
-    if (!l->status) {
+    if (packs(l)) {
         udump_linear_part parts[2] = { { weight, bias, inner }, { weight + (size_t)inner * (size_t)in, bias + inner, inner } };
         linear.packed = keep(l, name, l->backend->pack_geglu(l->device, in, rows, parts, &l->error));
     }
@@ -244,12 +258,12 @@ udump_norm udump_load_norm(udump_loader *l, const char *name, int32_t c, int32_t
     if (groups && c % groups) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, name, "%d channels in %d groups", (int)c, (int)groups);
     float *scale = read_tensor(l, name, "weight", 1, (int64_t[]){ c }, false);
     float *shift = read_tensor(l, name, "bias", 1, (int64_t[]){ c }, false);
-    float *both = l->status ? NULL : buffer_take(l, 2 * (size_t)c * sizeof *both);
+    float *both = packs(l) ? buffer_take(l, 2 * (size_t)c * sizeof *both) : NULL;
     if (both) {
         memcpy(both, scale, (size_t)c * sizeof *both);
         memcpy(both + c, shift, (size_t)c * sizeof *both);
         norm.packed = keep(l, name, l->backend->pack_vectors(l->device, 2, c, both, &l->error));
-    } else if (!l->status) {
+    } else if (packs(l)) {
         l->status = udump_fail_memory(&l->error, name, 2 * (size_t)c * sizeof *both);
     }
     buffer_give(l, scale);
@@ -260,7 +274,7 @@ udump_norm udump_load_norm(udump_loader *l, const char *name, int32_t c, int32_t
 
 udump_packed *udump_load_embedding(udump_loader *l, const char *name, int32_t rows, int32_t c) {
     float *values = read_tensor(l, name, "weight", 2, (int64_t[]){ rows, c }, false);
-    udump_packed *packed = l->status ? NULL : keep(l, name, l->backend->pack_vectors(l->device, rows, c, values, &l->error));
+    udump_packed *packed = packs(l) ? keep(l, name, l->backend->pack_vectors(l->device, rows, c, values, &l->error)) : NULL;
     buffer_give(l, values);
     return packed;
 }
@@ -269,16 +283,15 @@ udump_packed *udump_load_tokens(udump_loader *l, const char *name, int32_t rows,
     int encoder = strncmp(name, "text_encoder_2/", strlen("text_encoder_2/")) == 0;
     size_t own = (size_t)rows * (size_t)c, extra = (size_t)l->embeddings->vectors * (size_t)c;
     float *values = read_tensor(l, name, "weight", 2, (int64_t[]){ rows, c }, false);
-    float *both = l->status ? NULL : buffer_take(l, (own + extra) * sizeof *both);
-    if (!both && !l->status) l->status = udump_fail_memory(&l->error, name, (own + extra) * sizeof *both);
+    float *both = packs(l) ? buffer_take(l, (own + extra) * sizeof *both) : NULL;
+    if (!both && packs(l)) l->status = udump_fail_memory(&l->error, name, (own + extra) * sizeof *both);
     if (both) {
         memcpy(both, values, own * sizeof *both);
         if (extra) memcpy(both + own, l->embeddings->rows[encoder], extra * sizeof *both);
     }
     buffer_give(l, values);
-    udump_packed *packed = l->status
-        ? NULL
-        : keep(l, name, l->backend->pack_vectors(l->device, rows + l->embeddings->vectors, c, both, &l->error));
+    udump_packed *packed = packs(l) ? keep(l, name, l->backend->pack_vectors(l->device, rows + l->embeddings->vectors, c, both, &l->error))
+                                    : NULL;
     buffer_give(l, both);
     return packed;
 }

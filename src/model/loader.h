@@ -1,5 +1,6 @@
-/* From a checkpoint's tensors to packed weights: reads, checks the shape, packs, and lets go of the source at once, so that loading
- * never holds more than one layer beside what is packed. The first failure sticks: model code loads straight through. */
+/* From a checkpoint's tensors to packed weights: checks the shape, reads, packs, and lets go of the source at once, so that loading
+ * never holds more than one layer beside what is packed. The first failure sticks: model code loads straight through, twice: first dry, so that a
+ * checkpoint that does not fit is refused before anything of it is read. */
 #ifndef UDUMP_MODEL_LOADER_H
 #define UDUMP_MODEL_LOADER_H
 
@@ -17,6 +18,7 @@ typedef struct udump_loader {
     const udump_backend *backend;
     void *device;
     int32_t threads;
+    bool dry; /* names and shapes alone are looked at, and no layer has weights */
     udump_status status;
     udump_error error;
     udump_packed **packed; /* all so far: the model's to free */
@@ -41,8 +43,9 @@ udump_conv udump_load_conv(udump_loader *l, const char *name, int32_t in, int32_
 /* The autoencoder's downsampler: 3x3, stride 2, padded below and on the right alone. */
 udump_conv udump_load_conv_halving(udump_loader *l, const char *name, int32_t c, int32_t side);
 udump_linear udump_load_linear(udump_loader *l, const char *name, int32_t in, int32_t out, int32_t rows);
-/* Merges linear layers of the same input (prefix + names[i]) along their outputs. */
-udump_linear udump_load_merged(udump_loader *l, const char *prefix, const char *const *names, int32_t count, int32_t in, int32_t rows);
+/* Merges linear layers of the same sizes (prefix + names[i]) along their outputs. */
+udump_linear udump_load_merged(
+    udump_loader *l, const char *prefix, const char *const *names, int32_t count, int32_t in, int32_t out, int32_t rows);
 /* One tensor [2 * inner, in] with the value's half first, as GEGLU's projection is stored. */
 udump_linear udump_load_geglu(udump_loader *l, const char *name, int32_t in, int32_t rows);
 udump_norm udump_load_norm(udump_loader *l, const char *name, int32_t c, int32_t groups, float eps);
@@ -56,6 +59,8 @@ udump_packed *udump_load_embedding(udump_loader *l, const char *name, int32_t ro
 bool udump_load_has(const udump_loader *l, const char *name);
 /* Size `axis` of "<name>.weight", which must have `rank` dimensions (1x1 convolutions are as good as linear layers). */
 int32_t udump_load_size(udump_loader *l, const char *name, int rank, int axis);
+/* A whole number from 1 to `most` of the part's config; `otherwise` where there is none. */
+int32_t udump_load_count(udump_loader *l, const char *part, const char *key, int32_t otherwise, int32_t most);
 /* Records the first failure. */
 void udump_load_fail(udump_loader *l, udump_status status, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

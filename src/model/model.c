@@ -83,7 +83,7 @@ static void load_text(udump_model *model, udump_loader *l) {
     const udump_family *family = model->family;
     for (int32_t i = 0; i < family->text_count && !l->status; i++) {
         udump_clip_load(l, &model->clips[i], &family->text[i]);
-        if (model->clips[i].projection.packed) model->pooled_dim = model->clips[i].projection.out;
+        if (family->text[i].pooled) model->pooled_dim = model->clips[i].projection.out;
     }
 }
 
@@ -93,10 +93,15 @@ static void check_text(const udump_model *model, udump_loader *l) {
     if (model->unet.context_dim != width)
         udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "unet", "cross-attention expects contexts %d wide, the text %s %d",
             (int)model->unet.context_dim, model->family->text_count > 1 ? "encoders give" : "encoder gives", (int)width);
-    if (model->unet.added1.packed && (added <= 0 || added % (2 * UDUMP_SIZE_NUMBERS)))
+    if (model->unet.added1.in && (added <= 0 || added % (2 * UDUMP_SIZE_NUMBERS)))
         udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "unet/add_embedding.linear_1",
             "%d inputs: a pooled vector of %d and %d numbers, each as many sines and cosines, do not make that", (int)model->unet.added1.in,
             (int)model->pooled_dim, UDUMP_SIZE_NUMBERS);
+}
+
+static void free_text(udump_model *model) {
+    for (int32_t i = 0; i < UDUMP_TEXT_ENCODERS_MOST; i++) free(model->clips[i].layers);
+    memset(model->clips, 0, sizeof model->clips);
 }
 
 /* Whether some tensor belongs to the part. */
@@ -128,22 +133,40 @@ static udump_status check_room(const udump_model *model, const udump_weights *we
     return udump_device_has_room(model->backend, model->device, device_bytes, "weights", error);
 }
 
+/* All layers, dry or with their weights. */
+static void load_layers(udump_model *model, udump_loader *l) {
+    load_text(model, l);
+    if (!l->status) udump_unet_load(l, &model->unet, model->family);
+    if (!l->status) check_text(model, l);
+    if (!l->status) udump_vae_load(l, &model->vae, model->family->vae_scale);
+    if (!l->status && model->vae.latent_channels != model->unet.latent_channels)
+        udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "vae", "%d latent channels, the U-Net has %d", (int)model->vae.latent_channels,
+            (int)model->unet.latent_channels);
+}
+
+/* Whether it is such a model at all, before anything of it is read. */
+static void check_layers(udump_model *model, udump_loader *l) {
+    const char *foreign = udump_family_foreign(l->weights);
+    model->family = udump_family_of(l->weights);
+    if (foreign) udump_load_fail(l, UDUMP_ERROR_UNSUPPORTED, model->name, "this is %s", foreign);
+    if (!has_part(l->weights, "vae"))
+        udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "vae", "the checkpoint has no autoencoder: name one (--vae, vae_path)");
+    l->dry = true;
+    if (!l->status) load_layers(model, l);
+    if (!l->status) l->status = check_unused(model, l->weights, &l->error);
+    l->dry = false;
+    free_text(model);
+    memset(&model->unet, 0, sizeof model->unet);
+    memset(&model->vae, 0, sizeof model->vae);
+}
+
 static udump_status load_parts(
     udump_model *model, udump_weights *weights, const udump_loras *loras, const char *embeddings, udump_error *error) {
     udump_loader l = { .weights = weights, .loras = loras, .embeddings = &model->embeddings, .backend = model->backend, .device = model->device, .threads = model->threads };
-    const char *foreign = udump_family_foreign(weights);
-    model->family = udump_family_of(weights);
-    if (foreign) udump_load_fail(&l, UDUMP_ERROR_UNSUPPORTED, model->name, "this is %s", foreign);
+    check_layers(model, &l);
+    if (!l.status) l.status = check_room(model, weights, &l.error);
     if (!l.status) l.status = udump_embeddings_load(embeddings, weights, udump_load_warn, &l, &model->embeddings, &l.error);
-    load_text(model, &l);
-    if (!l.status) udump_unet_load(&l, &model->unet, model->family);
-    if (!l.status) check_text(model, &l);
-    if (!has_part(weights, "vae"))
-        udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "the checkpoint has no autoencoder: name one (--vae, vae_path)");
-    if (!l.status) udump_vae_load(&l, &model->vae, model->family->vae_scale);
-    if (!l.status && model->vae.latent_channels != model->unet.latent_channels)
-        udump_load_fail(&l, UDUMP_ERROR_WEIGHTS, "vae", "%d latent channels, the U-Net has %d", (int)model->vae.latent_channels,
-            (int)model->unet.latent_channels);
+    if (!l.status) load_layers(model, &l);
     if (!l.status && model->wide_device) load_wide_vae(model, &l);
     const char *lacks = model->backend->device_lacks ? model->backend->device_lacks(model->device) : NULL;
     if (lacks) udump_load_warn(&l, lacks);
@@ -175,14 +198,12 @@ static udump_status load(const char *path, const udump_model_options *options, u
     if (!status) status = udump_scheduler_read(model, weights, options, error);
     if (!status) status = udump_model_choose_device(model, options, &before, error);
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
-    if (!status) status = check_room(model, weights, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
     if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
     udump_status hashed[2] = { udump_hash_end(&hashing[0], model->hash, status ? NULL : error), udump_hash_end(&hashing[1], model->vae_hash, status ? NULL : error) };
     for (int i = 0; i < 2; i++)
         if (!status) status = hashed[i];
     if (!status) status = udump_weights_check(weights, error);
-    if (!status) status = check_unused(model, weights, error);
     if (!status) status = udump_loras_check_used(&loras, weights, error);
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);
@@ -214,7 +235,7 @@ void udump_model_release(udump_model *model) {
     free(model->packed);
     free(model->warnings);
     free(model->tensors);
-    for (int32_t i = 0; i < UDUMP_TEXT_ENCODERS_MOST; i++) free(model->clips[i].layers);
+    free_text(model);
     free(model->lora_tags);
     free(model->lora_blocks);
     udump_embeddings_free(&model->embeddings);

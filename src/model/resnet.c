@@ -1,10 +1,11 @@
 #include "model/resnet.h"
 
-udump_resnet udump_resnet_load(udump_loader *l, const char *name, int32_t time_dim, int32_t groups, float eps, int32_t latent_side) {
+udump_resnet udump_resnet_load(
+    udump_loader *l, const char *name, int32_t in, int32_t out, int32_t time_dim, int32_t groups, float eps, int32_t latent_side) {
     udump_name norm1 = udump_name_format("%s.norm1", name), conv1 = udump_name_format("%s.conv1", name),
                shortcut = udump_name_format("%s.conv_shortcut", name);
     int32_t rows = 2 * latent_side * latent_side;
-    udump_resnet resnet = { .in = udump_load_size(l, conv1.text, 4, 1), .out = udump_load_size(l, conv1.text, 4, 0) };
+    udump_resnet resnet = { .in = in, .out = out ? out : udump_load_size(l, conv1.text, 4, 0) };
     resnet.norm1 = udump_load_norm(l, norm1.text, resnet.in, groups, eps);
     resnet.conv1 = udump_load_conv(l, conv1.text, resnet.in, resnet.out, 1, latent_side);
     if (time_dim) resnet.time = udump_load_linear(l, udump_name_format("%s.time_emb_proj", name).text, time_dim, resnet.out, 32);

@@ -12,8 +12,9 @@ typedef struct udump_resnet {
     int32_t in, out;
 } udump_resnet;
 
-/* time_dim 0: no time embedding. */
-udump_resnet udump_resnet_load(udump_loader *l, const char *name, int32_t time_dim, int32_t groups, float eps, int32_t latent_side);
+/* out 0: as many channels as the tensor has. time_dim 0: no time embedding. */
+udump_resnet udump_resnet_load(
+    udump_loader *l, const char *name, int32_t in, int32_t out, int32_t time_dim, int32_t groups, float eps, int32_t latent_side);
 /* out may be anywhere but in in. time: [1 or n, 1, 1, out], already projected; NULL in the VAE. in may be overwritten if nobody needs it
  * afterwards: where the channels change, that saves a tensor of its size. */
 void udump_resnet_forward(

@@ -2,30 +2,30 @@
 
 static udump_transformer_layer load_layer(udump_loader *l, const char *name, int32_t c, int32_t context_dim, int32_t rows) {
     static const char *const qkv[] = { "to_q", "to_k", "to_v" };
+    udump_linear geglu = udump_load_geglu(l, udump_name_format("%s.ff.net.0.proj", name).text, c, rows);
     return (udump_transformer_layer){
         .norm1 = udump_load_norm(l, udump_name_format("%s.norm1", name).text, c, 0, 1e-5f),
-        .qkv = udump_load_merged(l, udump_name_format("%s.attn1.", name).text, qkv, 3, c, rows),
+        .qkv = udump_load_merged(l, udump_name_format("%s.attn1.", name).text, qkv, 3, c, c, rows),
         .self_out = udump_load_linear(l, udump_name_format("%s.attn1.to_out.0", name).text, c, c, rows),
         .norm2 = udump_load_norm(l, udump_name_format("%s.norm2", name).text, c, 0, 1e-5f),
         .q = udump_load_linear(l, udump_name_format("%s.attn2.to_q", name).text, c, c, rows),
-        .kv = udump_load_merged(l, udump_name_format("%s.attn2.", name).text, qkv + 1, 2, context_dim, 154), /* two prompts' tokens */
+        .kv = udump_load_merged(l, udump_name_format("%s.attn2.", name).text, qkv + 1, 2, context_dim, c, 154), /* two prompts' tokens */
         .cross_out = udump_load_linear(l, udump_name_format("%s.attn2.to_out.0", name).text, c, c, rows),
         .norm3 = udump_load_norm(l, udump_name_format("%s.norm3", name).text, c, 0, 1e-5f),
-        .geglu = udump_load_geglu(l, udump_name_format("%s.ff.net.0.proj", name).text, c, rows),
-        .feed_out = udump_load_linear(l, udump_name_format("%s.ff.net.2", name).text, 0, c, rows),
+        .geglu = geglu,
+        .feed_out = udump_load_linear(l, udump_name_format("%s.ff.net.2", name).text, geglu.out, c, rows),
     };
 }
 
-void udump_transformer_load(udump_loader *l, udump_transformer *transformer, const char *name, int32_t heads, int32_t context_dim,
-    int32_t groups, int32_t latent_side) {
-    udump_name proj_in = udump_name_format("%s.proj_in", name);
-    int32_t rows = 2 * latent_side * latent_side, c = udump_load_size(l, proj_in.text, 2, 0);
+void udump_transformer_load(udump_loader *l, udump_transformer *transformer, const char *name, int32_t c, int32_t heads,
+    int32_t context_dim, int32_t groups, int32_t latent_side) {
+    int32_t rows = 2 * latent_side * latent_side;
     transformer->c = c;
     transformer->heads = heads;
     if (!l->status && (heads < 1 || c % heads))
         udump_load_fail(l, UDUMP_ERROR_WEIGHTS, name, "%d heads for %d channels", (int)heads, (int)c);
     transformer->norm = udump_load_norm(l, udump_name_format("%s.norm", name).text, c, groups, 1e-6f);
-    transformer->proj_in = udump_load_linear(l, proj_in.text, c, c, rows);
+    transformer->proj_in = udump_load_linear(l, udump_name_format("%s.proj_in", name).text, c, c, rows);
     for (udump_name layer; !l->status; transformer->depth++) {
         layer = udump_name_format("%s.transformer_blocks.%d", name, (int)transformer->depth);
         if (!udump_load_has(l, udump_name_format("%s.norm1", layer.text).text)) break;

@@ -22,8 +22,8 @@ typedef struct udump_transformer {
     udump_transformer_layer layers[UDUMP_DEPTH_MOST];
 } udump_transformer;
 
-void udump_transformer_load(udump_loader *l, udump_transformer *transformer, const char *name, int32_t heads, int32_t context_dim,
-    int32_t groups, int32_t latent_side);
+void udump_transformer_load(udump_loader *l, udump_transformer *transformer, const char *name, int32_t c, int32_t heads,
+    int32_t context_dim, int32_t groups, int32_t latent_side);
 /* kvs: one for each cross-attention of the U-Net. out may be anywhere but in in. */
 void udump_transformer_forward(udump_exec *x, const udump_transformer *transformer, udump_tensor out, udump_tensor in, const udump_kv *kvs);
 

@@ -4,58 +4,58 @@ void udump_vae_middle_load(udump_loader *l, udump_vae_middle *middle, const char
     static const char *const qkv[] = { "to_q", "to_k", "to_v" };
     int32_t rows = 64 * 64;
     udump_name prefix = udump_name_format("vae/%s.mid_block.", half);
-    middle->first = udump_resnet_load(l, udump_name_format("%sresnets.0", prefix.text).text, 0, groups, 1e-6f, 64);
+    middle->first = udump_resnet_load(l, udump_name_format("%sresnets.0", prefix.text).text, c, c, 0, groups, 1e-6f, 64);
     middle->attention_norm = udump_load_norm(l, udump_name_format("%sattentions.0.group_norm", prefix.text).text, c, groups, 1e-6f);
-    middle->attention_qkv = udump_load_merged(l, udump_name_format("%sattentions.0.", prefix.text).text, qkv, 3, c, rows);
+    middle->attention_qkv = udump_load_merged(l, udump_name_format("%sattentions.0.", prefix.text).text, qkv, 3, c, c, rows);
     middle->attention_out = udump_load_linear(l, udump_name_format("%sattentions.0.to_out.0", prefix.text).text, c, c, rows);
-    middle->last = udump_resnet_load(l, udump_name_format("%sresnets.1", prefix.text).text, 0, groups, 1e-6f, 64);
+    middle->last = udump_resnet_load(l, udump_name_format("%sresnets.1", prefix.text).text, c, c, 0, groups, 1e-6f, 64);
 }
 
-/* The residual blocks "<prefix>.resnets.N", until there is none. */
-void udump_vae_level_load(udump_loader *l, udump_vae_level *level, const char *prefix, int32_t groups, int32_t side) {
+int32_t udump_vae_level_load(udump_loader *l, udump_vae_level *level, const char *prefix, int32_t c, int32_t groups, int32_t side) {
     for (; !l->status; level->layers++) {
         udump_name name = udump_name_format("%s.resnets.%d", prefix, (int)level->layers);
         if (!udump_load_has(l, udump_name_format("%s.norm1", name.text).text)) break;
-        if (level->layers == UDUMP_VAE_LAYERS_MOST)
+        if (level->layers == UDUMP_VAE_LAYERS_MOST) {
             udump_load_fail(l, UDUMP_ERROR_UNSUPPORTED, prefix, "more than %d layers", UDUMP_VAE_LAYERS_MOST);
-        else level->resnets[level->layers] = udump_resnet_load(l, name.text, 0, groups, 1e-6f, side);
+            return c;
+        }
+        level->resnets[level->layers] = udump_resnet_load(l, name.text, c, 0, 0, groups, 1e-6f, side);
+        c = level->resnets[level->layers].out;
     }
     if (!l->status && !level->layers) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, prefix, "no residual blocks: resnets.0 is missing");
+    return c;
 }
 
-static void load_level(udump_loader *l, udump_vae_level *level, int32_t index, int32_t groups) {
+/* Returns the channels that come out of it. */
+static int32_t load_level(udump_loader *l, udump_vae_level *level, int32_t index, int32_t c, int32_t groups) {
     udump_name prefix = udump_name_format("vae/decoder.up_blocks.%d", (int)index);
     int32_t side = 64 << index;
-    udump_vae_level_load(l, level, prefix.text, groups, side);
+    c = udump_vae_level_load(l, level, prefix.text, c, groups, side);
     udump_name sampler = udump_name_format("%s.upsamplers.0.conv", prefix.text);
     level->has_sampler = udump_load_has(l, sampler.text);
-    if (l->status || !level->has_sampler) return;
-    int32_t c = level->resnets[level->layers - 1].out;
-    level->sampler = udump_load_conv(l, sampler.text, c, c, 1, 2 * side);
+    if (!l->status && level->has_sampler) level->sampler = udump_load_conv(l, sampler.text, c, c, 1, 2 * side);
+    return c;
 }
 
 void udump_vae_load(udump_loader *l, udump_vae *vae, double scale) {
     double value;
-    int32_t groups = udump_weights_config_number(l->weights, "vae", "norm_num_groups", 0, &value) ? (int32_t)value : 32, samplers = 0;
+    int32_t groups = udump_load_count(l, "vae", "norm_num_groups", 32, 1024), samplers = 0;
     vae->scaling_factor = udump_weights_config_number(l->weights, "vae", "scaling_factor", 0, &value) ? value : scale;
-    if (groups < 1 || groups > 1024) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "vae/config.json", "norm_num_groups is %d", (int)groups);
     if (!(vae->scaling_factor > 0)) udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "vae/config.json", "scaling_factor is %g", vae->scaling_factor);
     vae->conv_in = udump_load_conv(l, "vae/decoder.conv_in", 0, 0, 1, 64);
     vae->latent_channels = vae->conv_in.shape.in;
     vae->post_quant = udump_load_linear(l, "vae/post_quant_conv", vae->latent_channels, vae->latent_channels, 64 * 64);
     if (l->status) return;
-    udump_vae_middle_load(l, &vae->middle, "decoder", vae->conv_in.shape.out, groups);
+    int32_t c = vae->conv_in.shape.out;
+    udump_vae_middle_load(l, &vae->middle, "decoder", c, groups);
     while (vae->level_count < UDUMP_VAE_LEVELS_MOST
         && udump_load_has(l, udump_name_format("vae/decoder.up_blocks.%d.resnets.0.norm1", (int)vae->level_count).text)) {
-        load_level(l, &vae->levels[vae->level_count], vae->level_count, groups);
+        c = load_level(l, &vae->levels[vae->level_count], vae->level_count, c, groups);
         samplers += vae->levels[vae->level_count++].has_sampler;
     }
     if (samplers != 3)
         udump_load_fail(
             l, UDUMP_ERROR_UNSUPPORTED, "vae", "a decoder that doubles %d times: Stable Diffusion's doubles 3 times", (int)samplers);
-    if (l->status) return;
-    const udump_vae_level *last = &vae->levels[vae->level_count - 1];
-    int32_t c = last->resnets[last->layers - 1].out;
     vae->norm_out = udump_load_norm(l, "vae/decoder.conv_norm_out", c, groups, 1e-6f);
     vae->conv_out = udump_load_conv(l, "vae/decoder.conv_out", c, 3, 1, 512);
     udump_vae_encoder_load(l, vae, groups);

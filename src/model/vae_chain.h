@@ -9,8 +9,8 @@ enum { UDUMP_VAE_LAYERS_MOST = 4, UDUMP_VAE_LEVELS_MOST = 6 };
 
 /* half: "encoder" or "decoder"; c: the middle's channels. */
 void udump_vae_middle_load(udump_loader *l, udump_vae_middle *middle, const char *half, int32_t c, int32_t groups);
-/* The residual blocks "<prefix>.resnets.N", until there is none. */
-void udump_vae_level_load(udump_loader *l, udump_vae_level *level, const char *prefix, int32_t groups, int32_t side);
+/* The residual blocks "<prefix>.resnets.N", until there is none. c: the channels that go in; returns those that come out. */
+int32_t udump_vae_level_load(udump_loader *l, udump_vae_level *level, const char *prefix, int32_t c, int32_t groups, int32_t side);
 
 typedef struct udump_chain {
     udump_exec *x;

@@ -2,14 +2,15 @@
 
 enum { PICTURE_CHANNELS = 3, SIDE = 512, DOUBLINGS = 3 };
 
-static void load_level(udump_loader *l, udump_vae_level *level, int32_t index, int32_t groups) {
+/* Returns the channels that come out of it. */
+static int32_t load_level(udump_loader *l, udump_vae_level *level, int32_t index, int32_t c, int32_t groups) {
     udump_name prefix = udump_name_format("vae/encoder.down_blocks.%d", (int)index);
     int32_t side = SIDE >> (index < DOUBLINGS ? index : DOUBLINGS);
-    udump_vae_level_load(l, level, prefix.text, groups, side);
+    c = udump_vae_level_load(l, level, prefix.text, c, groups, side);
     udump_name sampler = udump_name_format("%s.downsamplers.0.conv", prefix.text);
     level->has_sampler = udump_load_has(l, sampler.text);
-    if (l->status || !level->has_sampler) return;
-    level->sampler = udump_load_conv_halving(l, sampler.text, level->resnets[level->layers - 1].out, side);
+    if (!l->status && level->has_sampler) level->sampler = udump_load_conv_halving(l, sampler.text, c, side);
+    return c;
 }
 
 static bool has_level(const udump_loader *l, int32_t index) {
@@ -23,16 +24,14 @@ void udump_vae_encoder_load(udump_loader *l, udump_vae *vae, int32_t groups) {
     encoder->present = !l->status && udump_load_has(l, "vae/encoder.conv_in");
     if (!encoder->present) return;
     encoder->conv_in = udump_load_conv(l, "vae/encoder.conv_in", PICTURE_CHANNELS, 0, 1, SIDE);
+    int32_t c = encoder->conv_in.shape.out;
     for (; !l->status && has_level(l, encoder->level_count); encoder->level_count++) {
-        load_level(l, &encoder->levels[encoder->level_count], encoder->level_count, groups);
+        c = load_level(l, &encoder->levels[encoder->level_count], encoder->level_count, c, groups);
         halvings += encoder->levels[encoder->level_count].has_sampler;
     }
     if (!l->status && halvings != DOUBLINGS)
         udump_load_fail(l, UDUMP_ERROR_UNSUPPORTED, "vae", "an encoder that halves %d times: Stable Diffusion's halves %d times",
             (int)halvings, DOUBLINGS);
-    if (l->status) return;
-    const udump_vae_level *last = &encoder->levels[encoder->level_count - 1];
-    int32_t c = last->resnets[last->layers - 1].out;
     udump_vae_middle_load(l, &encoder->middle, "encoder", c, groups);
     encoder->norm_out = udump_load_norm(l, "vae/encoder.conv_norm_out", c, groups, 1e-6f);
     encoder->conv_out = udump_load_conv(l, "vae/encoder.conv_out", c, moments, 1, SIDE >> DOUBLINGS);

@@ -88,6 +88,5 @@ udump_status udump_weights_read(
         status = turn_over(destination, weight->shape[0], weight->shape[1], weight->file_name, error);
     if (status != UDUMP_OK) return status;
     if (bad) *bad = found;
-    weights->items[weight - weights->items].used = true;
     return UDUMP_OK;
 }

@@ -364,6 +364,8 @@ const udump_weight *udump_weights_find(const udump_weights *weights, const char 
     return bsearch(name, weights->items, (size_t)weights->count, sizeof *weights->items, compare_name);
 }
 
+void udump_weights_use(udump_weights *weights, const udump_weight *weight) { weights->items[weight - weights->items].used = true; }
+
 const char *udump_weights_skipped(const udump_weights *weights, int64_t index) {
     return index >= 0 && index < weights->skipped_count ? weights->skipped[index] : NULL;
 }

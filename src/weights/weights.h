@@ -23,7 +23,7 @@ typedef struct udump_weight {
     int64_t shape[6]; /* canonical: a 1x1 convolution stored for a linear layer, or the reverse, keeps its own shape here */
     int32_t file;     /* index of its file */
     uint64_t offset_bytes, size_bytes; /* in that file */
-    bool used;        /* set by udump_weights_read */
+    bool used; /* set by udump_weights_use */
     bool transposed;  /* [in, out] in its file; shape and what is read are [out, in] */
     int32_t piece, pieces; /* which of `pieces` equal runs of rows of the file's tensor this is: OpenCLIP stores Q, K and V as one */
 } udump_weight;
@@ -54,7 +54,10 @@ const char *udump_weights_skipped(const udump_weights *weights, int64_t index);
 /* A text of the metadata in the file that udump_weights_open_tensors opened; NULL if there is none. */
 const char *udump_weights_metadata(const udump_weights *weights, const char *key);
 
-/* The tensor as fp32 in C order, as many elements as its shape has. *bad counts its NaN and infinite values (may be NULL). Marks it used.
+/* Marks it as one that belongs to the model. */
+void udump_weights_use(udump_weights *weights, const udump_weight *weight);
+
+/* The tensor as fp32 in C order, as many elements as its shape has. *bad counts its NaN and infinite values (may be NULL).
  * weight is one of weights' own. threads: how many share the work. Takes
  * nothing beside destination, as much again as that for a transposed one. Threads may read different tensors at once.
  * Errors: FILE, FORMAT (the file was truncated since), MEMORY. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { RECIPE_TENSORS = 4096, RECIPE_TEXT = 1024 };
 
@@ -100,13 +101,13 @@ static inline FILE *recipe_create(const char *folder, const char *path) {
     return fopen(whole, "wb");
 }
 
-/* The safetensors file of those tensors that belong to it. */
-static inline bool recipe_write_file(const char *folder, const char *file, const recipe_tensor *tensors, int count) {
+/* A new safetensors file with the header alone of those tensors that belong to it; *data_bytes is what is to follow. NULL: failed. */
+static inline FILE *recipe_begin_file(const char *folder, const char *file, const recipe_tensor *tensors, int count, uint64_t *data_bytes) {
     char *header = malloc((size_t)count * 512 + 16);
     size_t length = 1;
     uint64_t offset = 0;
     FILE *out = recipe_create(folder, file);
-    if (!header || !out) return false;
+    if (!header || !out) return free(header), NULL;
     header[0] = '{';
     for (int i = 0; i < count; i++) {
         const recipe_tensor *t = &tensors[i];
@@ -121,14 +122,31 @@ static inline bool recipe_write_file(const char *folder, const char *file, const
     while (length % 8) header[length++] = ' ';
     uint64_t header_bytes = length;
     bool good = fwrite(&header_bytes, 8, 1, out) == 1 && fwrite(header, length, 1, out) == 1;
+    free(header);
+    *data_bytes = offset;
+    return good ? out : (fclose(out), NULL);
+}
+
+/* The safetensors file of those tensors that belong to it. */
+static inline bool recipe_write_file(const char *folder, const char *file, const recipe_tensor *tensors, int count) {
+    uint64_t data_bytes;
+    FILE *out = recipe_begin_file(folder, file, tensors, count, &data_bytes);
+    bool good = out;
     for (int i = 0; good && i < count; i++) {
         if (strcmp(tensors[i].file, file) != 0) continue;
         float *values = recipe_values(&tensors[i]);
         good = values && fwrite(values, sizeof *values, recipe_count(&tensors[i]), out) == recipe_count(&tensors[i]);
         free(values);
     }
-    free(header);
-    return fclose(out) == 0 && good;
+    return out && fclose(out) == 0 && good;
+}
+
+/* The same with all values 0, in a file of holes. */
+static inline bool recipe_write_zeros(const char *folder, const char *file, const recipe_tensor *tensors, int count) {
+    uint64_t data_bytes;
+    FILE *out = recipe_begin_file(folder, file, tensors, count, &data_bytes);
+    bool good = out && fflush(out) == 0 && ftruncate(fileno(out), ftell(out) + (off_t)data_bytes) == 0;
+    return out && fclose(out) == 0 && good;
 }
 
 /* What is made of a recipe that the caller may change before it is written. */

@@ -47,6 +47,15 @@ static recipe open_recipe(const char *name, const char *folder) {
     return r;
 }
 
+/* What this process has read from files so far, as Linux counts it; 0 where it does not. */
+static long long bytes_read(void) {
+    long long bytes = 0;
+    FILE *io = fopen("/proc/self/io", "r");
+    if (io && fscanf(io, "rchar: %lld", &bytes) != 1) bytes = 0;
+    if (io) fclose(io);
+    return bytes;
+}
+
 /* Writes what became of the recipe, and loads it: the file in folder, or the folder itself. */
 static udump_status try_load(recipe *r, const char *folder, const udump_model_options *options, udump_model **model, udump_error *error) {
     char file[128];
@@ -55,7 +64,9 @@ static udump_status try_load(recipe *r, const char *folder, const udump_model_op
     bool single = strcmp(r->tensors[0].file, "model.safetensors") == 0;
     free(r->tensors);
     *model = NULL;
+    long long before = bytes_read();
     udump_status status = udump_model_load(below(single ? file : folder), options, model, error);
+    if (status) assert_in_range(bytes_read() - before, 0, 1 << 20);
     assert_int_equal(nftw(below(folder), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0); /* nothing stays open: 20 MB of disk at a time */
     return status;
 }
@@ -74,7 +85,7 @@ static udump_model *loads(recipe *r, const char *folder, const udump_model_optio
     return model;
 }
 
-/* The error's line begins so. */
+/* The error's line has that in it; and 20 MB were not read for it. */
 static void refused(recipe *r, const char *folder, udump_status status, const char *line) {
     udump_model_options options = plain_options();
     udump_model *model;
@@ -251,6 +262,65 @@ static void lacking(void **state) {
     find(&r, "conditioner.embedders.1.model.text_projection")->shape[1] = 95;
     refused(&r, "projection", UDUMP_ERROR_WEIGHTS,
         "unet/add_embedding.linear_1: 1632 inputs: a pooled vector of 95 and 6 numbers, each as many sines and cosines, do not make that");
+}
+
+/* The tensor that does not follow from those before it is named. */
+static void what_does_not_fit(void **state) {
+    (void)state;
+    static const struct {
+        const char *tensor;
+        int axis;
+        int64_t size;
+        const char *line;
+    } cases[] = {
+        { "down_blocks.1.resnets.0.conv1.weight", 1, 72,
+            "unet/down_blocks.1.resnets.0.conv1.weight: tensor has the wrong shape: expected [64, 64, 3, 3], found [64, 72, 3, 3]" },
+        { "mid_block.resnets.1.conv1.weight", 0, 64,
+            "unet/mid_block.resnets.1.conv1.weight: tensor has the wrong shape: expected [128, 128, 3, 3], found [64, 128, 3, 3]" },
+        { "mid_block.attentions.0.proj_in.weight", 0, 64,
+            "unet/mid_block.attentions.0.proj_in.weight: tensor has the wrong shape: expected [128, 128], found [64, 128]" },
+        { "mid_block.attentions.0.transformer_blocks.0.attn1.to_k.weight", 0, 64,
+            "attn1.to_k.weight: tensor has the wrong shape: expected [128, 128], found [64, 128]" },
+        { "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight", 0, 64,
+            "attn2.to_v.weight: tensor has the wrong shape: expected [128, 64], found [64, 64]" },
+        { "mid_block.attentions.0.transformer_blocks.0.ff.net.2.weight", 1, 256,
+            "ff.net.2.weight: tensor has the wrong shape: expected [128, 512], found [128, 256]" },
+        { "up_blocks.1.resnets.2.conv1.weight", 1, 200,
+            "unet/up_blocks.1.resnets.2.conv1.weight: tensor has the wrong shape: expected [128, 192, 3, 3], found [128, 200, 3, 3]" },
+        { "conv_norm_out.weight", 0, 32, "unet/conv_norm_out.weight: tensor has the wrong shape: expected [64], found [32]" },
+        { "encoder.layers.1.mlp.fc2.weight", 1, 256,
+            "text_encoder/encoder.layers.1.mlp.fc2.weight: tensor has the wrong shape: expected [64, 128], found [64, 256]" },
+        { "decoder.up_blocks.1.resnets.0.conv1.weight", 1, 24,
+            "vae/decoder.up_blocks.1.resnets.0.conv1.weight: tensor has the wrong shape: expected [32, 32, 3, 3], found [32, 24, 3, 3]" },
+        { "decoder.mid_block.attentions.0.to_v.weight", 0, 16,
+            "vae/decoder.mid_block.attentions.0.to_v.weight: tensor has the wrong shape: expected [32, 32], found [16, 32]" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        recipe r = open_recipe("sd2", "unfit");
+        find(&r, cases[i].tensor)->shape[cases[i].axis] = cases[i].size;
+        refused(&r, "unfit", UDUMP_ERROR_WEIGHTS, cases[i].line);
+    }
+}
+
+/* Levels, layers and samplers that no U-Net of these families has. */
+static void what_is_built_otherwise(void **state) {
+    (void)state;
+    static const struct {
+        const char *gone, *line;
+    } cases[] = {
+        { "down_blocks.0.", "unet/down_blocks.0: no residual blocks: unet/down_blocks.0.resnets.0 is missing" },
+        { "down_blocks.1.downsamplers.", "unet/down_blocks.1: a level without a sampler" },
+        { "up_blocks.1.upsamplers.", "unet/up_blocks.1: a level without a sampler" },
+        { "up_blocks.3.resnets.2.", "unet/up_blocks: 1 of the way down's outputs are not used" },
+        { "decoder.up_blocks.2.", "vae: a decoder that doubles 2 times: Stable Diffusion's doubles 3 times" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        recipe r = open_recipe("sd2", "otherwise");
+        drop(&r, cases[i].gone);
+        udump_status status = strstr(cases[i].line, "sampler") || strstr(cases[i].line, "doubles") ? UDUMP_ERROR_UNSUPPORTED
+                                                                                                   : UDUMP_ERROR_WEIGHTS;
+        refused(&r, "otherwise", status, cases[i].line);
+    }
 }
 
 static void foreign(void **state) {
@@ -441,9 +511,23 @@ static void padding(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_ignored), TEST(what_is_not), TEST(marks), TEST(asked_by_running), TEST(other_autoencoders), TEST(bad_autoencoders),
-        TEST(variants), TEST(lacking), TEST(foreign), TEST(tensor_list), TEST(taps), TEST(slots), TEST(pooled_vectors),
-        TEST(emphasis_by_encoder), TEST(padding),
+        TEST(what_is_ignored),
+        TEST(what_is_not),
+        TEST(marks),
+        TEST(asked_by_running),
+        TEST(other_autoencoders),
+        TEST(bad_autoencoders),
+        TEST(variants),
+        TEST(lacking),
+        TEST(what_does_not_fit),
+        TEST(what_is_built_otherwise),
+        TEST(foreign),
+        TEST(tensor_list),
+        TEST(taps),
+        TEST(slots),
+        TEST(pooled_vectors),
+        TEST(emphasis_by_encoder),
+        TEST(padding),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }
