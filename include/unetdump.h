@@ -169,7 +169,7 @@ typedef struct udump_model_options {
     udump_device device;
     udump_precision precision;
     udump_prediction prediction;
-    int32_t threads; /* 0: one for each core that this process may use */
+    int32_t threads; /* 1..1024; 0: one for each core that this process may use. Where the system refuses to start so many, fewer do the same work */
     int32_t device_index; /* CUDA: which of several devices */
     const char *cuda_module; /* the module's file; NULL: libunetdump-cuda.so beside the library or program, or where the system looks */
     const char *cuda_libraries; /* the folders of cuBLAS and cuDNN, "A:B" (PyTorch's wheels have one each); NULL: where the system looks */
@@ -471,7 +471,7 @@ typedef struct udump_run_prompt {
     udump_side side;
     udump_variant variant;
     int32_t context; /* index into the run's contexts */
-    int32_t until;   /* the last sampler step for which it holds */
+    int32_t until;   /* the last evaluation for which it holds, from 1 */
     int32_t part;    /* of the prompts that AND joins, from 0 */
     float weight;    /* the part's */
 } udump_run_prompt;
@@ -502,7 +502,8 @@ typedef struct udump_run_info {
     /* What the sink will get, from all batches, images included. Bytes are those of the values: pictures take less as PNG. */
     int64_t picture_count, picture_bytes;
     int64_t tensor_count, tensor_bytes; /* as fp32; 0 unless want_tensors */
-    const char *fingerprint; /* 16 hex digits: equal where options, texts, noise and pictures to begin from are; the model and its autoencoder by their names */
+    const char *fingerprint; /* 16 hex digits: equal where options, texts, a table's contexts, noise, LoRAs and pictures to begin from are; the model and its autoencoder by their names;
+                                hooks are not in it */
     int64_t tensor_tile_count;          /* a file each in a dump as bin: channels of features and differences, maps of a head and token of QK */
     /* Memory that the run works in: activations, and canvases on their way from a device. The model's weight_bytes are there already. */
     int64_t work_bytes;
@@ -652,7 +653,8 @@ UDUMP_API udump_status udump_evaluations_count(
 
 /* A prompt, taken apart: layer prompts first, then each block's schedule. model NULL means SD 1's 25 blocks. */
 typedef struct udump_prompt udump_prompt;
-/* steps: of the run that the schedule is for, 1..1000. Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED
+/* steps: of the run that the schedule is for, 1..2000: twice the run's where the sampler is of second order (Heun, DPM2, DPM2 a, DPM++ 2S a, DPM++ SDE,
+ * Restart), for schedules count evaluations. Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED
  * (more than 16 prompts joined by AND; too much different text), ARGUMENT (not UTF-8, longer than 32 KiB, steps), MEMORY. */
 UDUMP_API udump_status udump_prompt_parse(
     const udump_model *model, const char *text, int32_t steps, int32_t negative, udump_prompt **prompt, udump_error *error);
@@ -674,7 +676,7 @@ typedef struct udump_prompt_part {
     const udump_prompt_piece *pieces; /* [piece_count] */
     int32_t piece_count;
 } udump_prompt_part;
-/* What a block's prompt is until a step, that one included. */
+/* What a block's prompt is until an evaluation, that one included. */
 typedef struct udump_prompt_entry {
     int32_t until;
     const udump_prompt_part *parts; /* [part_count] */

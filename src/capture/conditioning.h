@@ -12,7 +12,7 @@ typedef struct udump_conditioning {
     int32_t context_count;
     int32_t tokens;        /* of all contexts together */
     int32_t table_count;
-    int32_t *until;        /* [tables]: the last sampler step of each, from 1 */
+    int32_t *until; /* [tables]: the last evaluation of each, from 1 */
     int32_t *which;        /* [tables, blocks, rows]: index of the context */
     int32_t *first;        /* [tables, blocks, rows] */
     int32_t *count;        /* [tables, blocks, rows] */
@@ -31,11 +31,11 @@ void udump_conditioning_free(udump_conditioning *conditioning);
 void udump_conditioning_project(udump_conditioning *conditioning, udump_exec *x, const udump_unet *unet);
 /* Every context's pooled vector in x's arena, [contexts, 1, 1, dim]. Also in a dry pass. */
 udump_tensor udump_conditioning_upload_pooled(const udump_conditioning *conditioning, udump_exec *x, int32_t dim);
-/* What holds at a sampler step, from 1: swaps the indices, in the device's own order, computes nothing. */
+/* What holds at an evaluation, from 1: swaps the indices, in the device's own order, computes nothing. */
 void udump_conditioning_select(udump_conditioning *conditioning, udump_exec *x, int32_t step);
 /* Where which, first and count say what a row of a block attends to under a table. */
 int32_t udump_conditioning_entry(const udump_conditioning *conditioning, int32_t table, int32_t block, int32_t row);
-/* The table that holds at a sampler step, from 1. */
+/* The table that holds at an evaluation, from 1. */
 int32_t udump_conditioning_table(const udump_conditioning *conditioning, int32_t step);
 
 #endif

@@ -10,7 +10,9 @@
 #include "text/prompt_and.h"
 #include "text/prompt_schedule.h"
 
-enum { STEPS_MOST = 1000, DIFFERENT_BYTES_MOST = 1 << 22 /* of all blocks and steps */ };
+enum {
+    DIFFERENT_BYTES_MOST = 1 << 22 /* of all blocks and steps */
+};
 
 /* One of the prompts that AND joins, over the steps. */
 struct side {
@@ -156,8 +158,8 @@ static udump_status parse_block(udump_prompt *prompt, int32_t block, int32_t ste
 udump_status udump_prompt_parse(
     const udump_model *model, const char *text, int32_t steps, int32_t negative, udump_prompt **result, udump_error *error) {
     if (!text || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "prompt", "a null pointer");
-    if (steps < 1 || steps > STEPS_MOST)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "prompt", "%d steps: 1 to %d are possible", (int)steps, STEPS_MOST);
+    if (steps < 1 || steps > UDUMP_PROMPT_STEPS_MOST)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "prompt", "%d steps: 1 to %d are possible", (int)steps, UDUMP_PROMPT_STEPS_MOST);
     udump_block_set set = model ? (udump_block_set){ model->unet.in_count, model->unet.out_count } : udump_sd1_blocks;
     size_t blocks = (size_t)udump_block_count(&set);
     udump_prompt *prompt = calloc(1, sizeof *prompt);

@@ -39,6 +39,9 @@ udump_status udump_table_set(udump_table *table, int32_t block, int32_t row, udu
     if (context && context->dim != table->model->unet.context_dim)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a context %d wide for a model with %d", (int)context->dim,
             (int)table->model->unet.context_dim);
+    if (context && context->pooled_dim != table->model->pooled_dim)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a context with a pooled vector of %d for a model with one of %d",
+            (int)context->pooled_dim, (int)table->model->pooled_dim);
     for (int32_t b = block < 0 ? 0 : block; b < (block < 0 ? table->blocks : block + 1); b++)
         for (int32_t r = row < 0 ? 0 : row; r < (row < 0 ? table->rows : row + 1); r++)
             set_entry(&table->entries[b * table->rows + r], context);

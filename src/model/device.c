@@ -70,7 +70,9 @@ udump_status udump_model_choose_device(udump_model *model, const udump_model_opt
     struct choice choice;
     if ((unsigned)options->precision > UDUMP_PRECISION_FP16)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown precision");
-    if (options->threads < 0) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "%d threads", (int)options->threads);
+    if (options->threads < 0 || options->threads > UDUMP_THREADS_MOST)
+        return udump_fail(
+            error, UDUMP_ERROR_ARGUMENT, "model options", "%d threads: 0 to %d are possible", (int)options->threads, UDUMP_THREADS_MOST);
     udump_status status = choose(options, &choice, error);
     if (status) return status;
     model->threads = options->threads > 0 ? options->threads : udump_core_count();

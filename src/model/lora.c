@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/status.h"
+#include "weights/identity.h"
 
 /* ---- blocks */
 
@@ -116,14 +118,17 @@ static udump_status open_entry(udump_loras *loras, const udump_lora *given, udum
             given->block_weights, levels->in_count, levels->out_count, entry->block_factors, &entry->text_factor, error);
     entry->text_factor *= weight;
     for (int32_t i = 0; i < blocks; i++) entry->block_factors[i] *= weight;
+    char identity[UDUMP_DIGEST_TEXT];
     if (!status) status = udump_lora_open(given->path, &entry->file, error);
+    if (!status) status = udump_identity_find(given->path, identity, error);
+    if (!status) loras->content = udump_hash_add(loras->content, identity, sizeof identity);
     if (!status) status = add_blocks(loras, given->path, given->block_weights, error);
     return status ? status : add_tag(loras, given->path, weight, error);
 }
 
 udump_status udump_loras_open(
     const udump_lora *list, int32_t count, const udump_weights *weights, int threads, udump_loras *loras, udump_error *error) {
-    *loras = (udump_loras){ .threads = threads };
+    *loras = (udump_loras){ .threads = threads, .content = UDUMP_HASH_START };
     if (count < 0 || count > UDUMP_LORAS_MOST || (count && !list))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "LoRA", "%d of them: 0 to %d are possible", (int)count, UDUMP_LORAS_MOST);
     loras->levels = udump_lora_levels_of(weights);

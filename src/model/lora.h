@@ -23,6 +23,7 @@ typedef struct udump_lora_entry {
 typedef struct udump_loras {
     udump_lora_entry *entries; /* [count] */
     int32_t count, threads;
+    uint64_t content; /* a hash of all files' bytes */
     udump_lora_levels levels;
     char *tags;   /* "<lora:name:0.8> <lora:other:1.0>", "" for none */
     char *blocks; /* "name: IN04=0.5; other: TE=0": block weights, as they were given; "" for none */

@@ -207,6 +207,7 @@ static udump_status load(const char *path, const udump_model_options *options, u
     if (!status) status = udump_loras_check_used(&loras, weights, error);
     if (!status) status = keep_tensor_list(model, weights, error);
     if (!status) model->layout = udump_weights_layout(weights);
+    model->lora_content = loras.content;
     model->lora_tags = loras.tags;
     model->lora_blocks = loras.blocks;
     loras.tags = loras.blocks = NULL;

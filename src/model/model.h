@@ -22,6 +22,7 @@ struct udump_model {
     char vae_name[UDUMP_MODEL_NAME_BYTES]; /* of an autoencoder of its own; or "" */
     char hash[UDUMP_HASH_TEXT], vae_hash[UDUMP_HASH_TEXT]; /* of single files, if that was asked for; or "" */
     char device_note[160];
+    uint64_t lora_content; /* a hash of the files' bytes */
     char *lora_tags;   /* "<lora:name:0.8>", a blank between them; "" for none */
     char *lora_blocks; /* "name: IN04=0.5"; "" for none */
     udump_layout layout;

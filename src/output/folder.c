@@ -132,8 +132,9 @@ static udump_status end_batch(udump_folder *folder, udump_error *error) {
 }
 
 static udump_status begin_batch(udump_folder *folder, const udump_run_info *run, bool *skip, udump_error *error) {
-    udump_status status = folder->begun && run->first_image > 0 ? UDUMP_OK : begin_run(folder, run, error);
-    if (!status && folder->running) status = end_batch(folder, error);
+    udump_status status = folder->running ? end_batch(folder, error) : UDUMP_OK;
+    folder->running = false;
+    if (!status && !(folder->begun && run->first_image > 0)) status = begin_run(folder, run, error);
     if (status) return status;
     *skip = udump_resume_has(&folder->resume, run->first_image);
     folder->running = !*skip;

@@ -56,7 +56,8 @@ static udump_status compare_runs(const char *folder, const char *version, const 
         const json_t *other = json_object_get(former, key);
         if (json_equal(value, other)) continue;
         if (strcmp(key, "fingerprint") == 0)
-            return udump_fail(error, UDUMP_ERROR_ARGUMENT, folder, "a run with other options (of what is shown, or how) is in the folder");
+            return udump_fail(error, UDUMP_ERROR_ARGUMENT, folder,
+                "a run with other options (of what is shown, or how), or with other LoRA files, is in the folder");
         snprintf(what, sizeof what, "another run is in the folder: %s differs", key);
         return fail_values(folder, what, value, other, error);
     }

@@ -34,6 +34,7 @@ static void list_prompts(udump_session *session, struct lists *lists, udump_run_
     const udump_conditioning *c = &run->conditioning;
     const udump_sizes *sizes = &run->sizes;
     udump_run_prompt *next = lists->prompts + info->prompt_count;
+    int32_t evaluations = run->sampling.evaluation_count;
     for (int32_t table = 0; table < c->table_count; table++)
         for (int32_t row = 0; row < c->rows; row += sizes->images) {
             int32_t part = row / sizes->latents, variant = row / sizes->images % sizes->variants;
@@ -43,7 +44,7 @@ static void list_prompts(udump_session *session, struct lists *lists, udump_run_
                     .side = cond ? UDUMP_SIDE_COND : UDUMP_SIDE_UNCOND,
                     .variant = run->look.is_other ? UDUMP_VARIANT_OTHER : (udump_variant)variant,
                     .context = run->look.first_context + c->which[udump_conditioning_entry(c, table, block, row)],
-                    .until = c->until[table],
+                    .until = c->until[table] < evaluations ? c->until[table] : evaluations,
                     .part = cond ? part : 0,
                     .weight = cond ? sizes->parts.weights[variant > 0][part] : 1 };
         }

@@ -121,9 +121,9 @@ static bool has_layers(const udump_prompt *prompt) {
 static udump_status parse_side(
     udump_session *session, const char *text, int32_t side, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
     udump_prompt **of = prompts->of[side];
-    udump_status status = udump_prompt_parse(session->model, text, sizes->steps, side == 1, &of[0], error);
+    udump_status status = udump_prompt_parse(session->model, text, sizes->prompt_steps, side == 1, &of[0], error);
     if (!status && sizes->variants > 1 && !session->swept)
-        status = udump_prompt_parse(session->model, udump_prompt_erased(of[0]), sizes->steps, side == 1, &of[1], error);
+        status = udump_prompt_parse(session->model, udump_prompt_erased(of[0]), sizes->prompt_steps, side == 1, &of[1], error);
     if (status && error && side == 1) snprintf(error->where, sizeof error->where, "negative prompt");
     return status;
 }
@@ -133,7 +133,7 @@ static udump_status parse_prompts(
     udump_status status = prompts_allocate(session, sizes, prompts, error);
     if (!status) status = parse_side(session, o->prompt ? o->prompt : "", 0, sizes, prompts, error);
     for (int32_t i = 1; !status && session->swept && i < prompts->count[0]; i++)
-        status = udump_prompt_parse(session->model, session->swept[i], sizes->steps, 0, &prompts->of[0][i], error);
+        status = udump_prompt_parse(session->model, session->swept[i], sizes->prompt_steps, 0, &prompts->of[0][i], error);
     if (!status && sizes->uncond) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
     if (!status && sizes->variants > 1 && !session->swept && !has_layers(prompts->of[0][0]) && !has_layers(prompts->of[1][0]))
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");
@@ -215,8 +215,8 @@ udump_status udump_tables_encode(
     int32_t blocks = session->model->unet.block_count;
     *tables = (udump_tables){ 0 };
     udump_status status = parse_prompts(session, o, sizes, &prompts, error);
-    for (int32_t step = 1, until; !status && step <= sizes->steps; step = until + 1) {
-        until = unchanged_until(&prompts, blocks, step, sizes->steps);
+    for (int32_t step = 1, until; !status && step <= sizes->prompt_steps; step = until + 1) {
+        until = unchanged_until(&prompts, blocks, step, sizes->prompt_steps);
         status = add_table(tables, session->model, sizes->rows, until, error);
         if (!status) tables->tables[tables->count - 1]->parts = sizes->parts;
         if (!status) status = fill_table(&encoder, &prompts, sizes, step, tables->tables[tables->count - 1], error);

@@ -46,6 +46,7 @@ static void add_model(uint64_t *hash, const udump_session *session) {
         const udump_embeddings *embeddings = &model->embeddings;
         const char *const texts[] = { model->name, model->vae_name, model->lora_tags, model->lora_blocks, model->hash, model->vae_hash };
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) add_text(hash, texts[i]);
+        add_integer(hash, (int64_t)model->lora_content);
         add_integer(hash, model->parameter_count);
         add_integer(hash, model->prediction);
         for (int32_t i = 0; i < embeddings->words.count; i++) add_text(hash, embeddings->words.items[i].name);
@@ -54,7 +55,18 @@ static void add_model(uint64_t *hash, const udump_session *session) {
     }
 }
 
-void udump_run_fingerprint(const udump_session *session, const udump_generate_options *o, char text[17]) {
+/* What a table of the caller's holds: of prompts their texts are enough. */
+static void add_table(uint64_t *hash, const udump_conditioning *c) {
+    for (int32_t i = 0; i < c->context_count; i++) {
+        const udump_context *context = c->contexts[i];
+        add_integer(hash, context->tokens);
+        add(hash, context->values, (size_t)context->tokens * (size_t)context->dim * sizeof *context->values);
+        if (context->pooled) add(hash, context->pooled, (size_t)context->pooled_dim * sizeof *context->pooled);
+    }
+    add(hash, c->which, (size_t)c->blocks * (size_t)c->rows * sizeof *c->which);
+}
+
+void udump_run_fingerprint(const udump_session *session, const udump_generate_options *o, const udump_table *given, char text[17]) {
     const udump_run *run = &session->run;
     const udump_sizes *sizes = &run->sizes;
     uint64_t hash = UDUMP_HASH_START;
@@ -74,5 +86,6 @@ void udump_run_fingerprint(const udump_session *session, const udump_generate_op
     add_picture(&hash, o->init);
     add_look(&hash, o);
     add_model(&hash, session);
+    if (given) add_table(&hash, &run->conditioning);
     snprintf(text, 17, "%016" PRIx64, hash);
 }

@@ -67,18 +67,15 @@ static void show_rows(udump_look *look, udump_exec *x, const udump_tapped *tappe
 static int32_t times_under(const udump_look *look, int32_t block, int32_t table) {
     int32_t times = 0;
     for (int32_t i = 0; i < look->sampling->evaluation_count; i++)
-        times += udump_selection_has(&look->attention, block, i + 1)
-            && udump_conditioning_table(look->conditioning, look->sampling->evaluations[i].prompt_step) == table;
+        times += udump_selection_has(&look->attention, block, i + 1) && udump_conditioning_table(look->conditioning, i + 1) == table;
     return times;
 }
 
 /* Contexts, and so the maps' sizes, may be others under another table: the dry pass looks under each. */
 void udump_look_at_cross(udump_look *look, udump_exec *x, const udump_tapped *tapped, const udump_place *tap) {
-    const udump_conditioning *c = look->conditioning;
-    if (!x->dry) {
-        int32_t times = udump_look_times(x, &look->attention, tap);
-        show_rows(look, x, tapped, tap, udump_conditioning_table(c, tap->sampler_step), times);
-    }
-    for (int32_t table = 0; x->dry && table < c->table_count; table++)
+    if (!x->dry)
+        show_rows(
+            look, x, tapped, tap, udump_conditioning_table(look->conditioning, tap->step), udump_look_times(x, &look->attention, tap));
+    for (int32_t table = 0; x->dry && table < look->conditioning->table_count; table++)
         show_rows(look, x, tapped, tap, table, times_under(look, tap->block_index, table));
 }

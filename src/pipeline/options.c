@@ -69,9 +69,12 @@ udump_status udump_sizes_resolve(
         .tile = o->vae_tile_px / UDUMP_PIXELS_PER_LATENT,
         .steps = o->steps ? o->steps : UDUMP_DEFAULT_STEPS,
         .cfg = o->cfg == 0 ? 7.0f : o->cfg };
-    udump_status status = check_side("width", sizes->width_px, error);
+    udump_sampler_choice choice;
+    udump_status status = udump_sampler_find(o->sampler, o->schedule, &choice, error);
+    if (!status) status = check_side("width", sizes->width_px, error);
     if (!status) status = check_side("height", sizes->height_px, error);
     if (status) return status;
+    sizes->prompt_steps = choice.sampler->second_order && sizes->steps < INT32_MAX / 2 ? 2 * sizes->steps : sizes->steps;
     if (sizes->images < 1 || sizes->images > BATCH_MOST)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d images: 1 to %d are possible", (int)sizes->images, BATCH_MOST);
     if (!isfinite(sizes->cfg)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "cfg", "not a finite number");

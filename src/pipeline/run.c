@@ -108,7 +108,7 @@ static void guide(udump_session *session) {
 static const int32_t *pooled_now(const udump_session *session) {
     const udump_conditioning *c = &session->run.conditioning;
     if (!session->model->pooled_dim) return NULL;
-    return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->prompt_step), 0, 0);
+    return c->which + udump_conditioning_entry(c, udump_conditioning_table(c, session->run.now->index + 1), 0, 0);
 }
 
 /* The U-Net's inputs and outputs, what stays, and where it will be cut. */
@@ -149,7 +149,7 @@ static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_eva
     udump_exec *x = &session->x;
     run->now = evaluation;
     set_tap(session);
-    udump_conditioning_select(&run->conditioning, x, evaluation->prompt_step);
+    udump_conditioning_select(&run->conditioning, x, evaluation->index + 1);
     udump_unet_select_times(x, &session->model->unet, run->times, evaluation->index, run->vectors, pooled_now(session), run->times_now);
     udump_into_linear_combination(x, run->scaled, 1, &latent, &(float){ (float)evaluation->input_scale });
     udump_graphs_run(&session->graphs, x, key_of_evaluation(session), evaluate, session);
@@ -247,7 +247,7 @@ static udump_status take_tables(
         ? check_table(session, given, error)
         : udump_tables_encode(session, options, &run->sizes, &made, error);
     if (!status)
-        status = given ? udump_conditioning_create(&run->conditioning, 1, &one, &run->sizes.steps, error)
+        status = given ? udump_conditioning_create(&run->conditioning, 1, &one, &run->sampling.evaluation_count, error)
                        : udump_conditioning_create(&run->conditioning, made.count, made.tables, made.until, error);
     udump_tables_free(&made);
     return status ? status : udump_look_find_words(&run->look, &session->x, error);
@@ -291,11 +291,11 @@ static udump_status begin(
     udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink, udump_error *error) {
     if (session->run.active) return udump_session_running("udump_begin", error);
     udump_run *run = &session->run;
-    if (session->first_image == 0) session->bad_values = 0;
+    for (udump_session *each = session; each && session->first_image == 0; each = each->other) each->bad_values = 0;
     bool paired = session->other && options->diff;
     udump_status status = paired ? begin_pair(session, options, table, sink, error) : udump_run_create(session, options, table, sink, run, error);
     if (!status && !paired) status = fill(session, options, table, error);
-    if (!status) udump_run_fingerprint(session, options, run->fingerprint);
+    if (!status) udump_run_fingerprint(session, options, table, run->fingerprint);
     if (!status) status = udump_run_announce(session, error);
     if (status) return forget(session, paired ? session->other : NULL, status);
     run->active = true;
@@ -308,7 +308,7 @@ udump_status udump_begin(
     udump_generate_options options;
     if (!session || !given) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_begin", "a null pointer");
     udump_status status = udump_options_take(&options, sizeof options, given, "generate options", error);
-    if (!status && options.batch_count > 1 && !__atomic_load_n(&session->generating, __ATOMIC_RELAXED))
+    if (!status && options.batch_count > 1)
         status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch count", "%d: udump_generate makes several, here it is one", (int)options.batch_count);
     if (!status) status = udump_session_enter(session, "udump_begin", error);
     return status ? status : udump_session_leave(session, begin(session, &options, table, sink, error));
@@ -319,14 +319,15 @@ static int compare_doubles(const void *a, const void *b) {
     return (first > second) - (first < second);
 }
 
-static udump_status report_progress(udump_run *run, int32_t done, udump_error *error) {
+static udump_status report_progress(udump_run *run, udump_exec *x, int32_t done, udump_error *error) {
     if (!run->sink.progress) return UDUMP_OK;
     qsort(run->step_seconds, (size_t)done, sizeof *run->step_seconds, compare_doubles); /* kept sorted: the median is in the middle */
     udump_progress progress = { .step = done,
         .steps = run->sampling.steps,
         .seconds = now_seconds() - run->begin_seconds,
         .seconds_per_step = run->step_seconds[done / 2] };
-    return run->sink.progress(run->sink.user, &progress) == UDUMP_STOP ? stopped(error) : UDUMP_OK;
+    if (run->sink.progress(run->sink.user, &progress) == UDUMP_STOP) udump_exec_fail(x, UDUMP_ERROR_CANCELLED, "", "stopped by a callback");
+    return udump_exec_status(x, error);
 }
 
 static void take_back_latent(udump_session *session) {
@@ -354,7 +355,7 @@ static udump_status step(udump_session *session, int32_t *remaining, udump_error
     if (other) other->run.stepped = udump_mark(&other->x);
     run->step_seconds[index] = now_seconds() - began;
     if (remaining) *remaining = run->sampling.steps - index - 1;
-    return report_progress(run, index + 1, error);
+    return report_progress(run, &session->x, index + 1, error);
 }
 
 udump_status udump_step(udump_session *session, int32_t *remaining, udump_error *error) {
@@ -438,20 +439,22 @@ udump_status udump_end(udump_session *session, int32_t decode, udump_error *erro
     return status ? status : udump_session_leave(session, end(session, decode, error));
 }
 
-int64_t udump_session_bad_values(const udump_session *session) { return session ? session->bad_values : 0; }
+int64_t udump_session_bad_values(const udump_session *session) {
+    return session ? session->bad_values + udump_session_bad_values(session->other) : 0;
+}
 
 static udump_status generate_batch(
     udump_session *session, const udump_generate_options *options, const udump_sink *sink, udump_error *error) {
     udump_error own; /* a batch that is skipped leaves the caller's alone */
     session->skipped = false;
-    udump_status status = udump_begin(session, options, NULL, sink, &own);
+    udump_status status = begin(session, options, NULL, sink, &own);
     if (status && session->skipped) return UDUMP_OK;
     if (status && error) *error = own;
     if (status) return status;
     int32_t remaining = session->run.sampling.steps;
-    while (!status && remaining > 0) status = udump_step(session, &remaining, error);
-    if (!status) return udump_end(session, 1, error);
-    udump_end(session, 0, NULL);
+    while (!status && remaining > 0) status = step(session, &remaining, error);
+    if (!status) return end(session, 1, error);
+    end(session, 0, NULL);
     return status;
 }
 
@@ -459,15 +462,13 @@ udump_status udump_generate(udump_session *session, const udump_generate_options
     udump_generate_options options;
     if (!session || !given) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "udump_generate", "a null pointer");
     udump_status status = udump_options_take(&options, sizeof options, given, "generate options", error);
+    if (!status) status = udump_session_enter(session, "udump_generate", error);
     if (status) return status;
-    if (__atomic_load_n(&session->inside, __ATOMIC_RELAXED) || __atomic_exchange_n(&session->generating, true, __ATOMIC_ACQUIRE))
-        return udump_session_busy("udump_generate", error);
     int32_t batch = 0;
     do {
         session->first_image = batch * (options.batch_size ? options.batch_size : 1);
         status = generate_batch(session, &options, sink, error);
     } while (!status && ++batch < options.batch_count);
     session->first_image = 0;
-    __atomic_store_n(&session->generating, false, __ATOMIC_RELEASE);
-    return status;
+    return udump_session_leave(session, status);
 }

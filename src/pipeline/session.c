@@ -29,12 +29,10 @@ udump_status udump_session_running(const char *where, udump_error *error) {
     return udump_fail(error, UDUMP_ERROR_STATE, where, "a run is going on in this session");
 }
 
-udump_status udump_session_busy(const char *function, udump_error *error) {
-    return udump_fail(error, UDUMP_ERROR_STATE, function, "called from a callback of the session's own run, or while another thread uses the session");
-}
-
 udump_status udump_session_enter(udump_session *session, const char *function, udump_error *error) {
-    if (__atomic_exchange_n(&session->inside, true, __ATOMIC_ACQUIRE)) return udump_session_busy(function, error);
+    if (__atomic_exchange_n(&session->inside, true, __ATOMIC_ACQUIRE))
+        return udump_fail(error, UDUMP_ERROR_STATE, function,
+            "called from a callback of the session's own run, or while another thread uses the session");
     session->before = udump_current_enter(session->model->backend, session->model->device);
     return UDUMP_OK;
 }

@@ -29,6 +29,7 @@ typedef struct udump_sizes {
     int32_t latents, rows;           /* variants * images; sides * latents */
     int32_t tile;                    /* of the autoencoder, in latents; 0: pictures whole */
     int32_t steps;                   /* as asked for; a sampler may take others */
+    int32_t prompt_steps; /* what a prompt's fractions are of, in evaluations */
     float cfg;
 } udump_sizes;
 /* The prompts' parts are the table's, or if that is NULL the prompts' own. Errors: ARGUMENT; of prompts as udump_prompt_parse. */
@@ -104,7 +105,7 @@ struct udump_session {
     udump_ring ring;
     int32_t first_image; /* of the batch that begins next */
     bool skipped;        /* the last that was begun: its sink has it already */
-    bool inside, generating; /* of a call that uses the session; of udump_generate. Atomic */
+    bool inside; /* a call uses the session: atomic */
     udump_current before; /* what the calling thread had current then */
     int64_t bad_values;  /* of the pictures decoded so far: NaN or infinite */
     udump_run run;
@@ -114,7 +115,7 @@ struct udump_session {
 typedef struct udump_tables {
     int32_t count;
     udump_table **tables; /* [count] */
-    int32_t *until;       /* [count]: the last sampler step of each, from 1 */
+    int32_t *until; /* [count]: the last evaluation of each, from 1 */
 } udump_tables;
 /* From the prompts; every distinct text is encoded once. Errors: as udump_table_encode. */
 udump_status udump_tables_encode(
@@ -137,8 +138,9 @@ udump_status udump_run_announce(udump_session *session, udump_error *error);
 /* options checked and copied into run; the run owns everything afterwards, also after a failure. */
 udump_status udump_run_create(udump_session *session, const udump_generate_options *options, const udump_table *table, const udump_sink *sink,
     udump_run *run, udump_error *error);
-/* fingerprint.c. 16 hex digits of everything in the options, and in the models' names and LoRAs, that decides what comes out; of all batches alike. */
-void udump_run_fingerprint(const udump_session *session, const udump_generate_options *options, char text[17]);
+/* fingerprint.c. 16 hex digits of everything in the options, in the models' names and LoRAs, and in a table of the caller's (or NULL), that decides what
+ * comes out; of all batches alike. */
+void udump_run_fingerprint(const udump_session *session, const udump_generate_options *options, const udump_table *given, char text[17]);
 /* What the session's run holds. */
 void udump_run_free(udump_session *session);
 
@@ -146,8 +148,6 @@ void udump_run_free(udump_session *session);
  * thread has current; leave returns status. Errors: STATE. */
 udump_status udump_session_enter(udump_session *session, const char *function, udump_error *error);
 udump_status udump_session_leave(udump_session *session, udump_status status);
-/* STATE, and why. */
-udump_status udump_session_busy(const char *function, udump_error *error);
 /* STATE, of what must not come between a run's calls. */
 udump_status udump_session_running(const char *where, udump_error *error);
 

@@ -26,5 +26,6 @@ const udump_sampler udump_sampler_dpm2 = {
     .discards_level = true,
     .history = 1,
     .stages = stages,
+    .second_order = true,
     .step = step,
 };

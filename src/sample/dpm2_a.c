@@ -37,5 +37,6 @@ const udump_sampler udump_sampler_dpm2_a = {
     .eta = 1,
     .history = 1,
     .stages = stages,
+    .second_order = true,
     .step = step,
 };

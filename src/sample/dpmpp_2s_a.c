@@ -38,5 +38,6 @@ const udump_sampler udump_sampler_dpmpp_2s_a = {
     .eta = 1,
     .history = 1,
     .stages = stages,
+    .second_order = true,
     .step = step,
 };

@@ -53,5 +53,6 @@ const udump_sampler udump_sampler_dpmpp_sde = {
     .eta = 1,
     .history = 1,
     .stages = stages,
+    .second_order = true,
     .step = step,
 };

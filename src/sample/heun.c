@@ -23,5 +23,6 @@ const udump_sampler udump_sampler_heun = {
     .automatic = UDUMP_SCHEDULE_UNIFORM,
     .history = 1,
     .stages = stages,
+    .second_order = true,
     .step = step,
 };

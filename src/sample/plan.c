@@ -202,8 +202,7 @@ static udump_status plan_evaluations(udump_sampling *s, udump_error *error) {
         int32_t stages = stages_of(s, step, sigmas);
         s->firsts[step] = s->evaluation_count;
         for (int32_t stage = 0; stage < stages; stage++, s->evaluation_count++)
-            s->evaluations[s->evaluation_count] = (udump_evaluation){ s->evaluation_count, step,
-                s->sampler->levels == UDUMP_LEVELS_FAST ? s->evaluation_count + 1 : step + 1, sigmas[stage],
+            s->evaluations[s->evaluation_count] = (udump_evaluation){ s->evaluation_count, step, sigmas[stage],
                 timestep_of(s, step, sigmas[stage]), s->sampler->own_timesteps ? 1 : 1 / hypot(1, sigmas[stage]) };
     }
     return UDUMP_OK;

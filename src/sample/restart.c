@@ -33,5 +33,6 @@ const udump_sampler udump_sampler_restart = {
     .eta = 1,
     .history = 1,
     .stages = stages,
+    .second_order = true,
     .step = step,
 };

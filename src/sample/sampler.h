@@ -19,8 +19,7 @@
 /* One evaluation of the U-Net on the whole batch. */
 typedef struct udump_evaluation {
     int32_t index;      /* from 0 */
-    int32_t step;       /* the sampler step it belongs to, from 0 */
-    int32_t prompt_step; /* from 1: the step that prompts that change go by, see udump_sampling_init */
+    int32_t step; /* the sampler step it belongs to, from 0 */
     double sigma;
     double timestep;    /* not rounded, but for DDIM, PLMS and LCM, whose timesteps are whole */
     double input_scale; /* what the latent is multiplied by for the U-Net */
@@ -60,6 +59,7 @@ typedef struct udump_sampler {
     udump_schedule_kind automatic;
     udump_level_source levels;
     bool own_timesteps;  /* levels TIMESTEPS or UNIPC: the latent has unit variance throughout */
+    bool second_order; /* the webui's: it counts on two evaluations a step, and a prompt's "half of the steps" is of twice the steps */
     bool discards_level; /* a step more is scheduled, and the level before the last left out: the webui's discard_next_to_last_sigma */
     udump_noise_source noise;
     bool takes_eta;      /* else the noise is the same for every eta */
@@ -147,8 +147,7 @@ struct udump_sampling {
  * counts that do not divide the levels may be more (30 steps: 31 timesteps, 30 steps). One step, where the webui would return the
  * noise, is one step here. UniPC takes as many steps as that list is long, the schedule DDIM as many as it has levels.
  * Samplers of second order evaluate the model twice a step, but once in a step to sigma 0.
- * DPM fast takes as many evaluations as steps are asked for, one to three a step; prompts that change go by its evaluations, with all
- * other samplers by its steps.
+ * DPM fast takes as many evaluations as steps are asked for, one to three a step.
  * With a strength, as the webui's setup_img2img_steps: of the steps asked for, the last t + 1 are run, t = floor(min(strength, 0.999) *
  * steps), from the level before them. DDIM, PLMS and UniPC begin at the list's timestep t and are evaluated from timestep t - 1 on; where
  * nothing would be left to do (t < 2; the webui returns the noise) one step is taken, from timestep 1. UniPC takes t steps.

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH_MOST = 256, /* deeper brackets are literal */ STEPS_MOST = 1000, NONE = -1 };
+enum {
+    DEPTH_MOST = 256, /* deeper brackets are literal */
+    NONE = -1
+};
 static const double PLACE_MOST = 1e22; /* decimals past it change nothing, and would end as infinity */
 
 /* A prompt is a list of items, linked by `next`; a bracket's child is its first segment, a segment's child its first item. */
@@ -226,7 +229,7 @@ static int32_t collect(const struct parser *p, bool *has) {
 
 static udump_status render_all(
     const struct parser *p, int32_t first, bool whole, udump_scheduled_text **entries, int32_t *count, udump_error *error) {
-    bool has[STEPS_MOST + 1] = { false };
+    bool has[UDUMP_PROMPT_STEPS_MOST + 1] = { false };
     int32_t all = whole ? collect(p, has) : 1;
     has[p->steps] = true;
     *entries = calloc((size_t)all, sizeof **entries);

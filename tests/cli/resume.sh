@@ -104,6 +104,10 @@ for option in "--lora $lora:0.5:M00=0" "--lora $lora:0.5:TE=0" "--lora $lora:0.5
     # shellcheck disable=SC2086
     refuses "another run is in the folder: infotext differs: .*(Lora block weights|VAE)" generate -q -m "$demo" -p "a circle" -o weighted --width 64 --height 64 --steps 2 --resume $option
 done
+cp "$lora" same.safetensors
+works generate -q -m "$demo" -p "a circle" -o renewed --width 64 --height 64 --steps 2 --lora same.safetensors
+printf '\001' | dd of=same.safetensors bs=1 seek=$(($(wc -c <"$lora") - 2)) conv=notrunc 2>/dev/null
+refuses "with other LoRA files, is in the folder" generate -q -m "$demo" -p "a circle" -o renewed --width 64 --height 64 --steps 2 --resume --lora same.safetensors
 long again --dump bin --resume 2>"$said/err" && fail "another dump was taken for the same run"
 same_folders whole-npy again
 

@@ -282,6 +282,41 @@ static void test_heat_of_scheduled_words(void **state) {
     udump_session_destroy(session);
 }
 
+/* Prompts that change go by evaluations, of which a step may have several: what is shown is of the prompt that was used. */
+static void check_prompts_in_turn(const char *sampler, int32_t steps, int32_t evaluations) {
+    static const char *const plain[] = { "a red circle", "a green circle" };
+    udump_session *session = recording_session(model);
+    udump_generate_options o = options_of("a [red|green] circle", "circle");
+    recording changing = { 0 };
+    o.attention = "IN01";
+    o.attention_kinds = UDUMP_ATTEND_K;
+    o.sampler = sampler;
+    o.steps = steps;
+    record(session, &o, &changing);
+    assert_int_equal(changing.run.evaluations, evaluations);
+    assert_int_equal(changing.prompts[changing.prompt_count - 1].until, evaluations);
+    for (int prompt = 0; prompt < 2; prompt++) {
+        recording alone = { 0 };
+        o.prompt = plain[prompt];
+        record(session, &o, &alone);
+        for (int step = 1 + prompt; step <= evaluations; step += 2) {
+            const kept_tensor *k = need_tensor(&changing, UDUMP_KIND_K, "IN01", step);
+            assert_string_equal(changing.contexts[k->place.at.context].text, plain[prompt]);
+            assert_same_tensor(k, need_tensor(&alone, UDUMP_KIND_K, "IN01", step));
+        }
+        recording_free(&alone);
+    }
+    recording_free(&changing);
+    udump_session_destroy(session);
+}
+
+static void test_prompts_that_change_within_a_step(void **state) {
+    (void)state;
+    check_prompts_in_turn("DPM fast", 6, 6);
+    check_prompts_in_turn("Heun", 4, 7);
+    check_prompts_in_turn("DPM++ SDE", 3, 5);
+}
+
 /* The colour map jet by its corners: dark blue, blue, cyan, yellow, red, dark red, straight lines between them. */
 static double jet(double t, int channel) {
     static const double at[] = { 0, 0.125, 0.375, 0.625, 0.875, 1 };
@@ -383,6 +418,7 @@ int main(void) {
         cmocka_unit_test(test_heat),
         cmocka_unit_test(test_heat_of_a_word_in_some_blocks),
         cmocka_unit_test(test_heat_of_scheduled_words),
+        cmocka_unit_test(test_prompts_that_change_within_a_step),
         cmocka_unit_test(test_overlays),
         cmocka_unit_test(test_words_beside_other_kinds),
         cmocka_unit_test(test_unknown_words),

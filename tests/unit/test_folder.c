@@ -340,8 +340,11 @@ static void bad_calls_stop_the_run(void **state) {
     folder = open_folder(below("bad"), UDUMP_DUMP_NPY, 1);
     sink = udump_folder_sink(folder);
     assert_int_equal(sink->begin(sink->user, &run), UDUMP_CONTINUE);
+    canvas = canvas_of(UDUMP_SIDE_COND, false);
+    assert_int_equal(sink->canvas(sink->user, &canvas), UDUMP_CONTINUE);
     assert_int_equal(sink->begin(sink->user, &run), UDUMP_STOP);
     assert_int_equal(udump_folder_close(folder, 1, &error), UDUMP_ERROR_STATE);
+    assert_int_equal(access(below("bad/unfinished.jsonl"), F_OK), 0); /* the first run's files are known */
 }
 
 /* A limit on a file's size stands in for a full disk. */

@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "capture/context.h"
 #include "folders.h"
 #include "model/model.h"
 #include "recipe.h"
@@ -433,6 +434,14 @@ static void pooled_vectors(void **state) {
     assert_string_equal(error.expected, "[96]");
     assert_string_equal(error.found, "[97]");
     assert_int_equal(udump_context_set_pooled(context, NULL, NULL), UDUMP_ERROR_ARGUMENT);
+    udump_table *table;
+    assert_int_equal(udump_table_create(model, 1, &table, NULL), UDUMP_OK);
+    assert_int_equal(udump_table_set(table, -1, 0, context, NULL), UDUMP_OK);
+    udump_context_release(context);
+    assert_int_equal(udump_context_create(2, 128, NULL, NULL, &context, NULL), UDUMP_OK); /* as of a model without such a vector */
+    assert_int_equal(udump_table_set(table, -1, 0, context, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "a context with a pooled vector of 0 for a model with one of 96");
+    udump_table_free(table);
     udump_context_release(context);
     udump_model_release(model);
     assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", &options, &demo, NULL), UDUMP_OK);

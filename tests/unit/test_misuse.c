@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -204,6 +205,50 @@ static void test_threads_in_one_session(void **state) {
     session = own;
 }
 
+struct meddling {
+    atomic_bool begun, ended;
+    int others; /* answers that were not STATE */
+};
+
+static udump_flow tell_begun(void *user, const udump_progress *progress) {
+    (void)progress;
+    atomic_store(&((struct meddling *)user)->begun, true);
+    return UDUMP_CONTINUE;
+}
+
+static void *meddle(void *arg) {
+    struct meddling *m = arg;
+    udump_view view;
+    udump_context *context = NULL;
+    while (!atomic_load(&m->begun)) usleep(10);
+    while (!atomic_load(&m->ended)) {
+        udump_status answers[] = { udump_step(session, NULL, NULL), udump_latent_view(session, &view, NULL), udump_end(session, 0, NULL),
+            udump_context_encode(session, "a", &context, NULL), udump_session_set_hook(session, -1, NULL, NULL, NULL) };
+        for (size_t i = 0; i < sizeof answers / sizeof *answers && !atomic_load(&m->ended); i++)
+            m->others += answers[i] != UDUMP_ERROR_STATE;
+    }
+    return NULL;
+}
+
+/* From its first step to its last a generate has the session to itself, between the steps too. */
+static void test_nobody_enters_between_steps(void **state) {
+    (void)state;
+    struct meddling m = { .others = 0 };
+    udump_sink sink = { .struct_bytes = sizeof sink, .user = &m, .progress = tell_begun };
+    udump_generate_options long_run = options;
+    pthread_t thread;
+    long_run.steps = 60;
+    long_run.width_px = long_run.height_px = 8;
+    assert_int_equal(pthread_create(&thread, NULL, meddle, &m), 0);
+    udump_error error = { 0 };
+    udump_status status = udump_generate(session, &long_run, &sink, &error);
+    atomic_store(&m.ended, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    if (status) fail_msg("%s: %s", error.where, error.what);
+    assert_int_equal(m.others, 0);
+    assert_int_equal(udump_generate(session, &options, NULL, NULL), UDUMP_OK);
+}
+
 /* A child has no thread but the one that forked; the model goes on there. */
 static void test_fork(void **state) {
     (void)state;
@@ -248,6 +293,7 @@ int main(void) {
         cmocka_unit_test(test_a_context_is_as_at_the_first_step),
         cmocka_unit_test(test_one_run_a_folder_at_a_time),
         cmocka_unit_test(test_threads_in_one_session),
+        cmocka_unit_test(test_nobody_enters_between_steps),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_not_here),
     };

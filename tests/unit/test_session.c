@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -262,6 +263,16 @@ static udump_status run_table(udump_session *session, const udump_generate_optio
     return status ? status : udump_end(session, 1, NULL);
 }
 
+static udump_flow keep_fingerprint(void *user, const udump_run_info *run) {
+    snprintf(user, 17, "%s", run->fingerprint);
+    return UDUMP_STOP;
+}
+
+static void fingerprint_of(udump_session *session, const udump_generate_options *o, const udump_table *table, char text[17]) {
+    udump_sink sink = { .struct_bytes = sizeof sink, .user = text, .begin = keep_fingerprint };
+    assert_int_equal(udump_begin(session, o, table, &sink, NULL), UDUMP_ERROR_CANCELLED);
+}
+
 static void test_tables_give_each_block_its_context(void **state) {
     (void)state;
     udump_session *session = new_session();
@@ -288,8 +299,16 @@ static void test_tables_give_each_block_its_context(void **state) {
     assert_ptr_equal(udump_table_get(table, 12, 0), copy);
     assert_ptr_equal(udump_table_get(table, 13, 0), green);
     assert_null(udump_table_get(table, 25, 0));
+    char before[17], after[17];
+    fingerprint_of(session, &o, table, after);
     assert_int_equal(run_table(session, &o, table, &mixed), UDUMP_OK);
     assert_memory_not_equal(plain.pixels, mixed.pixels, BYTES);
+    assert_int_equal(udump_table_set(table, 24, 0, copy, NULL), UDUMP_OK);
+    fingerprint_of(session, &o, table, before);
+    assert_string_not_equal(before, after); /* resuming takes it for another run */
+    assert_int_equal(udump_table_set(table, 24, 0, green, NULL), UDUMP_OK);
+    fingerprint_of(session, &o, table, before);
+    assert_string_equal(before, after);
     assert_int_equal(udump_table_set(table, 25, 0, red, NULL), UDUMP_ERROR_ARGUMENT);
     assert_int_equal(udump_table_set(table, 0, 2, red, NULL), UDUMP_ERROR_ARGUMENT);
 
@@ -467,6 +486,34 @@ static void test_model_tells_of_itself(void **state) {
     assert_int_equal(attentions, 16);
 }
 
+static udump_flow stop_at_progress(void *user, const udump_progress *progress) {
+    (void)progress;
+    ++*(int32_t *)user;
+    return UDUMP_STOP;
+}
+
+static udump_flow count_image(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
+    (void)image, (void)variant, (void)picture, (void)infotext;
+    *(int32_t *)user += 100;
+    return UDUMP_CONTINUE;
+}
+
+/* What progress answers ends a run that is made step by step, too. */
+static void test_progress_stops_the_steps(void **state) {
+    (void)state;
+    int32_t told = 0, remaining = 0;
+    udump_session *session;
+    udump_sink sink = { .struct_bytes = sizeof sink, .user = &told, .image = count_image, .progress = stop_at_progress };
+    udump_generate_options options = options_of("a red circle");
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    assert_int_equal(udump_begin(session, &options, NULL, &sink, NULL), UDUMP_OK);
+    assert_int_equal(udump_step(session, &remaining, NULL), UDUMP_ERROR_CANCELLED);
+    assert_int_equal(udump_step(session, &remaining, NULL), UDUMP_ERROR_CANCELLED);
+    assert_int_equal(udump_end(session, 1, NULL), UDUMP_ERROR_CANCELLED);
+    assert_int_equal(told, 1); /* no second step, no image */
+    udump_session_destroy(session);
+}
+
 static udump_flow stop_at_begin(void *user, const udump_run_info *run) {
     *(int32_t *)user = run->evaluations;
     return UDUMP_STOP;
@@ -522,6 +569,7 @@ int main(void) {
         cmocka_unit_test(test_tables_give_each_block_its_context),
         cmocka_unit_test(test_contexts_of_other_lengths),
         cmocka_unit_test(test_sink_and_cancel_stop_the_run),
+        cmocka_unit_test(test_progress_stops_the_steps),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_evaluations_are_counted_ahead),
     };

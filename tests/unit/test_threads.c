@@ -2,11 +2,16 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/parallel.h"
 #include "unetdump.h"
 
 enum { SIDE_PX = 32, BYTES = SIDE_PX * SIDE_PX * 3 };
@@ -47,6 +52,30 @@ static void *work(void *arg) {
     udump_session_destroy(session);
     udump_model_release(worker->model);
     return NULL;
+}
+
+static void count_share(void *arg, int64_t begin, int64_t end, int thread) {
+    (void)thread;
+    __atomic_fetch_add((int64_t *)arg, end - begin, __ATOMIC_RELAXED);
+}
+
+/* Where a limit of the user's lets no more threads begin, fewer do all of the work. */
+static void test_threads_that_cannot_be_started(void **state) {
+    (void)state;
+    for (rlim_t most = 1; most <= 16; most += 3) {
+        int ended;
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (!child) {
+            int64_t sum = 0;
+            bool held = getuid() || (setgid(65534) == 0 && setuid(65534) == 0); /* root has no such limit */
+            if (!held || setrlimit(RLIMIT_NPROC, &(struct rlimit){ most, most })) _exit(0);
+            for (int i = 0; i < 20; i++) udump_parallel_for(2 + i % 15, 100, count_share, &sum);
+            _exit(sum != 20 * 100);
+        }
+        assert_int_equal(waitpid(child, &ended, 0), child);
+        assert_int_equal(ended, 0);
+    }
 }
 
 static void test_two_sessions_share_a_model(void **state) {
@@ -93,7 +122,7 @@ static void test_cancel_ends_within_a_step(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_two_sessions_share_a_model),
-        cmocka_unit_test(test_cancel_ends_within_a_step) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_threads_that_cannot_be_started),
+        cmocka_unit_test(test_two_sessions_share_a_model), cmocka_unit_test(test_cancel_ends_within_a_step) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

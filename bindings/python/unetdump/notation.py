@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a block's prompt is until a step, that one included."""
+    """What a block's prompt is until an evaluation, that one included."""
 
     until: int
     parts: tuple[Part, ...]

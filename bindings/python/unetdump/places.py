@@ -64,7 +64,7 @@ class RunPrompt:
     side: str
     variant: str
     context: int  #: index into the run's contexts
-    until: int  #: the last sampler step for which it holds
+    until: int  #: the last evaluation for which it holds
     part: int
     weight: float
 

@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/status.h"
 
 struct udump_dnn {
@@ -323,7 +324,7 @@ udump_dnn_weights *udump_dnn_weights_new(udump_dnn *dnn, const udump_conv_shape 
         udump_fail_memory(error, "weights", sizeof *w);
         return NULL;
     }
-    int before = threads_set(threads);
+    int before = threads_set(udump_threads_start(threads));
     dnnl_status_t status = weights_choose(dnn, w, s, dtype, bias != NULL);
     if (!status) {
         w->bytes = dnnl_memory_desc_get_size(w->packed);
@@ -411,7 +412,7 @@ udump_dnn_plan *udump_dnn_plan_new(udump_dnn *dnn, const udump_dnn_weights *w, c
     p->threads = threads;
     p->other_argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(e->activation != UDUMP_ACTIVATION_NONE)
         | DNNL_ARG_SRC_1; /* the post-op's place: after the activation */
-    int before = threads_set(threads);
+    int before = threads_set(udump_threads_start(threads));
     dnnl_status_t status = plan_describe(dnn, p, &o, w, s, e);
     if (!status) status = dnnl_primitive_create(&p->primitive, p->description);
     if (!status) status = plan_memories(dnn, p, &o, w);
@@ -455,7 +456,7 @@ udump_status udump_dnn_plan_run(
     if (!status) status = bind(args, &count, DNNL_ARG_DST, p->out, out);
     if (!status) status = bind(args, &count, p->other_argument, p->other, other);
     if (!status) status = bind(args, &count, DNNL_ARG_SCRATCHPAD, p->scratch, scratch);
-    int before = threads_set(p->threads);
+    int before = threads_set(udump_threads_start(p->threads));
     if (!status) status = dnnl_primitive_execute(p->primitive, dnn->stream, count, args);
     if (!status) status = dnnl_stream_wait(dnn->stream);
     threads_set(before);
