@@ -99,7 +99,7 @@ static void print_all(FILE *out, const udump_infotext *info) {
     print_double(out, "Sigma noise", info->s_noise);
     print_key(out, "Lora block weights", info->lora_blocks);
     if (info->vae_tile_px) fprintf(out, ", VAE tile: %" PRId32, info->vae_tile_px);
-    print_key(out, "Version", info->version);
+    if (info->version) fprintf(out, ", Version: unetdump %s", info->version); /* the webui takes a bare number for its own, old one, and reads the prompt by other rules */
 }
 
 static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }

@@ -32,7 +32,7 @@ only_in plain 000.png manifest.json
 listed plain
 entry plain 000.png '"source":"image"' '"image":0' '"shape":[64,64,3]'
 equal "64x64 3" "$("$tool" png plain/000.png)" "000.png"
-infotext="Steps: 1, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7.0, Seed: 0, Size: 64x64, Model: demo, Version: $version"
+infotext="Steps: 1, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7.0, Seed: 0, Size: 64x64, Model: demo, Version: unetdump $version"
 equal "$prompt
 $infotext" "$("$tool" png-text plain/000.png)" "infotext"
 
@@ -94,7 +94,7 @@ awk "BEGIN { exit !($first > 14.6 && $first < 14.62 && $last_sigma > 0.02 && $la
 # The texts in the pictures.
 infotext="$prompt
 Negative prompt: a blue square, green
-Steps: 3, Sampler: Euler a, Schedule type: Karras, CFG scale: 5.5, Seed: 5, Size: 64x64, Model: demo, Version: $version"
+Steps: 3, Sampler: Euler a, Schedule type: Karras, CFG scale: 5.5, Seed: 5, Size: 64x64, Model: demo, Version: unetdump $version"
 equal "$infotext" "$("$tool" png-text full/000.png)" "infotext"
 equal "$infotext
 Layer Name: OUT11, Feature Steps: 3" "$("$tool" png-text full/000-unet-OUT11-003.png)" "a canvas's infotext"

@@ -15,7 +15,7 @@ static udump_infotext plain(void) {
     return (udump_infotext){ .prompt = "a red circle", .negative_prompt = "blurry", .steps = 20, .sampler = "DPM++ 2M",
         .schedule = "Karras", .cfg = 7.0f,
         .seed = 123456789, .width_px = 512, .height_px = 768, .model_hash = "6ce0161689", .model = "v1-5-pruned", .rng = "CPU",
-            .version = "unetdump 0.1.0" };
+            .version = "0.1.0" };
 }
 
 static void expect(const udump_infotext *info, const char *expected) {

@@ -29,7 +29,7 @@ static void expect_words(udump_session *session, const char *sampler, const char
     o.sampler = sampler;
     o.schedule = schedule;
     if (udump_begin(session, &o, NULL, NULL, &error)) fail_msg("%s: %s", words, error.what);
-    snprintf(expected, sizeof expected, "Steps: 2, %s, CFG scale: 7.0, Seed: 0, Size: 8x8, Model: demo, Version: %s", words, udump_version());
+    snprintf(expected, sizeof expected, "Steps: 2, %s, CFG scale: 7.0, Seed: 0, Size: 8x8, Model: demo, Version: unetdump %s", words, udump_version());
     assert_string_equal(session->run.infotexts[0], expected);
     assert_int_equal(udump_end(session, 0, NULL), UDUMP_OK);
 }
