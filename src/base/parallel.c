@@ -117,9 +117,8 @@ void udump_parallel_for(int threads, int64_t count, udump_parallel_fn body, void
     }
     static pthread_once_t watched = PTHREAD_ONCE_INIT;
     pthread_once(&watched, watch_forks);
-    int started = udump_threads_start(threads);
     /* A loop over shares, not over threads: right, and the same to the bit, with fewer threads than asked for. */
-#pragma omp parallel for num_threads(started) schedule(static, 1)
+#pragma omp parallel for num_threads(udump_threads_start(threads)) schedule(static, 1)
     for (int i = 0; i < threads; i++) body(arg, range_begin(count, threads, i), range_begin(count, threads, i + 1), i);
 }
 
