@@ -510,6 +510,9 @@ typedef struct udump_run_info {
     const udump_block_info *blocks; /* [block_count]: all of the U-Net's, in order */
     int32_t block_count;
     const char *device_note; /* which device was chosen, and why */
+    const char *loras; /* the model's, as pictures name them: "<lora:NAME:0.8>", a blank between them; "" for none */
+    /* The same of the session's other model (udump_session_set_other) in a run with a diff; NULL in all other runs */
+    const char *other_model, *other_model_hash, *other_loras;
 } udump_run_info;
 
 /* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing

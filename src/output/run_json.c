@@ -64,6 +64,16 @@ static void put_blocks(udump_json *json, const udump_run_info *run) {
     udump_json_put(json, "blocks", array);
 }
 
+static void put_other(udump_json *json, const udump_run_info *run) {
+    if (!run->other_model) return;
+    udump_json one = udump_json_start();
+    udump_json_put_text(&one, "model", run->other_model);
+    udump_json_put_text(&one, "model_hash", run->other_model_hash);
+    udump_json_put_text(&one, "loras", run->other_loras);
+    udump_json_put(json, "other", one.object);
+    json->failed |= one.failed;
+}
+
 bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json json = udump_json_start();
     udump_json_put_text(&json, "prompt", run->prompt);
@@ -82,6 +92,8 @@ bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json_put_text(&json, "rng", run->rng);
     udump_json_put_text(&json, "model", run->model);
     udump_json_put_text(&json, "model_hash", run->model_hash);
+    udump_json_put_text(&json, "loras", run->loras);
+    put_other(&json, run);
     udump_json_put_text(&json, "device", run->device);
     udump_json_put_text(&json, "device_note", run->device_note);
     udump_json_put_text(&json, "precision", run->precision);

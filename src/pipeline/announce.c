@@ -77,6 +77,7 @@ static void describe(udump_session *session, udump_run_info *info) {
         .rng = run->rng_name,
         .model = session->model->name,
         .model_hash = session->model->hash,
+        .loras = session->model->lora_tags,
         .device = model.device,
         .device_note = model.device_note,
         .precision = model.precision,
@@ -106,6 +107,9 @@ static void describe(udump_session *session, udump_run_info *info) {
 static void add_other(udump_session *other, struct lists *lists, udump_run_info *info) {
     const udump_look_totals *totals = &other->run.look.totals;
     int64_t images = other->run.sink.image ? other->run.sizes.latents : 0, batches = other->run.batches;
+    info->other_model = other->model->name;
+    info->other_model_hash = other->model->hash;
+    info->other_loras = other->model->lora_tags;
     info->variants++;
     info->picture_count += batches * (totals->pictures + images);
     info->picture_bytes += batches * (totals->picture_bytes + images * info->width_px * info->height_px * 3);

@@ -73,12 +73,14 @@ same_files compared/000.png whole/000.png
 same_files compared/000-other.png plain/000.png
 tr -d ' \n' <compared/manifest.json >"$said/manifest"
 grep -q '"file":"000-other.png"[^}]*"variant":"other"' "$said/manifest" || fail "the manifest lacks the other model's picture"
+grep -q '"loras":"<lora:lora-kohya:1>","other":{"model":"demo","model_hash":"","loras":""}' "$said/manifest" || fail "the manifest does not say what the other is"
 equal "$prompt" "$("$tool" png-text compared/000-other.png | head -1)" "the other picture's infotext"
 small itself --lora "$lora" --diff OUT11 --diff-with "$demo" # both have the LoRA
 same_files itself/000.png itself/000-other.png
 equal "0,OUT11,1,cond,0,0,0,1" "$(tail -1 itself/diff.csv)" "a model's difference to itself"
 works generate -m "$demo" -p "a (~:_:red:~) circle" -o layers --width 64 --height 64 --steps 1 --diff OUT11 --diff-with prompt --lora "$lora"
 [ -f layers/000-erased.png ] || fail "no twin without layer prompts"
+grep -q '"other":' layers/manifest.json && fail "a diff of layer prompts has another model"
 small_refused "^unetdump: --diff-with needs --diff" --diff-with lora --lora "$lora"
 small_refused "^unetdump: --diff-with lora needs --lora" --diff OUT11 --diff-with lora
 small_refused "^unetdump: nowhere: cannot be opened: No such file or directory" --diff OUT11 --diff-with nowhere

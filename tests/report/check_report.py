@@ -43,6 +43,31 @@ def page_of_less(page, path, last):
     path.write_text(text[:begin] + json.dumps(manifest).replace("<", "\\u003c") + text[end:])
 
 
+def page_of_models(page, path, loras, other):
+    """The page as it would be if the run had compared two models."""
+    text = page.read_text().replace('"variant": "erased"', '"variant": "other"').replace('"variant":"erased"', '"variant":"other"')
+    begin = text.index(">", text.index('id="manifest"')) + 1
+    end = text.index("</script>", begin)
+    manifest = json.loads(text[begin:end])
+    manifest["run"] |= {"model": "demo", "loras": loras, "other": other}
+    for f in manifest["files"]:
+        if f.get("kind") == "diff":
+            f["variant"] = "other"
+    path.write_text(text[:begin] + json.dumps(manifest).replace("<", "\\u003c") + text[end:])
+
+
+def check_models(browser, page, captions, heading):
+    """What is compared is called by its name."""
+    browser.call("Page.navigate", url=page.as_uri())
+    check(browser.eventually(f"location.href === '{page.as_uri()}' && document.querySelectorAll('#layerrows tr').length > 0"), "the page of two models opens")
+    check(texts(browser, "#pictures figcaption") == captions, f"the pictures are {captions}")
+    check(texts(browser, "#differencename") == [heading], f"the differences are: {heading}")
+    check(f"output {captions[0]} minus the one {captions[1]}," in browser.js("document.getElementById('differencehint').textContent"), f"{captions}: what is subtracted")
+    browser.js("(() => { const k = document.getElementById('kind'); k.value = 'diff'; k.dispatchEvent(new Event('change')); })()")
+    check("layer prompts" not in browser.js("document.body.innerText"), f"{captions}: nothing is said of layer prompts")
+    check("prompt" in texts(browser, "#row option"), f"{captions}: a difference is of neither twin")
+
+
 def check_less(browser, page, last):
     """A run that captured one block: all of the model's blocks are there nevertheless."""
     count = int(last[3:]) + 1
@@ -130,6 +155,13 @@ def main():
         for last, less in pages.items():
             page_of_less(page, less, last)
             check_less(browser, less, last)
+        for i, (loras, other, captions, heading) in enumerate((
+                ("<lora:a:1>", {"model": "demo", "loras": ""}, ["with LoRAs", "without LoRAs"], "What the LoRAs change"),
+                ("<lora:a:1>", {"model": "demo", "loras": "<lora:a:0.5>"}, ["with <lora:a:1>", "with <lora:a:0.5>"], "What the LoRAs change"),
+                ("", {"model": "sd-other", "loras": ""}, ["by demo", "by sd-other"], "How the models differ"))):
+            pages[i] = Path(folder) / f"models{i}.html"
+            page_of_models(page, pages[i], loras, other)
+            check_models(browser, pages[i], captions, heading)
     check(not browser.said(), f"the console is silent: {browser.said()[:2]}")
     asked = browser.asked()
     own = ("data:", "about:", page.as_uri(), *(less.as_uri() for less in pages.values()))

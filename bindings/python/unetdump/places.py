@@ -98,6 +98,9 @@ class RunInfo:
     skipped: tuple[str, ...]  #: blocks that `attention` names and that have none
     tensor_bytes: int  #: of all values that will come, as fp32
     picture_bytes: int
+    loras: str  #: the model's, as pictures name them: "<lora:NAME:0.8>"
+    other_model: str  #: of a run with `diff` on a session with another model, that one's; "" in all other runs
+    other_loras: str
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,18 @@ const kindOf = f => f.kind + (f.depth ? " " + (f.depth + 1) : "") + (f.average ?
 const kindName = k => { const [kind, ...rest] = k.split(" "); return [names[kind] || kind, ...rest.map(r => /^\d/.test(r) ? "layer " + r : r)].join(", "); };
 const sideOf = f => f.side + (f.part ? "-and" + f.part : "");
 const rowOf = f => sideOf(f) + (f.variant === "enabled" ? "" : " " + f.variant);
-const twin = { erased: ", without layer prompts", other: ", the other model" };
+// What a picture and its twin are, and a difference is the first of minus the second.
+const twins = (() => {
+    const { other } = run;
+    if (!other) return ["with layer prompts", "without layer prompts"];
+    if (other.model !== run.model) return ["by " + run.model, "by " + other.model];
+    if (!other.loras !== !run.loras) return run.loras ? ["with LoRAs", "without LoRAs"] : ["without LoRAs", "with LoRAs"];
+    return other.loras !== run.loras ? ["with " + run.loras, "with " + other.loras] : ["by the model", "by the other model"];
+})();
 const rowName = r => {
     const [side, variant] = r.split(" "), part = /-and(\d+)$/.exec(side), { weight } = run.prompts.find(p => rowOf(p) === r) || {};
     return (side === "uncond" ? "negative prompt" : "prompt" + (part ? ", part " + (Number(part[1]) + 1) : ""))
-        + (weight === undefined ? "" : ", weight " + weight) + (variant ? twin[variant] || ", " + variant : "");
+        + (weight === undefined ? "" : ", weight " + weight) + (variant ? ", " + twins[1] : "");
 };
 const unique = list => [...new Set(list)];
 const order = b => (b.startsWith("IN") ? 0 : b.startsWith("M") ? 1000 : 2000) + parseInt(b.replace(/\D/g, "") || "0", 10);
@@ -46,7 +53,8 @@ const matching = want => shownFiles.filter(f => (!want.kind || kindOf(f) === wan
 function update() {
     state.kind = fill($("kind"), unique(shownFiles.map(kindOf)), state.kind, kindName);
     state.image = fill($("image"), unique(matching({ kind: state.kind }).map(f => String(f.image))), state.image, i => i);
-    state.row = fill($("row"), unique(matching({ kind: state.kind, image: state.image }).map(rowOf)), state.row, rowName);
+    state.row = fill($("row"), unique(matching({ kind: state.kind, image: state.image }).map(rowOf)), state.row,
+        r => rowName(state.kind.startsWith("diff") ? r.split(" ")[0] : r)); // a difference is of both twins
     const here = matching({ kind: state.kind, image: state.image, row: state.row }), there = new Set(here.map(f => f.block));
     if (!there.has(state.block)) state.block = [...there][0] || null;
     const step = steps[state.step];
@@ -155,7 +163,7 @@ function buildHead() {
     $("parameters").textContent = [`${run.steps} steps of ${run.sampler}`, run.schedule, `CFG ${run.cfg}`, `seed ${run.seed}`, `${run.width} × ${run.height}`, run.model, `${run.device}, ${run.precision}`].join(" · ");
     for (const f of files.filter(f => f.source === "image" && pngs.has(f.file))) {
         const figure = make("figure"), frame = make("div", undefined, "frame"), img = make("img"), canvas = make("canvas");
-        frame.dataset.name = run.variants > 1 ? ({ erased: "without layer prompts", other: "the other model" })[f.variant] || (files.some(o => o.variant === "other") ? "the model" : "with layer prompts") : f.file;
+        frame.dataset.name = run.variants > 1 ? twins[f.variant === "enabled" ? 0 : 1] : f.file;
         frame.dataset.image = f.image;
         frame.dataset.variant = f.variant;
         img.src = url(f.file);
@@ -178,6 +186,13 @@ function buildBlocks() {
 
 const norms = csv.trim().split("\n").slice(1).map(l => l.split(",")).filter(c => c.length >= 8)
     .map(c => ({ image: c[0], block: c[1], step: Number(c[2]), side: c[3], value: Number(c[5]) }));
+
+function buildDifference() {
+    const { other } = run;
+    $("differencename").textContent = !other ? "What the layer prompts change" : other.model === run.model ? "What the LoRAs change" : "How the models differ";
+    $("differencehint").textContent = `Each block's output ${twins[0]} minus the one ${twins[1]}, relative to the latter (L2), at the chosen step; `
+        + "thin lines: the least and the most of all steps.";
+}
 
 // Bars by block, at the step nearest to the chosen one.
 function drawChart() {
@@ -247,6 +262,7 @@ $("step").oninput = () => { state.step = Number($("step").value); update(); };
 window.onresize = () => update();
 buildHead();
 buildBlocks();
+buildDifference();
 buildWords();
 buildLayers();
 const kinds = unique(shownFiles.map(kindOf));
