@@ -436,12 +436,12 @@ typedef struct udump_canvas {
     const char *infotext; /* the image's "parameters" text */
 } udump_canvas;
 
-/* How far a block's output moved: b with the layer prompts, a without. */
+/* How far a block's output moved: b with the layer prompts, a without; or b the model's, a the other one's. */
 typedef struct udump_diff_norms {
     double l2;          /* |b - a| */
-    double relative_l2; /* |b - a| / |a| */
+    double relative_l2; /* |b - a| / |a|; 0 where |a| is 0, whatever l2 is */
     double max;         /* most |b - a| of one value */
-    double cosine;      /* a . b / (|a| |b|) */
+    double cosine;      /* a . b / (|a| |b|); where |a| or |b| is 0: 1 if both are, else 0 */
 } udump_diff_norms;
 
 typedef struct udump_progress {
@@ -926,7 +926,7 @@ UDUMP_API udump_status udump_sweep_collect(const char *folder, udump_sweep_resul
 UDUMP_API void udump_sweep_result_free(udump_sweep_result *result);
 /* All cells, and those that are not there or not whole. */
 UDUMP_API void udump_sweep_result_count(const udump_sweep_result *result, int32_t *cells, int32_t *missing);
-/* The cell as udump_sweep_get_cell; *measure (may be NULL) is its distance from the base, zeros for a base itself. *there: whether both are there.
+/* The cell as udump_sweep_get_cell; *measure (may be NULL) is its distance from the base; a base has none from itself: zeros, and cosines of 1. *there: whether both are there.
  * Strings live as long as the result. Errors: ARGUMENT past the last. */
 UDUMP_API udump_status udump_sweep_result_get(
     const udump_sweep_result *result, int32_t index, udump_sweep_cell *cell, int32_t *there, udump_sweep_measure *measure, udump_error *error);

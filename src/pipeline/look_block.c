@@ -15,8 +15,10 @@ static void show_features(udump_look *look, udump_exec *x, udump_tensor out, con
 
 static void deliver_norms(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *data) {
     const udump_difference *d = data;
-    udump_diff_norms norms = { .l2 = d->l2, .relative_l2 = d->b_l2 > 0 ? d->l2 / d->b_l2 : 0, .max = d->max,
-        .cosine = d->a_l2 > 0 && d->b_l2 > 0 ? d->dot / (d->a_l2 * d->b_l2) : 1 };
+    udump_diff_norms norms = { .l2 = d->l2,
+        .relative_l2 = d->b_l2 > 0 ? d->l2 / d->b_l2 : 0,
+        .max = d->max,
+        .cosine = d->a_l2 > 0 && d->b_l2 > 0 ? d->dot / (d->a_l2 * d->b_l2) : d->a_l2 == d->b_l2 };
     udump_obey(x, look->sink->diff(look->sink->user, &parcel->place, &norms));
 }
 

@@ -45,8 +45,10 @@ static void add(struct sums *sums, double a, double b) {
 }
 
 static udump_diff_norms norms_of(const struct sums *s) {
-    return (udump_diff_norms){ .l2 = sqrt(s->difference), .relative_l2 = s->a > 0 ? sqrt(s->difference / s->a) : 0, .max = s->max,
-        .cosine = s->a > 0 && s->b > 0 ? s->dot / sqrt(s->a * s->b) : 1 };
+    return (udump_diff_norms){ .l2 = sqrt(s->difference),
+        .relative_l2 = s->a > 0 ? sqrt(s->difference / s->a) : 0,
+        .max = s->max,
+        .cosine = s->a > 0 && s->b > 0 ? s->dot / sqrt(s->a * s->b) : s->a == s->b };
 }
 
 static udump_diff_norms compare_pictures(const udump_picture *base, const udump_picture *own) {
@@ -92,7 +94,11 @@ static udump_status measure_all(udump_sweep_result *result, const char *folder, 
         udump_sweep_entry *entry = &result->entries[i];
         int32_t of = result->plan.cells[i].base;
         entry->compared = entry->whole && result->entries[of].whole;
-        if (!entry->compared || of == i) continue;
+        if (!entry->compared) continue;
+        if (of == i) {
+            entry->measure.picture.cosine = entry->measure.latent.cosine = 1;
+            continue;
+        }
         if (open != of) {
             close_opened(&base);
             status = open_cell(folder, result->plan.cells[of].key, &base, error);

@@ -265,6 +265,34 @@ static void test_batch_equals_single_runs(void **state) {
     udump_session_destroy(session);
 }
 
+/* Writes zeros into the rows of the first twins, or of all. */
+static udump_flow silence(void *user, const udump_place *place, const udump_view *view) {
+    (void)place;
+    bool all = *(const bool *)user;
+    for (int64_t row = 0; row < view->shape[0]; row++) /* enabled and erased, then the same of the negative prompt */
+        for (int64_t i = 0; (all || row % 2) && i < view->stride[0]; i++) ((float *)view->data)[row * view->stride[0] + i] = 0;
+    return UDUMP_CONTINUE;
+}
+
+/* What differs from nothing is not called unchanged. */
+static void test_differences_to_nothing(void **state) {
+    (void)state;
+    udump_session *session = recording_session(reference);
+    udump_generate_options o = demo_run(prompt, negative, "M00");
+    for (int all = 0; all < 2; all++) {
+        recording r = { 0 };
+        assert_int_equal(udump_session_set_hook(session, 12, silence, &(bool){ all }, NULL), UDUMP_OK);
+        record(session, &o, &r);
+        assert_true(r.diff_count > 0);
+        for (int32_t i = 0; i < r.diff_count; i++) {
+            const udump_diff_norms *norms = &r.diffs[i].norms;
+            assert_true(norms->relative_l2 == 0 && norms->cosine == all && (norms->l2 > 0) == !all);
+        }
+        recording_free(&r);
+    }
+    udump_session_destroy(session);
+}
+
 static void test_errors(void **state) {
     (void)state;
     udump_session *session = recording_session(fast);
@@ -300,6 +328,7 @@ int main(void) {
         cmocka_unit_test(test_canvases),
         cmocka_unit_test(test_steps_blocks_and_sides),
         cmocka_unit_test(test_batch_equals_single_runs),
+        cmocka_unit_test(test_differences_to_nothing),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, demo_load, demo_unload);

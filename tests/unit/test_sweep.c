@@ -269,6 +269,10 @@ static void measures_are_of_the_files(void **state) {
     assert_true(fabs(measure.picture.max - most) < 1e-12); /* likewise */
     assert_true(measure.picture.relative_l2 > 0 && measure.latent.relative_l2 > 0);
 
+    assert_int_equal(udump_sweep_result_get(result, 5, &cell, &there, &measure, NULL), UDUMP_OK);
+    assert_true(cell.is_base && there && measure.picture.l2 == 0 && measure.latent.relative_l2 == 0);
+    assert_true(measure.picture.cosine == 1 && measure.latent.cosine == 1);
+
     /* The ranking: means over seeds, the largest first; of all, and of each variant. */
     const udump_sweep_rank *ranks = udump_sweep_result_ranking(result, 1, &count);
     assert_int_equal(count, 2);

@@ -125,9 +125,9 @@ class Canvas:
 
 @dataclass(frozen=True)
 class DiffNorms:
-    """How far a block's output moved: b with the layer prompts, a without."""
+    """How far a block's output moved: b with the layer prompts, a without; or b the model's, a the other one's."""
 
     l2: float  #: |b - a|
-    relative_l2: float  #: |b - a| / |a|
+    relative_l2: float  #: |b - a| / |a|; 0 where |a| is 0, whatever l2 is
     max: float  #: most |b - a| of one value
-    cosine: float  #: a . b / (|a| |b|)
+    cosine: float  #: a . b / (|a| |b|); where |a| or |b| is 0: 1 if both are, else 0
