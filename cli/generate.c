@@ -15,7 +15,7 @@ enum { OPTIONS_MOST = 96, QUERIES_MOST = 64, BLOCKS_MOST = 256 };
 typedef struct arguments {
     sampling_arguments sampling;
     const char *output, *lora_folder, *diff_with, *noise, *side, *average, *dump, *kinds, *queries;
-    const char *from;
+    const char *from, *lora_blocks; /* of its picture; or NULL */
     bool no_canvas, force, resume, report, quiet, help;
     int32_t queries_px[2 * QUERIES_MOST];
 } arguments;
@@ -198,6 +198,7 @@ static int take_parameters(arguments *a, udump_parameters *parameters) {
         memcpy(error.where, where, sizeof error.where - 1);
         return fail_error(&error);
     }
+    a->lora_blocks = udump_parameters_get(parameters, "Lora block weights");
     if (a->sampling.options.cfg != 0) a->sampling.cfg = (double)a->sampling.options.cfg;
     a->sampling.eta = number_or_none(a->sampling.options.eta);
     a->sampling.s_noise = number_or_none(a->sampling.options.s_noise);
@@ -215,7 +216,8 @@ static int check_and_generate(arguments *a) {
     if (!model || !*model || !a->sampling.options.prompt || !a->output)
         return fail_usage("generate needs %s", !model || !*model ? "-m MODEL" : !a->sampling.options.prompt ? "-p PROMPT" : "-o DIR");
     prompt_loras taken;
-    if (!take_prompt_loras(a->sampling.options.prompt, a->lora_folder, &taken, &a->sampling.model.loras) || !sampling_check(&a->sampling) || !check_batches(a))
+    if (!take_prompt_loras(a->sampling.options.prompt, a->lora_folder, a->lora_blocks, &taken, &a->sampling.model.loras)
+        || !sampling_check(&a->sampling) || !check_batches(a))
         return free_prompt_loras(&taken), EXIT_BAD_INPUT;
     a->sampling.options.prompt = taken.prompt;
     if (parse_kinds(a->kinds, &a->sampling.options.attention_kinds) && check_idle(a) && sampling_resolve(&a->sampling, &init, &status) && resolve_names(a, &folder_options)) {

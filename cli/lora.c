@@ -12,19 +12,26 @@ static bool read_weight(const char *text, double *weight) {
     return !*end;
 }
 
+/* FILE[:WEIGHT][:BLOCK WEIGHTS]; NULL for what is not there. */
+typedef struct lora_text {
+    const char *path, *weight, *blocks;
+} lora_text;
+
 /* A file's name may have colons: what follows the last one is taken off only if it reads as block weights or a weight. */
-static void split(char *text, udump_lora *lora, double *weight) {
+static lora_text split(char *text) {
+    lora_text parts = { .path = text };
+    double weight;
     char *colon = strrchr(text, ':');
     if (colon && strchr(colon, '=')) {
         *colon = '\0';
-        lora->block_weights = colon + 1;
+        parts.blocks = colon + 1;
         colon = strrchr(text, ':');
     }
-    if (colon && read_weight(colon + 1, weight)) {
+    if (colon && read_weight(colon + 1, &weight)) {
         *colon = '\0';
-        lora->weight = weight;
+        parts.weight = colon + 1;
     }
-    lora->path = text;
+    return parts;
 }
 
 bool read_loras(const option_list *given, lora_list *loras) {
@@ -33,7 +40,9 @@ bool read_loras(const option_list *given, lora_list *loras) {
         char *text = strdup(given->items[i]);
         if (!text) return fail_usage("out of memory"), false;
         loras->texts[loras->count++] = text;
-        split(text, &loras->items[i], &loras->weights[i]);
+        lora_text parts = split(text);
+        loras->items[i] = (udump_lora){ .path = parts.path, .block_weights = parts.blocks };
+        if (parts.weight && read_weight(parts.weight, &loras->weights[i])) loras->items[i].weight = &loras->weights[i];
         if (!*text || strstr(text, ".safetensors:")) return fail_usage("--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found '%s'", given->items[i]), false;
     }
     return true;
@@ -56,41 +65,113 @@ static const char *tag_end(const char *text, const char **inside) {
     return NULL;
 }
 
-/* "name" or "name:0.8" as --lora has it, on the heap; NULL after printing what is wrong. */
-static char *read_tag(const char *tag, const char *inside, const char *end, const char *folder) {
-    int shown = (int)(end + 1 - tag);
+/* What a tag says. */
+typedef struct lora_tag {
+    const char *text; /* all of it, [bytes] */
+    int bytes;
+    char *name; /* on the heap */
+    const char *weight; /* in the same memory; NULL: none */
+} lora_tag;
+
+/* False after printing what is wrong; tag->name is to be freed either way. */
+static bool read_tag(const char *text, const char *inside, const char *end, lora_tag *tag) {
+    *tag = (lora_tag){ .text = text, .bytes = (int)(end + 1 - text), .name = inside ? strndup(inside, (size_t)(end - inside)) : NULL };
     double weight;
-    char *text = NULL, *own = inside ? strndup(inside, (size_t)(end - inside)) : NULL;
-    if (!inside) return fail_usage("--prompt: %.*s: hypernetworks are not supported", shown, tag), NULL;
-    if (!own) return fail_usage("out of memory"), NULL;
-    char *colon = strchr(own, ':');
+    if (!inside) return fail_usage("--prompt: %.*s: hypernetworks are not supported", tag->bytes, text), false;
+    if (!tag->name) return fail_usage("out of memory"), false;
+    char *colon = strchr(tag->name, ':');
     if (colon) *colon = '\0';
-    if (!folder) fail_usage("--prompt: %.*s needs --lora-dir", shown, tag);
-    else if (!*own || *own == '.' || strchr(own, '/')) fail_usage("--prompt: %.*s: not the name of a file in --lora-dir", shown, tag);
-    else if (colon && !read_weight(colon + 1, &weight)) fail_usage("--prompt: %.*s: expected one number as its weight", shown, tag);
-    else if (asprintf(&text, "%s/%s.safetensors:%s", folder, own, colon ? colon + 1 : "1") < 0) fail_usage("out of memory"), text = NULL;
+    if (colon) tag->weight = colon + 1;
+    bool good = !colon || read_weight(colon + 1, &weight);
+    return good || (fail_usage("--prompt: %.*s: expected one number as its weight", tag->bytes, text), false);
+}
+
+/* Whether FILE[:WEIGHT][:BLOCK WEIGHTS] names the tag's file, in whatever folder. */
+static bool names_file(const char *item, const char *name) {
+    char *text = strdup(item);
+    if (!text) return false;
+    const char *path = split(text).path, *slash = strrchr(path, '/');
+    size_t length = strlen(name);
+    if (slash) path = slash + 1;
+    bool same = strncmp(path, name, length) == 0 && strcmp(path + length, ".safetensors") == 0;
+    free(text);
+    return same;
+}
+
+/* Takes the option that names the tag's file off the list, whose first *given were given as such; NULL if none does. */
+static const char *take_option(option_list *loras, int *given, const char *name) {
+    for (int i = 0; i < *given; i++) {
+        const char *item = loras->items[i];
+        if (!names_file(item, name)) continue;
+        memmove(&loras->items[i], &loras->items[i + 1], (size_t)(--loras->count - i) * sizeof *loras->items);
+        --*given;
+        return item;
+    }
+    return NULL;
+}
+
+/* What a picture's "foo: IN04=0.5; bar: TE=0" has for a LoRA, [*bytes]; NULL: nothing. Each is found once: a LoRA may come twice. */
+static const char *find_blocks(char *text, const char *name, int *bytes) {
+    size_t length = strlen(name);
+    *bytes = 0;
+    for (char *at = text, *end; at; at = end ? end + 2 : NULL) {
+        end = strstr(at, "; ");
+        if (strncmp(at, name, length) != 0 || strncmp(at + length, ": ", 2) != 0) continue;
+        *at = '\n';
+        at += length + 2;
+        *bytes = (int)(end ? (size_t)(end - at) : strlen(at));
+        return at;
+    }
+    return NULL;
+}
+
+/* The tag as --lora has it, on the heap, by an option for the same file (or NULL), whose own weights go first. NULL after printing what is wrong. */
+static char *compose(const lora_tag *tag, const char *folder, const char *option, char *blocks) {
+    if (!option && !folder) return fail_usage("--prompt: %.*s needs --lora-dir, or a --lora of that name", tag->bytes, tag->text), NULL;
+    if (!option && (!*tag->name || *tag->name == '.' || strchr(tag->name, '/')))
+        return fail_usage("--prompt: %.*s: not the name of a file in --lora-dir", tag->bytes, tag->text), NULL;
+    char *text = NULL, *own = option ? strdup(option) : NULL;
+    if (!option && asprintf(&own, "%s/%s.safetensors", folder, tag->name) < 0) own = NULL;
+    if (!own) return fail_usage("out of memory"), NULL;
+    lora_text parts = option ? split(own) : (lora_text){ .path = own };
+    int bytes;
+    const char *found = find_blocks(blocks, tag->name, &bytes), *weight = parts.weight ? parts.weight : tag->weight;
+    if (parts.blocks) bytes = (int)strlen(found = parts.blocks);
+    if (asprintf(&text, "%s:%s%s%.*s", parts.path, weight ? weight : "1", found ? ":" : "", bytes, found ? found : "") < 0) text = NULL;
     free(own);
+    if (!text) fail_usage("out of memory");
     return text;
 }
 
-bool take_prompt_loras(const char *prompt, const char *folder, prompt_loras *taken, option_list *loras) {
-    *taken = (prompt_loras){ .prompt = prompt ? strdup(prompt) : NULL };
-    if (!taken->prompt) return !prompt || (fail_usage("out of memory"), false);
-    for (char *at = taken->prompt; *at;) {
+/* Adds what a tag means to loras. */
+static bool take_tag(const lora_tag *tag, const char *folder, int *given, prompt_loras *taken, option_list *loras) {
+    char *text = compose(tag, folder, folder ? NULL : take_option(loras, given, tag->name), taken->blocks);
+    if (!text) return false;
+    taken->texts[taken->count++] = text;
+    if (loras->count == LIST_MOST || taken->count == LIST_MOST) return fail_usage("more than %d LoRAs", LIST_MOST - 1), false;
+    loras->items[loras->count++] = text;
+    return true;
+}
+
+bool take_prompt_loras(const char *prompt, const char *folder, const char *blocks, prompt_loras *taken, option_list *loras) {
+    *taken = (prompt_loras){ .prompt = prompt ? strdup(prompt) : NULL, .blocks = blocks ? strdup(blocks) : NULL };
+    if ((prompt && !taken->prompt) || (blocks && !taken->blocks)) return fail_usage("out of memory"), false;
+    int given = loras->count;
+    for (char *at = taken->prompt; at && *at;) {
         const char *inside, *end = tag_end(at, &inside);
         if (!end) {
             at++;
             continue;
         }
-        char *text = read_tag(at, inside, end, folder);
-        if (!text) return false;
-        taken->texts[taken->count++] = text;
-        if (loras->count == LIST_MOST || taken->count == LIST_MOST) return fail_usage("more than %d LoRAs", LIST_MOST - 1), false;
-        loras->items[loras->count++] = text;
+        lora_tag tag;
+        bool good = read_tag(at, inside, end, &tag) && take_tag(&tag, folder, &given, taken, loras);
+        free(tag.name);
+        if (!good) return false;
         memmove(at, end + 1, strlen(end + 1) + 1);
     }
     /* What stood before the last tag stands before it again in the picture's text. */
-    for (size_t length = strlen(taken->prompt); taken->count && length && taken->prompt[length - 1] == ' '; length--) taken->prompt[length - 1] = '\0';
+    size_t length = taken->count ? strlen(taken->prompt) : 0;
+    for (; length && taken->prompt[length - 1] == ' '; length--) taken->prompt[length - 1] = '\0';
     return true;
 }
 
@@ -104,4 +185,5 @@ bool refuse_prompt_loras(const char *prompt) {
 void free_prompt_loras(prompt_loras *taken) {
     for (int i = 0; i < taken->count; i++) free(taken->texts[i]);
     free(taken->prompt);
+    free(taken->blocks);
 }

@@ -12,13 +12,14 @@ bool is_picture(const char *path) {
 }
 
 static const char embeddings_key[] = "TI hashes"; /* whether they are there is known once the options are: check_picture_files */
+static const char blocks_key[] = "Lora block weights"; /* the prompt's LoRAs get them: take_prompt_loras */
 
 /* "unetdump: warning: PICTURE.png: WHAT: A, B"; nothing where no key is of that use. */
 static void warn_about(const char *path, const udump_parameters *parameters, udump_parameter_use use, const char *what) {
     int32_t count, found = 0;
     const udump_parameter *list = udump_parameters_list(parameters, &count);
     for (int32_t i = 0; i < count; i++) {
-        if (list[i].use != use || strcmp(list[i].key, embeddings_key) == 0) continue;
+        if (list[i].use != use || strcmp(list[i].key, embeddings_key) == 0 || strcmp(list[i].key, blocks_key) == 0) continue;
         if (found++ == 0) fprintf(stderr, "unetdump: warning: %s: %s: ", path, what);
         else fputs(", ", stderr);
         fputs(list[i].key, stderr);
@@ -113,7 +114,7 @@ static int print_parameters(const udump_parameters *parameters, bool json) {
             print_plain(stdout, list[i].key, strlen(list[i].key));
             fputs(": ", stdout);
             print_plain(stdout, list[i].value, strlen(list[i].value));
-            puts(notes[list[i].use]);
+            puts(strcmp(list[i].key, blocks_key) != 0 ? notes[list[i].use] : "");
         }
     }
     return json ? print_json(array) : finish_output(EXIT_DONE);

@@ -43,6 +43,8 @@ equal "$prompt <lora:lora-kohya:1>" "$(first_line tag)" "infotext of a LoRA in t
 works generate -m "$demo" -o tag-again --from tag/000.png --lora-dir "$goldens"
 works generate -m "$demo" -o tag-third --from tag-again/000.png --lora-dir "$goldens"
 same_files tag-again/000.png tag-third/000.png
+works generate -m "$demo" -o tag-option --from tag/000.png --lora "$goldens/lora-kohya.safetensors"
+same_files tag/000.png tag-option/000.png
 tagged tags "<lora:lora-kohya:1>$prompt<lyco:lora-locon:-0.5>"
 same_files tags/$of two/$of
 tagged text "$prompt <lora:> <lora"
@@ -52,6 +54,28 @@ small_refused "^unetdump: --prompt: <lora:../x>: not the name of a file in --lor
 small_refused "^unetdump: --prompt: <lora:x:1:0.5>: expected one number as its weight" -p "a <lora:x:1:0.5>" --lora-dir "$goldens"
 small_refused "^unetdump: --prompt: <hypernet:x:1>: hypernetworks are not supported" -p "a <hypernet:x:1>" --lora-dir "$goldens"
 small_refused "^unetdump: ./x.safetensors: cannot be opened: No such file or directory" -p "a <lora:x:1>" --lora-dir .
+
+# Block weights are in the picture's text, and its LoRAs get them again: from a folder, or by an option for the same file, whose own weights go first.
+small blocks --lora "$goldens/lora-locon.safetensors:-0.5" --lora "$goldens/lora-kohya.safetensors:0.8:IN04=0.5,OUT00-OUT08=0"
+other_files blocks/000.png two/000.png
+blocks_again() { # blocks_again ARGUMENT...
+    rm -rf again
+    works generate -m "$demo" -o again --from blocks/000.png "$@"
+}
+works inspect blocks/000.png
+grep -qx "Lora block weights: lora-kohya: IN04=0.5,OUT00-OUT08=0" "$said/out" || fail "inspect: $(cat "$said/out")"
+blocks_again --lora-dir "$goldens"
+same_files blocks/000.png again/000.png
+mkdir elsewhere
+cp "$goldens/lora-kohya.safetensors" "$goldens/lora-locon.safetensors" elsewhere
+blocks_again --lora elsewhere/lora-kohya.safetensors --lora elsewhere/lora-locon.safetensors # in the picture's order
+same_files blocks/000.png again/000.png
+blocks_again --lora elsewhere/lora-kohya.safetensors:1:TE=0 --lora-dir "$goldens" # one more
+equal "$prompt <lora:lora-kohya:1> <lora:lora-locon:-0.5> <lora:lora-kohya:0.8>" "$(first_line again)" "a LoRA beside those of the folder"
+blocks_again --lora elsewhere/lora-kohya.safetensors:1:TE=0 --lora elsewhere/lora-locon.safetensors
+equal "$prompt <lora:lora-locon:-0.5> <lora:lora-kohya:1>" "$(first_line again)" "an option's weight"
+"$tool" png-text again/000.png | grep -qF 'Lora block weights: "lora-kohya: TE=0"' || fail "an option's block weights: $("$tool" png-text again/000.png)"
+refuses "^unetdump: --prompt: <lora:lora-locon:-0.5> needs --lora-dir, or a --lora of that name" generate -m "$demo" -o out --from blocks/000.png --lora elsewhere/lora-kohya.safetensors
 
 bad() { # bad LORA LINE
     run 2 generate -m "$demo" -p "$prompt" -o out --width 64 --height 64 --steps 1 --lora "$1"
