@@ -811,7 +811,7 @@ UDUMP_API const udump_parameter *udump_parameters_list(const udump_parameters *p
 /* The value of a key, the last one's if it comes twice; NULL if it does not come. */
 UDUMP_API const char *udump_parameters_get(const udump_parameters *parameters, const char *key);
 /* Sets what is USED in options, and leaves the rest as it is; texts and numbers are pointed to: parameters must live as long as the options.
- * "Denoising strength" sets options->strength unless it belongs to a second, larger pass ("Hires ..."). Errors: ARGUMENT (a value that
+ * "Denoising strength" sets options->strength unless it belongs to a second, larger pass ("Hires ...", "First pass size"). Errors: ARGUMENT (a value that
  * is none, with its key as where). */
 UDUMP_API udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error);
 

@@ -157,7 +157,7 @@ static bool set_strength(udump_parameters *p, const char *value, udump_generate_
     return read_number(value, &p->strength);
 }
 
-static const char strength_key[] = "Denoising strength";
+static const char strength_key[] = "Denoising strength", first_pass_key[] = "First pass size";
 
 static const struct {
     const char *key;
@@ -176,12 +176,13 @@ static setter *setter_of(const char *key) {
 }
 
 /* What the webui and its best known extensions write for what is not here; a name that ends in a space stands for all that begin so. */
-static const char *const LACKING[] = { "Hires ", "ControlNet ", "ControlNet", "Refiner", "Refiner ", "Face restoration", "Tiling",
-    "Image CFG scale", "Seed resize from", "Conditional mask weight", "Mask ", "Masked content", "Inpaint area", "Token merging ratio",
-    "TI hashes", "AddNet ", "Hypernet", "Hypernet strength", "Noise multiplier", "Extra noise", "SGM noise multiplier",
-    "Sigma churn", "Sigma tmin", "Sigma tmax", "Schedule max sigma", "Schedule min sigma", "Schedule rho", "Discard penultimate sigma",
-    "Lora block weights", "Noise Schedule", "Skip Early CFG", "NGMS", "UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final", "Emphasis",
-    "FreeU ", "ADetailer ", "Dynamic thresholding enabled", "Script", "Ultimate SD upscale ", "Postprocess ", "Cutoff ", "BREAK" };
+static const char *const LACKING[] = { "Hires ", first_pass_key, "ControlNet ", "ControlNet", "Refiner", "Refiner ", "Face restoration",
+    "Tiling", "Image CFG scale", "Seed resize from", "Conditional mask weight", "Mask ", "Masked content", "Inpaint area",
+    "Token merging ratio", "TI hashes", "AddNet ", "Hypernet", "Hypernet strength", "Noise multiplier", "Extra noise",
+    "SGM noise multiplier", "Sigma churn", "Sigma tmin", "Sigma tmax", "Schedule max sigma", "Schedule min sigma", "Schedule rho",
+    "Discard penultimate sigma", "Lora block weights", "Noise Schedule", "Skip Early CFG", "NGMS", "UniPC variant", "UniPC skip type",
+    "UniPC order", "UniPC lower order final", "Emphasis", "FreeU ", "ADetailer ", "Dynamic thresholding enabled", "Script",
+    "Ultimate SD upscale ", "Postprocess ", "Cutoff ", "BREAK" };
 static const char *const SILENT[] = { "Model hash", "Model", "VAE hash", "VAE", "Init image hash", "Version", "User", "Batch size",
     "Batch pos", "Hashes", "Layer Prompts", "Lora hashes" }; /* LoRAs are in the prompt */
 
@@ -349,9 +350,10 @@ const char *udump_parameters_get(const udump_parameters *p, const char *key) {
     return value;
 }
 
+/* Made with a second, larger pass ("Hires fix"), whose key in the webui before 2023 was another. */
 static bool is_upscaled(const udump_parameters *p) {
     for (int32_t i = 0; i < p->count; i++)
-        if (strncmp(p->list[i].key, "Hires ", strlen("Hires ")) == 0) return true;
+        if (strncmp(p->list[i].key, "Hires ", strlen("Hires ")) == 0 || strcmp(p->list[i].key, first_pass_key) == 0) return true;
     return false;
 }
 

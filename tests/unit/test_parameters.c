@@ -132,6 +132,19 @@ static void what_is_not_there_stays(void **state) {
     udump_parameters_free(parameters);
 }
 
+/* The webui's "Hires fix" before 2023: a text to image, whatever its denoising strength says. */
+static void a_first_pass_is_no_picture(void **state) {
+    (void)state;
+    udump_parameters *parameters = parse(
+        "x\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 1024x1024, Denoising strength: 0.7, First pass size: 512x512");
+    udump_generate_options options;
+    udump_generate_options_init(&options);
+    assert_int_equal(udump_parameters_apply(parameters, &options, NULL), UDUMP_OK);
+    assert_null(options.strength);
+    assert_int_equal(options.width_px, 1024);
+    udump_parameters_free(parameters);
+}
+
 static void uses(void **state) {
     (void)state;
     static const struct { const char *key; udump_parameter_use use; } cases[] = {
@@ -139,10 +152,10 @@ static void uses(void **state) {
         { "Model", UDUMP_PARAMETER_SILENT }, { "Version", UDUMP_PARAMETER_SILENT }, { "Model hash", UDUMP_PARAMETER_SILENT },
         { "Hires upscale", UDUMP_PARAMETER_LACKING }, { "Lora hashes", UDUMP_PARAMETER_SILENT }, { "ControlNet 0", UDUMP_PARAMETER_LACKING },
         { "Refiner", UDUMP_PARAMETER_LACKING }, { "Wildcard prompt", UDUMP_PARAMETER_UNKNOWN }, { "Models", UDUMP_PARAMETER_UNKNOWN },
-        { "Tilings", UDUMP_PARAMETER_UNKNOWN },
+        { "Tilings", UDUMP_PARAMETER_UNKNOWN }, { "First pass size", UDUMP_PARAMETER_LACKING },
     };
     udump_parameters *parameters = parse("x\nSteps: 1, Eta: 1, Model: a, Version: b, Model hash: c, Hires upscale: 2, Lora hashes: d, ControlNet 0: "
-                                         "e, Refiner: f, Wildcard prompt: g, Models: h, Tilings: i");
+                                         "e, Refiner: f, Wildcard prompt: g, Models: h, Tilings: i, First pass size: 64x64");
     int32_t count;
     const udump_parameter *list = udump_parameters_list(parameters, &count);
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -243,6 +256,7 @@ int main(void) {
         cmocka_unit_test(a_canvas_has_a_line_more),
         cmocka_unit_test(options_from_a_picture),
         cmocka_unit_test(what_is_not_there_stays),
+        cmocka_unit_test(a_first_pass_is_no_picture),
         cmocka_unit_test(uses),
         cmocka_unit_test(bad_values),
         cmocka_unit_test(bad_text),
