@@ -1,4 +1,4 @@
-/* Small texts in pictures: a fixed 5 x 7 face of capital letters, digits and what layer specs and numbers need. */
+/* Small texts in pictures: a fixed 5 x 7 face of all that ASCII prints, but for small letters. */
 #ifndef UDUMP_OUTPUT_LABEL_H
 #define UDUMP_OUTPUT_LABEL_H
 

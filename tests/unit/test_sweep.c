@@ -505,6 +505,13 @@ static void labels_stay_in_their_place(void **state) {
     memset(pixels, 0, sizeof pixels);
     udump_label_draw(pixels, 40, 9, -3, -3, 80, 2, 200, "in\xc3\xa4?"); /* passes the picture's edges: only what is inside */
     assert_true(ink(pixels, 9 * 40) > 0);
+    static uint8_t drawn['~' + 1][9 * 8 * 3];
+    for (char c = ' '; c <= '~'; c++) { /* no two characters look alike, but small letters like capitals */
+        udump_label_draw(drawn[(int)c], 8, 9, 1, 1, 8, 1, 200, (char[]){ c, 0 });
+        for (char other = ' '; other < c; other++)
+            assert_int_equal(
+                memcmp(drawn[(int)c], drawn[(int)other], sizeof drawn[0]) == 0, c >= 'a' && c <= 'z' && other == c - 'a' + 'A');
+    }
     udump_sheet sheet;
     assert_int_equal(udump_sheet_create(100000, 26, 512, 768, 4, &sheet, NULL), UDUMP_OK);
     assert_true(sheet.bands < 100000 && (int64_t)sheet.width_px * sheet.height_px < (65 << 20));
