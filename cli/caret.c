@@ -32,7 +32,7 @@ static uint32_t read_character(const char **text) {
 static void print_caret(const char *text, const udump_error *error) {
     for (int64_t line = 1; line < error->line && text; line++) text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL;
     if (!text || error->line < 1) return;
-    print_plain(stderr, text, strcspn(text, "\n"));
+    print_plain(stderr, text, strcspn(text, "\n"), true);
     fputc('\n', stderr);
     for (int64_t column = 1; column < error->column && *text; column++) {
         uint32_t code = read_character(&text);

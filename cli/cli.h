@@ -31,8 +31,10 @@ typedef struct cli_option {
 int parse_options(int argc, char **argv, const cli_option *options, size_t option_count, const char **rest, int most);
 void print_options(const cli_option *options, size_t option_count);
 
-/* Prints "unetdump: ..." and returns the exit status. */
+/* Prints "unetdump: ..." and returns the exit status: one line without control characters, whatever the texts hold. */
 int fail_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same of "unetdump: warning: ...". */
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int fail_error(const udump_error *error);
 /* The same for what was to be read: a file that cannot be opened is bad input there. */
 int fail_input(const udump_error *error);
@@ -63,8 +65,8 @@ int print_map(const udump_model *model);
 
 /* Prints value as JSON on standard output and lets go of it. Returns the exit status (standard output may be a full disk). */
 int print_json(json_t *value);
-/* A text of somebody else's: control characters but line ends and tabs as "?". */
-void print_plain(FILE *to, const char *text, size_t bytes);
+/* A text of somebody else's: control characters but line ends and tabs as "?"; on one line what ends lines as blanks. */
+void print_plain(FILE *to, const char *text, size_t bytes, bool one_line);
 /* Flushes standard output; a failure to write becomes the exit status. */
 int finish_output(int status);
 

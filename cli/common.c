@@ -1,5 +1,6 @@
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -8,31 +9,45 @@
 /* What a terminal would obey. */
 static bool is_control(char c) { return ((unsigned char)c < 0x20 && c != '\n' && c != '\t') || c == 0x7F; }
 
-void print_plain(FILE *to, const char *text, size_t bytes) {
+void print_plain(FILE *to, const char *text, size_t bytes, bool one_line) {
     for (const char *end = text + bytes; text < end; text++) {
         bool c1 = text[0] == '\xC2' && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xA0; /* U+0080 to U+009F: as ESC with a letter */
-        fputc(c1 || is_control(*text) ? '?' : *text, to);
+        bool ends = one_line && (*text == '\n' || *text == '\r');
+        fputc(ends ? ' ' : c1 || is_control(*text) ? '?' : *text, to);
         text += c1;
     }
+}
+
+/* One line, whatever stands in the texts. */
+static __attribute__((format(printf, 2, 0))) void say(const char *begin, const char *format, va_list args) {
+    char *line = NULL;
+    int bytes = vasprintf(&line, format, args);
+    fputs(begin, stderr);
+    if (bytes < 0) fputs("out of memory", stderr);
+    else print_plain(stderr, line, (size_t)bytes, true);
+    fputc('\n', stderr);
+    if (bytes >= 0) free(line);
 }
 
 int fail_usage(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    fputs("unetdump: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    say("unetdump: ", format, args);
     va_end(args);
     return EXIT_BAD_INPUT;
+}
+
+void warn(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    say("unetdump: warning: ", format, args);
+    va_end(args);
 }
 
 int fail_error(const udump_error *error) {
     char line[2048];
     udump_error_format(error, line, sizeof line);
-    for (char *c = line; *c; c++)
-        if (*c == '\n' || *c == '\r') *c = ' '; /* one line, whatever a file's name holds */
-        else if (is_control(*c)) *c = '?';
-    fprintf(stderr, "unetdump: %s\n", line);
+    fail_usage("%s", line);
     switch (error->status) {
     case UDUMP_ERROR_ARGUMENT:
     case UDUMP_ERROR_SYNTAX:
@@ -135,6 +150,6 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     if (readable && udump_model_load(arguments->path, &options, &model, &error)) *status = fail_input(&error);
     free_loras(&loras);
     if (!model) return NULL;
-    for (int32_t i = 0; udump_model_warning(model, i); i++) fprintf(stderr, "unetdump: warning: %s\n", udump_model_warning(model, i));
+    for (int32_t i = 0; udump_model_warning(model, i); i++) warn("%s", udump_model_warning(model, i));
     return model;
 }

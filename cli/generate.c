@@ -130,7 +130,7 @@ static int run(udump_session *session, const arguments *a, const udump_folder_op
     udump_status status = udump_generate(session, &a->sampling.options, &sink, &error);
     progress_end(&bar);
     if (udump_session_bad_values(session) > 0)
-        fprintf(stderr, "unetdump: warning: %lld values of the decoded pictures are no numbers (NaN or infinite), and drawn black or white\n",
+        warn("%lld values of the decoded pictures are no numbers (NaN or infinite), and drawn black or white",
             (long long)udump_session_bad_values(session));
     udump_error close_error;
     udump_status close_status = udump_folder_close(folder, status == UDUMP_OK, &close_error);

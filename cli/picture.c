@@ -14,15 +14,24 @@ bool is_picture(const char *path) {
 static const char embeddings_key[] = "TI hashes"; /* whether they are there is known once the options are: check_picture_files */
 static const char blocks_key[] = "Lora block weights"; /* the prompt's LoRAs get them: take_prompt_loras */
 
-/* "unetdump: warning: PICTURE.png: WHAT: A, B"; nothing where no key is of that use. */
+/* One more of "unetdump: warning: PICTURE.png: WHAT: A, B", which the caller ends; *count of them were there before. */
+static void list_item(int32_t *count, const char *path, const char *what, const char *item, size_t bytes) {
+    if ((*count)++) fputs(", ", stderr);
+    else {
+        fputs("unetdump: warning: ", stderr);
+        print_plain(stderr, path, strlen(path), true);
+        fprintf(stderr, ": %s: ", what);
+    }
+    print_plain(stderr, item, bytes, true);
+}
+
+/* Nothing where no key is of that use. */
 static void warn_about(const char *path, const udump_parameters *parameters, udump_parameter_use use, const char *what) {
     int32_t count, found = 0;
     const udump_parameter *list = udump_parameters_list(parameters, &count);
     for (int32_t i = 0; i < count; i++) {
         if (list[i].use != use || strcmp(list[i].key, embeddings_key) == 0 || strcmp(list[i].key, blocks_key) == 0) continue;
-        if (found++ == 0) fprintf(stderr, "unetdump: warning: %s: %s: ", path, what);
-        else fputs(", ", stderr);
-        fputs(list[i].key, stderr);
+        list_item(&found, path, what, list[i].key, strlen(list[i].key));
     }
     if (found) fputc('\n', stderr);
 }
@@ -37,7 +46,7 @@ udump_parameters *load_parameters(const char *path, int *status) {
     int32_t count;
     udump_parameters_list(parameters, &count);
     if (count == 2) /* the two prompts, which are always there */
-        fprintf(stderr, "unetdump: warning: %s: it has no parameters but a prompt: all else is as the options say\n", path);
+        warn("%s: it has no parameters but a prompt: all else is as the options say", path);
     warn_about(path, parameters, UDUMP_PARAMETER_LACKING, "the picture will be another one, since these are not there");
     warn_about(path, parameters, UDUMP_PARAMETER_UNKNOWN, "unknown, and left out");
     return parameters;
@@ -72,24 +81,20 @@ static bool has_embedding(const char *folder, const char *name, size_t bytes) {
 
 /* list: "foo: 0123456789, bar: ..." */
 static void check_embeddings(const char *path, const char *list, const char *folder) {
-    int missing = 0;
+    int32_t missing = 0;
     for (const char *at = list; *at; at += strcspn(at, ",")) {
         at += strspn(at, ", ");
         size_t bytes = strcspn(at, ":,");
         if (!bytes || (folder && has_embedding(folder, at, bytes))) continue;
-        if (!missing++) fprintf(stderr, "unetdump: warning: %s: the picture will be another one, since these embeddings are not there: ", path);
-        else fputs(", ", stderr);
-        print_plain(stderr, at, bytes);
+        list_item(&missing, path, "the picture will be another one, since these embeddings are not there", at, bytes);
     }
     if (missing) fputs(folder ? "\n" : " (see --embeddings)\n", stderr);
 }
 
 /* "unetdump: warning: PICTURE: it was made by WHAT NAME..." */
 static void warn_about_file(const char *path, const char *what, const char *name, const char *given) {
-    fprintf(stderr, "unetdump: warning: %s: it was made by the %s ", path, what);
-    print_plain(stderr, name, strlen(name));
-    if (given) fprintf(stderr, ", which may not be %s\n", given);
-    else fprintf(stderr, ": give that with --vae\n");
+    warn(
+        "%s: it was made by the %s %s%s%s", path, what, name, given ? ", which may not be " : ": give that with --vae", given ? given : "");
 }
 
 void check_picture_files(const char *path, const udump_parameters *parameters, const model_arguments *given) {
@@ -111,9 +116,9 @@ static int print_parameters(const udump_parameters *parameters, bool json) {
             json_array_append_new(
                 array, json_pack("{s:s, s:s, s:s}", "key", list[i].key, "value", list[i].value, "use", uses[list[i].use]));
         else if (list[i].value[0]) {
-            print_plain(stdout, list[i].key, strlen(list[i].key));
+            print_plain(stdout, list[i].key, strlen(list[i].key), true);
             fputs(": ", stdout);
-            print_plain(stdout, list[i].value, strlen(list[i].value));
+            print_plain(stdout, list[i].value, strlen(list[i].value), false);
             puts(strcmp(list[i].key, blocks_key) != 0 ? notes[list[i].use] : "");
         }
     }

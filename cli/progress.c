@@ -26,7 +26,7 @@ static void warn_about_steps(const char *option, const char *spec, int32_t steps
     uint8_t selected[STEPS_MOST];
     int32_t beyond = 0;
     if (!spec || steps > STEPS_MOST || udump_steps_parse(spec, steps, selected, &beyond, NULL) || !beyond) return;
-    fprintf(stderr, "unetdump: warning: %s: %d of the steps named lie past the last, %d\n", option, (int)beyond, (int)steps);
+    warn("%s: %d of the steps named lie past the last, %d", option, (int)beyond, (int)steps);
 }
 
 static udump_flow on_begin(void *user, const udump_run_info *run) {

@@ -44,6 +44,9 @@ static int print_as_json(const udump_model *model, const udump_prompt *prompt) {
     return print_json(json_pack("{s:o, s:s}", "runs", runs, "erased", udump_prompt_erased(prompt)));
 }
 
+/* What the prompt says, which may have several lines. */
+static void print_text(const char *text) { print_plain(stdout, text, strlen(text), false); }
+
 /* The tokens of one text, with a bar between chunks and weights that are not 1. */
 static void print_tokens(const char *text) {
     int32_t count = 0, chunk = 0;
@@ -54,7 +57,8 @@ static void print_tokens(const char *text) {
     for (int32_t i = 0; i < count; i++) {
         if (tokens[i].chunk != chunk) printf(" |");
         chunk = tokens[i].chunk;
-        printf(" %s", tokens[i].text);
+        putchar(' ');
+        print_text(tokens[i].text);
         if (tokens[i].weight != 1) printf("(%.3g)", (double)tokens[i].weight);
     }
     putchar('\n');
@@ -65,14 +69,21 @@ static void print_tokens(const char *text) {
 static void print_parts(const udump_prompt_entry *entry) {
     for (int32_t i = 0; i < entry->part_count; i++) {
         const udump_prompt_part *part = &entry->parts[i];
-        if (entry->part_count > 1 || part->weight != 1) printf("  weight %.6g: %s\n", (double)part->weight, part->text);
+        if (entry->part_count > 1 || part->weight != 1) {
+            printf("  weight %.6g: ", (double)part->weight);
+            print_text(part->text);
+            putchar('\n');
+        }
         print_tokens(part->text);
     }
 }
 
 /* The texts, AND between them. */
 static void print_texts(const udump_prompt_entry *entry) {
-    for (int32_t i = 0; i < entry->part_count; i++) printf("%s%s", i ? " AND" : "", entry->parts[i].text);
+    for (int32_t i = 0; i < entry->part_count; i++) {
+        fputs(i ? " AND" : "", stdout);
+        print_text(entry->parts[i].text);
+    }
     putchar('\n');
 }
 
@@ -100,11 +111,14 @@ static int print_as_text(const udump_model *model, const udump_prompt *prompt) {
     for (int32_t first = 0, length; udump_prompt_block(prompt, first); first += length) {
         length = run_length(prompt, first);
         const char *from = udump_block_name(model, first), *to = udump_block_name(model, first + length - 1);
-        if (length > 1) printf("%s-%s: %s\n", from, to, udump_prompt_block(prompt, first));
-        else printf("%s: %s\n", from, udump_prompt_block(prompt, first));
+        printf("%s%s%s: ", from, length > 1 ? "-" : "", length > 1 ? to : "");
+        print_text(udump_prompt_block(prompt, first));
+        putchar('\n');
         print_schedule(prompt, first);
     }
-    printf("erased: %s\n", udump_prompt_erased(prompt));
+    fputs("erased: ", stdout);
+    print_text(udump_prompt_erased(prompt));
+    putchar('\n');
     return finish_output(EXIT_DONE);
 }
 

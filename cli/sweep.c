@@ -84,7 +84,10 @@ static void print_variants(const udump_sweep_result *result) {
     for (int32_t v = 0; udump_sweep_result_variant(result, v); v++) {
         int32_t count;
         const udump_sweep_rank *ranks = udump_sweep_result_ranking(result, v, &count);
-        printf("  %s:", udump_sweep_result_variant(result, v));
+        const char *variant = udump_sweep_result_variant(result, v);
+        fputs("  ", stdout);
+        print_plain(stdout, variant, strlen(variant), true);
+        putchar(':');
         for (int32_t i = 0; i < count && i < 5 && ranks[i].cells; i++) printf("%s %s %.4f", i ? "," : "", ranks[i].blocks, ranks[i].mean.picture.relative_l2);
         putchar('\n');
     }
@@ -106,7 +109,7 @@ static int collect(const arguments *a) {
     udump_sweep_result_count(result, &cells, &missing);
     if (a->json) print_file(a->output, "results.json");
     else print_ranking(result), print_variants(result);
-    if (missing) fprintf(stderr, "unetdump: warning: %d of %d pictures are not there\n", (int)missing, (int)cells);
+    if (missing) warn("%d of %d pictures are not there", (int)missing, (int)cells);
     if (!a->json) printf("%d pictures: %s/index.html, sheet.png, sweep.csv, results.json\n", (int)(cells - missing), a->output);
     udump_sweep_result_free(result);
     return finish_output(EXIT_DONE);

@@ -1,8 +1,16 @@
 /* unetdump tokens TEXT [--json] */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
+
+static void print_token(const udump_token *t) {
+    printf("%4d  %5d  ", (int)t->column, (int)t->id);
+    print_plain(stdout, t->text, strlen(t->text), true);
+    if (t->weight != 1) printf("  (%.3g)", (double)t->weight);
+    putchar('\n');
+}
 
 static int print_tokens(const udump_token *tokens, int32_t count, bool json) {
     json_t *list = json_array();
@@ -12,8 +20,7 @@ static int print_tokens(const udump_token *tokens, int32_t count, bool json) {
             json_array_append_new(list,
                 json_pack("{s:i, s:s, s:f, s:i, s:i}", "id", (int)t->id, "text", t->text, "weight", (double)t->weight, "chunk",
                     (int)t->chunk, "column", (int)t->column));
-        else if (t->weight == 1) printf("%4d  %5d  %s\n", (int)t->column, (int)t->id, t->text);
-        else printf("%4d  %5d  %s  (%.3g)\n", (int)t->column, (int)t->id, t->text, (double)t->weight);
+        else print_token(t);
     }
     if (json) return print_json(json_pack("{s:o}", "tokens", list));
     json_decref(list);

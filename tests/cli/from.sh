@@ -111,6 +111,16 @@ grep -q "since these embeddings are not there: fancy-style, bar (see --embedding
 Steps: 1, Sampler: Euler, Seed: 4, Size: 64x64, Model: ${demo##*/}, VAE: vae.safetensors, TI hashes: \"fancy-style: 0123\""
 works generate -m "$demo/" -o named --from files.png --vae "$demo/vae" --embeddings "$root/tests/parity/goldens/embeddings"
 
+# Warnings are a line each, whatever the picture says and is called.
+odd=$(printf 'a\033[31m\nb.png')
+"$tool" png-with "$odd" "cat
+Steps: 1, Sampler: Euler, Seed: 4, Size: 64x64, Model: \"c\u001b[31m\nd\", VAE: \"e\nf\", TI hashes: \"g\nh: 0123\", Mystery: 1"
+run 0 generate -m "$demo" -o named --from "$odd"
+printf '%s\n' "unetdump: warning: a?[31m b.png: unknown, and left out: Mystery" "unetdump: warning: a?[31m b.png: it was made by the model c?[31m d, which may not be $demo" \
+    "unetdump: warning: a?[31m b.png: it was made by the autoencoder e f: give that with --vae" \
+    "unetdump: warning: a?[31m b.png: the picture will be another one, since these embeddings are not there: g h (see --embeddings)" >"$said/expected"
+cmp -s "$said/expected" "$said/err" || fail "warnings: $(cat -v "$said/err")"
+
 # What a sampler does not use is not said.
 keys_of() {
     works generate -m "$demo" -p a -o unused --width 64 --height 64 --steps 2 "$@"

@@ -114,6 +114,28 @@ refuses "a sweep takes LoRAs by --lora" sweep -m "$demo" -p "a <lora:b:1> c" --v
 refuses "diff steps: no step is left" sweep -m "$demo" -p a --variant b -o out --width 64 --height 64 --steps 2 --diff M00 --diff-steps 9
 [ ! -e out ] || fail "a refused run left its folder"
 
+# A message is one line that a terminal does not obey, whatever was given: ESC, a line's end, U+009B.
+odd=$(printf 'a\033[31mb\nc\302\2332Jd')
+plain() {
+    grep -q "$(printf '[\001-\010\013-\037\177]\|\302\233')" "$1" && fail "control characters: $last: $(cat -v "$1")"
+}
+refuses "unexpected argument 'a\\?\\[31mb c\\?2Jd'\$" tokens a "$odd"
+plain "$said/err"
+for option in --steps --sampler --side --color --device --lora --model --prompt; do
+    run 2 generate -m "$demo" -p a -o refused --width 64 --height 64 $option "x<lora:$odd>"
+    complains "a\\?\\[31mb.c"
+    plain "$said/err"
+done
+refuses "a\\?\\[31mb c" generate "--$odd" 1
+plain "$said/err"
+refuses "a\\?\\[31mb c" "$odd"
+plain "$said/err"
+works tokens "$odd"
+plain "$said/out"
+works parse prompt "$odd AND x (~:M00: $odd:~) [$odd:b:0.5]"
+plain "$said/out"
+grep -qx 'c?2Jd' "$said/out" || fail "a prompt's lines: $(cat -v "$said/out")"
+
 # Steps are the U-Net's evaluations: Heun has 5 in 3 steps, and no warning that there are 3.
 works generate -m "$demo" -p a -o heun --width 64 --height 64 --steps 3 --sampler Heun --features M00 --feature-steps 1,5
 run 0 generate -m "$demo" -p a -o heun --width 64 --height 64 --steps 3 --sampler Heun --features M00 --feature-steps 1,9
