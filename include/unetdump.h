@@ -825,7 +825,7 @@ UDUMP_API udump_status udump_parameters_apply(udump_parameters *parameters, udum
  *                   text encoders' part is left out; what lies in no block (time embedding, last convolution) is in all cells.
  * Cells are done in batches, and batches do not depend on one another: any process may run any of them, in any order, at the same time and in
  * one folder. What a cell leaves there is named by its key, the hash of all that decides the result: what is there and whole is not made
- * again.
+ * again. Cells of one key, as where a variant is the base's prompt in the chosen blocks, are made once, by the first one's batch.
  *
  * What is exact: a batch gives the same bytes every time (on one machine, device, precision and number of threads), so a sweep that was
  * interrupted, or done in parts, leaves the same folder as one that was not. Another batch size may round otherwise, where the device's
@@ -864,7 +864,7 @@ UDUMP_API void udump_sweep_free(udump_sweep *sweep);
 UDUMP_API int32_t udump_sweep_batch_count(const udump_sweep *sweep);
 
 typedef struct udump_sweep_cell {
-    const char *key;     /* 32 hexadecimal digits */
+    const char *key; /* 32 hexadecimal digits; that of another cell, if both are the same picture */
     int32_t is_base;
     const char *blocks;  /* the layer spec; "" for a base */
     const char *variant; /* its prompt; "" for a base, and where LoRAs vary */

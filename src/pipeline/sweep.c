@@ -133,54 +133,27 @@ static udump_status count_cells(udump_sweep_plan *plan, udump_error *error) {
     return plan->cells ? UDUMP_OK : udump_fail_memory(error, "sweep", (size_t)cells * sizeof *plan->cells);
 }
 
-/* Batches that fit `most` cells of one base, one model and one noise. first: of the cells. */
-static udump_status add_batches(udump_sweep *sweep, int32_t first, int32_t most, int32_t weight, int32_t blocks, udump_error *error) {
-    udump_sweep_plan *plan = &sweep->plan;
-    for (int32_t at = first, count; at < plan->cell_count; at += count) {
-        bool beside = sweep->base.diff && plan->cells[at].base != at;
-        count = plan->cell_count - at;
-        if (count > most - beside) count = most - beside;
-        udump_sweep_batch *grown = realloc(sweep->batches, (size_t)(sweep->batch_count + 1) * sizeof *grown);
-        if (!grown) return udump_fail_memory(error, "sweep", (size_t)(sweep->batch_count + 1) * sizeof *grown);
-        sweep->batches = grown;
-        for (int32_t i = at; i < at + count; i++) plan->cells[i].batch = sweep->batch_count;
-        grown[sweep->batch_count++] = (udump_sweep_batch){ at, count, beside, weight, blocks };
-    }
-    return UDUMP_OK;
-}
-
 static void add_cell(udump_sweep_plan *plan, int32_t base, int32_t variant, int32_t blocks, int32_t seed, int32_t weight) {
     plan->cells[plan->cell_count++] = (udump_sweep_plan_cell){ .base = base, .variant = variant, .blocks = blocks, .seed = seed, .weight = weight };
 }
 
 /* Weights, and of each the seeds: a base, then its variants. */
-static udump_status add_prompts(udump_sweep *sweep, int32_t most, udump_error *error) {
-    udump_sweep_plan *plan = &sweep->plan;
-    udump_status status = UDUMP_OK;
-    for (int32_t at = 0; !status && at < plan->weight_count * plan->seed_count; at++) {
+static void add_prompts(udump_sweep_plan *plan) {
+    for (int32_t at = 0; at < plan->weight_count * plan->seed_count; at++) {
         int32_t base = plan->cell_count, weight = at / plan->seed_count, seed = at % plan->seed_count;
         add_cell(plan, base, -1, -1, seed, weight);
         for (int32_t i = 0; i < plan->variant_count * plan->block_count; i++)
             add_cell(plan, base, i / plan->block_count, i % plan->block_count, seed, weight);
-        status = add_batches(sweep, base, most, weight, -1, error);
     }
-    return status;
 }
 
 /* The bases, then for each weight and each choice of blocks, which is a model of its own, the seeds. */
-static udump_status add_loras(udump_sweep *sweep, int32_t most, udump_error *error) {
-    udump_sweep_plan *plan = &sweep->plan;
-    udump_status status = UDUMP_OK;
-    for (int32_t seed = 0; !status && seed < plan->seed_count; seed++) {
-        add_cell(plan, seed, -1, -1, seed, -1);
-        status = add_batches(sweep, seed, most, -1, -1, error);
-    }
-    for (int32_t at = 0; !status && at < plan->weight_count * plan->block_count * plan->seed_count; at++) {
+static void add_loras(udump_sweep_plan *plan) {
+    for (int32_t seed = 0; seed < plan->seed_count; seed++) add_cell(plan, seed, -1, -1, seed, -1);
+    for (int32_t at = 0; at < plan->weight_count * plan->block_count * plan->seed_count; at++) {
         int32_t seed = at % plan->seed_count, blocks = at / plan->seed_count % plan->block_count, weight = at / plan->seed_count / plan->block_count;
         add_cell(plan, seed, -1, blocks, seed, weight);
-        status = add_batches(sweep, plan->cell_count - 1, most, weight, blocks, error);
     }
-    return status;
 }
 
 /* One prompt for each variant and each choice of blocks. */
@@ -232,6 +205,63 @@ static udump_status check_run(udump_sweep *sweep, udump_error *error) {
     return status;
 }
 
+/* Equal keys together, each's first cell first: they lie in one array. */
+static int compare_keys(const void *a, const void *b) {
+    const udump_sweep_plan_cell *first = *(const udump_sweep_plan_cell *const *)a, *second = *(const udump_sweep_plan_cell *const *)b;
+    int order = strcmp(first->key, second->key);
+    return order ? order : (first > second) - (first < second);
+}
+
+static int compare_made(const void *a, const void *b) { return ((const udump_sweep_made *)a)->cell - ((const udump_sweep_made *)b)->cell; }
+
+/* Of cells that are equal, as where the variant is the base's own in the chosen blocks, the first. */
+static void list_made(udump_sweep *sweep, const udump_sweep_plan_cell *const *sorted) {
+    udump_sweep_made *made = sweep->made;
+    for (int32_t i = 0; i < sweep->plan.cell_count; i++) {
+        bool again = i && strcmp(sorted[i]->key, sorted[i - 1]->key) == 0;
+        if (!again) made[sweep->made_count++] = (udump_sweep_made){ .cell = (int32_t)(sorted[i] - sweep->plan.cells) };
+        made[sweep->made_count - 1].equal++;
+    }
+    qsort(made, (size_t)sweep->made_count, sizeof *made, compare_made);
+}
+
+/* Batches that fit `most` cells of one base, one model and one noise; with LoRAs that vary each cell is a model of its own. */
+static udump_status add_batches(udump_sweep *sweep, int32_t most, udump_error *error) {
+    udump_sweep_plan *plan = &sweep->plan;
+    for (int32_t at = 0, count; at < sweep->made_count; at += count) {
+        const udump_sweep_plan_cell *first = &plan->cells[sweep->made[at].cell];
+        bool beside = sweep->base.diff && first->base != sweep->made[at].cell;
+        int32_t own = plan->varies_loras ? 1 : most - beside;
+        for (count = 1; count < own && at + count < sweep->made_count; count++)
+            if (plan->cells[sweep->made[at + count].cell].base != first->base) break;
+        udump_sweep_batch *grown = realloc(sweep->batches, (size_t)(sweep->batch_count + 1) * sizeof *grown);
+        if (!grown) return udump_fail_memory(error, "sweep", (size_t)(sweep->batch_count + 1) * sizeof *grown);
+        sweep->batches = grown;
+        for (int32_t i = at; i < at + count; i++) plan->cells[sweep->made[i].cell].batch = sweep->batch_count;
+        grown[sweep->batch_count++] = (udump_sweep_batch){ at, count, beside, first->weight, plan->varies_loras ? first->blocks : -1 };
+    }
+    return UDUMP_OK;
+}
+
+/* What is made, in which batches; and so which batch each cell is from. */
+static udump_status make_batches(udump_sweep *sweep, int32_t most, udump_error *error) {
+    udump_sweep_plan *plan = &sweep->plan;
+    size_t count = (size_t)plan->cell_count;
+    udump_sweep_plan_cell **sorted = malloc(count * sizeof(*sorted));
+    sweep->made = calloc(count, sizeof *sweep->made);
+    udump_status status = sorted && sweep->made ? UDUMP_OK : udump_fail_memory(error, "sweep", count * sizeof(*sorted));
+    for (size_t i = 0; !status && i < count; i++) sorted[i] = &plan->cells[i];
+    if (!status) {
+        qsort(sorted, count, sizeof(*sorted), compare_keys);
+        list_made(sweep, (const udump_sweep_plan_cell *const *)sorted);
+        status = add_batches(sweep, most, error);
+    }
+    for (size_t i = 1; !status && i < count; i++)
+        if (strcmp(sorted[i]->key, sorted[i - 1]->key) == 0) sorted[i]->batch = sorted[i - 1]->batch;
+    free(sorted);
+    return status;
+}
+
 static udump_status take_given(udump_sweep *sweep, udump_model *model, udump_error *error) {
     if (!model || sweep->model_options.lora_count) return UDUMP_OK;
     udump_model_retain(model);
@@ -247,10 +277,13 @@ static udump_status make(udump_sweep *sweep, const udump_sweep_options *o, udump
     if (!status) sweep->model_options.hash_files = sweep->model->hash[0] || sweep->model->vae_hash[0]; /* all pictures name them, or none */
     if (!status) status = take_axes(sweep, o, error);
     if (!status) status = count_cells(&sweep->plan, error);
-    if (!status) status = sweep->plan.varies_loras ? add_loras(sweep, most, error) : add_prompts(sweep, most, error);
-    if (!status) status = make_prompts(sweep, error);
+    if (status) return status;
+    if (sweep->plan.varies_loras) add_loras(&sweep->plan);
+    else add_prompts(&sweep->plan);
+    status = make_prompts(sweep, error);
     if (!status) status = check_run(sweep, error);
-    return status ? status : udump_sweep_make_keys(sweep, error);
+    if (!status) status = udump_sweep_make_keys(sweep, error);
+    return status ? status : make_batches(sweep, most, error);
 }
 
 udump_status udump_sweep_create(
@@ -278,6 +311,7 @@ void udump_sweep_free(udump_sweep *sweep) {
     udump_session_destroy(sweep->session);
     udump_model_release(sweep->model);
     udump_sweep_plan_free(&sweep->plan);
+    free(sweep->made);
     free(sweep->batches);
     free(sweep);
 }

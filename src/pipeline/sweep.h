@@ -7,9 +7,14 @@
 #include "pipeline/session.h"
 #include "pipeline/sweep_plan.h"
 
+/* A cell that is made, and how many have its key, itself included: these have its files. */
+typedef struct udump_sweep_made {
+    int32_t cell, equal;
+} udump_sweep_made;
+
 /* Cells that one U-Net batch makes. */
 typedef struct udump_sweep_batch {
-    int32_t first, count;   /* cells */
+    int32_t first, count; /* of those that are made */
     bool base_beside;       /* row 0 is their base, whose own batch is another */
     int32_t weight, blocks; /* the model: index of the LoRA weight; of the blocks where the LoRAs work, or -1 */
 } udump_sweep_batch;
@@ -32,6 +37,8 @@ struct udump_sweep {
     udump_model_options model_options;
     udump_generate_options base;
     udump_sweep_plan plan;
+    udump_sweep_made *made; /* [made_count], in the cells' order: of equal ones the first, so that never two batches write one key */
+    int32_t made_count;
     udump_sweep_batch *batches; /* [batch_count] */
     int32_t batch_count;
     bool force;

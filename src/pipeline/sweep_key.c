@@ -92,6 +92,8 @@ udump_status udump_sweep_identify(const udump_sweep *sweep, int32_t index, char 
     udump_json_put(&json, "loras", status ? NULL : loras_json(sources, &loras, count));
     put_options(&json, sweep);
     udump_json_put_text(&json, "prompt", cell->prompt);
+    /* Its record says how far its outputs are from the base's: of a base, that they are not compared. */
+    if (sweep->base.diff && cell->base != index) udump_json_put_text(&json, "base", sweep->plan.prompt);
     udump_json_put(&json, "seed", json_sprintf("%" PRIu64, sweep->plan.seeds[cell->seed]));
     bool written = udump_json_finish(&json, &text);
     udump_sweep_loras_free(&loras);

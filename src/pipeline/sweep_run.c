@@ -20,7 +20,8 @@ struct making {
     const char *folder;
     const udump_sweep_observer *observer;
     udump_sweep_progress progress;
-    bool *whole; /* [cells of the sweep] */
+    bool *whole; /* [made cells of the sweep] */
+    int32_t missing; /* of this call's: equal ones once */
 
     const udump_sweep_batch *batch;
     float *latents;              /* [rows, h, w, c] */
@@ -31,14 +32,16 @@ struct making {
 
 static int32_t rows_of(const udump_sweep_batch *batch) { return batch->count + batch->base_beside; }
 
-/* The cell of a row; -1: the base beside, whose files another batch writes. */
-static int32_t cell_of(const udump_sweep_batch *batch, int32_t row) {
+/* What a row makes; -1: the base beside, whose files another batch writes. */
+static int32_t made_of(const udump_sweep_batch *batch, int32_t row) {
     return batch->base_beside && row == 0 ? -1 : batch->first + row - batch->base_beside;
 }
 
+static const udump_sweep_plan_cell *cell_of(const udump_sweep *sweep, int32_t made) { return &sweep->plan.cells[sweep->made[made].cell]; }
+
 static const char *prompt_of(const udump_sweep *sweep, const udump_sweep_batch *batch, int32_t row) {
-    int32_t cell = cell_of(batch, row);
-    return sweep->plan.cells[cell < 0 ? sweep->plan.cells[batch->first].base : cell].prompt;
+    int32_t made = made_of(batch, row);
+    return made < 0 ? sweep->plan.cells[cell_of(sweep, batch->first)->base].prompt : cell_of(sweep, made)->prompt;
 }
 
 static udump_flow answer(struct making *m, udump_status status) {
@@ -67,28 +70,28 @@ static udump_status save_latent(struct making *m, const char *key, int32_t row, 
     return status ? status : save(m, key, ".npy", bytes, hash);
 }
 
-static udump_status save_cell(struct making *m, int32_t cell, int32_t row, const udump_picture *picture, const char *infotext) {
-    const char *key = m->sweep->plan.cells[cell].key;
+static udump_status save_cell(struct making *m, int32_t made, int32_t row, const udump_picture *picture, const char *infotext) {
+    const char *key = cell_of(m->sweep, made)->key;
     udump_sweep_record *record = &m->records[row];
     char *identity = NULL;
     udump_bytes bytes;
     udump_status status = udump_png_encode(picture, infotext, &bytes, &m->error);
     if (!status) status = save(m, key, ".png", bytes, record->picture);
     if (!status) status = save_latent(m, key, row, record->latent);
-    if (!status) status = udump_sweep_identify(m->sweep, cell, &identity, &m->error);
+    if (!status) status = udump_sweep_identify(m->sweep, m->sweep->made[made].cell, &identity, &m->error);
     if (!status) status = udump_sweep_record_write(m->folder, key, identity, record, &m->error);
     record->blocks = status ? record->blocks : NULL; /* written, it is gone */
     free(identity);
-    if (!status) m->whole[cell] = true;
-    m->progress.cells_done += !status;
+    if (!status) m->whole[made] = true;
+    if (!status) m->progress.cells_done += m->sweep->made[made].equal;
     return status;
 }
 
 static udump_flow on_image(void *user, int32_t image, udump_variant variant, const udump_picture *picture, const char *infotext) {
     struct making *m = user;
-    int32_t cell = cell_of(m->batch, image);
+    int32_t made = made_of(m->batch, image);
     (void)variant;
-    return cell < 0 || m->whole[cell] ? UDUMP_CONTINUE : answer(m, save_cell(m, cell, image, picture, infotext));
+    return made < 0 || m->whole[made] ? UDUMP_CONTINUE : answer(m, save_cell(m, made, image, picture, infotext));
 }
 
 static udump_flow on_diff(void *user, const udump_place *place, const udump_diff_norms *norms) {
@@ -146,7 +149,7 @@ static udump_status run_prompts(struct making *m, const char **prompts, udump_er
     udump_sweep *sweep = m->sweep;
     udump_generate_options options = sweep->base;
     options.prompt = prompts[0];
-    options.seed = sweep->plan.seeds[sweep->plan.cells[m->batch->first].seed];
+    options.seed = sweep->plan.seeds[cell_of(sweep, m->batch->first)->seed];
     options.no_canvas = 1;
     sweep->session->swept = prompts;
     sweep->session->swept_count = rows_of(m->batch);
@@ -191,11 +194,13 @@ static udump_status write_plan(const struct making *m, udump_error *error) {
 
 static udump_status find_whole(struct making *m, int32_t first, int32_t end, udump_error *error) {
     udump_status status = UDUMP_OK;
-    for (int32_t cell = first; !status && cell < end; cell++) {
-        status = udump_sweep_record_read(m->folder, m->sweep->plan.cells[cell].key, &m->whole[cell], NULL, error);
-        m->progress.cells_there += m->whole[cell];
+    for (int32_t made = first; !status && made < end; made++) {
+        int32_t equal = m->sweep->made[made].equal;
+        status = udump_sweep_record_read(m->folder, cell_of(m->sweep, made)->key, &m->whole[made], NULL, error);
+        m->progress.cells += equal;
+        m->progress.cells_there += m->whole[made] ? equal : 0;
+        m->missing += !m->whole[made];
     }
-    m->progress.cells = end - first;
     m->progress.cells_done = m->progress.cells_there;
     return status;
 }
@@ -203,7 +208,7 @@ static udump_status find_whole(struct making *m, int32_t first, int32_t end, udu
 /* Pictures, latents and records of what is missing, and the sheet, which is smaller than all pictures. */
 static udump_status check_budget(const struct making *m, udump_error *error) {
     const udump_sweep_plan *plan = &m->sweep->plan;
-    int64_t missing = m->progress.cells - m->progress.cells_there, area = (int64_t)plan->width_px * plan->height_px,
+    int64_t missing = m->missing, area = (int64_t)plan->width_px * plan->height_px,
             latent = area / (UDUMP_PIXELS_PER_LATENT * UDUMP_PIXELS_PER_LATENT) * m->sweep->model->unet.latent_channels;
     const udump_run_info info = { .picture_count = missing * (CELL_FILES - 1) + SUMMARY_FILES, .picture_bytes = (missing + plan->cell_count) * area * 3,
         .tensor_count = missing, .tensor_bytes = missing * latent * (int64_t)sizeof(float) };
@@ -214,8 +219,8 @@ static udump_status prepare(struct making *m, int32_t first, int32_t end, udump_
     char *cells = udump_file_join(m->folder, "cells");
     udump_status status = cells ? udump_file_make_folder(cells, error) : udump_fail_memory(error, m->folder, 0);
     free(cells);
-    m->whole = calloc((size_t)m->sweep->plan.cell_count, sizeof *m->whole);
-    if (!status && !m->whole) status = udump_fail_memory(error, "sweep", (size_t)m->sweep->plan.cell_count);
+    m->whole = calloc((size_t)m->sweep->made_count, sizeof *m->whole);
+    if (!status && !m->whole) status = udump_fail_memory(error, "sweep", (size_t)m->sweep->made_count);
     if (!status) status = find_whole(m, first, end, error);
     if (!status) status = check_budget(m, error);
     return status ? status : write_plan(m, error);
@@ -227,7 +232,7 @@ static udump_status make_missing(struct making *m, int32_t first, int32_t count,
     for (int32_t i = first; !status && i < first + count; i++) {
         bool missing = false;
         m->batch = &m->sweep->batches[i];
-        for (int32_t cell = m->batch->first; cell < m->batch->first + m->batch->count; cell++) missing |= !m->whole[cell];
+        for (int32_t made = m->batch->first; made < m->batch->first + m->batch->count; made++) missing |= !m->whole[made];
         if (missing && base->cancel && base->cancel->raised) return udump_fail(error, UDUMP_ERROR_CANCELLED, "", "cancelled");
         if (missing) status = run_batch(m, error);
     }

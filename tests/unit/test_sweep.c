@@ -326,6 +326,82 @@ static void stopping_keeps_what_is_whole(void **state) {
     udump_sweep_free(sweep);
 }
 
+/* The record of a cell, as it is on the disk. */
+static void read_record(const char *folder, const char *key, char *text, size_t size) {
+    char name[128];
+    snprintf(name, sizeof name, "%s/cells/%s.json", folder, key);
+    FILE *file = fopen(below(name), "rb");
+    assert_non_null(file);
+    text[fread(text, 1, size - 1, file)] = 0;
+    fclose(file);
+}
+
+/* Where the variant is the base's own prompt in the chosen blocks, cells are equal, however their blocks are written. */
+static void equal_cells_are_made_once(void **state) {
+    (void)state;
+    struct setting s;
+    set(&s);
+    const char *const variant = "a red circle(~: M00: and a star :~) on a blue background",
+                      *const blocks[] = { "M00", "IN04", "OUT03", "M00-M00", "IN00,M00" };
+    s.options.variants = &variant;
+    s.options.variant_count = 1;
+    s.options.blocks = blocks;
+    s.options.block_count = 5;
+    s.options.batch_size = 2;
+    for (int diff = 0; diff < 2; diff++) {
+        s.base.diff = diff ? "OUT11" : NULL;
+        udump_sweep *sweep = create(&s);
+        assert_int_equal(sweep->made_count, 2 * (2 + diff)); /* base and M00; where outputs are compared, IN04 with the base, too */
+        for (int32_t i = 1; i < 6; i++) {
+            udump_sweep_cell cell = cell_of(sweep, i), first = cell_of(sweep, i % 3 == 1 || i == 5 ? 1 : 2);
+            assert_string_equal(cell.key, first.key);
+            assert_int_equal(cell.batch, first.batch);
+        }
+        assert_int_equal(strcmp(cell_of(sweep, 0).key, cell_of(sweep, 2).key) == 0, !diff);
+        udump_sweep_free(sweep);
+    }
+}
+
+static udump_flow stop_when_some_are_done(void *user, const udump_sweep_progress *progress) {
+    return progress->cells_done > *(int32_t *)user ? UDUMP_STOP : UDUMP_CONTINUE;
+}
+
+/* Wherever it was interrupted: each record says the same, equal cells' too. */
+static void interrupted_is_the_same_folder(void **state) {
+    (void)state;
+    struct setting s;
+    set(&s);
+    const char *const variant = "a red circle(~: M00: and a star :~) on a blue background", *const blocks[] = { "M00", "IN04", "OUT03" };
+    s.options.variants = &variant;
+    s.options.variant_count = 1;
+    s.options.blocks = blocks;
+    s.options.block_count = 3;
+    s.options.batch_size = 2;
+    s.base.diff = "OUT11";
+    udump_sweep *sweep = create(&s);
+    int32_t done = 0;
+    assert_int_equal(run_all(sweep, below("once"), NULL), UDUMP_OK);
+    const udump_sweep_observer stop = { .struct_bytes = sizeof stop, .user = &done, .progress = stop_when_some_are_done };
+    for (; done < 8; done++) {
+        udump_status status = run_all(sweep, below("interrupted"), &stop);
+        assert_true(!status || status == UDUMP_ERROR_CANCELLED);
+    }
+    assert_int_equal(run_all(sweep, below("interrupted"), NULL), UDUMP_OK);
+    for (int32_t batch = udump_sweep_batch_count(sweep) - 1; batch >= 0; batch--)
+        assert_int_equal(udump_sweep_run(sweep, below("parted"), batch, 1, NULL, NULL), UDUMP_OK);
+    for (int32_t i = 0; i < 8; i++) {
+        char once[4096], interrupted[4096], parted[4096];
+        const char *key = cell_of(sweep, i).key;
+        read_record("once", key, once, sizeof once);
+        read_record("interrupted", key, interrupted, sizeof interrupted);
+        read_record("parted", key, parted, sizeof parted);
+        assert_string_equal(once, interrupted);
+        assert_string_equal(once, parted);
+        assert_int_equal(strstr(once, "\"blocks\": []") != NULL, i % 4 == 0); /* a base alone is compared with nothing */
+    }
+    udump_sweep_free(sweep);
+}
+
 /* 20,000 pictures of 16384 x 16384, and nothing is begun. */
 static void what_does_not_fit_the_disk_is_refused(void **state) {
     (void)state;
@@ -522,11 +598,22 @@ static void labels_stay_in_their_place(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cells_are_seeds_variants_blocks), cmocka_unit_test(keys_say_what_decides), cmocka_unit_test(batches_hold_all_cells),
-        cmocka_unit_test(prompts_mean_what_they_say), cmocka_unit_test(outputs_are_those_of_a_diff), cmocka_unit_test(measures_are_of_the_files),
-        cmocka_unit_test(stopping_keeps_what_is_whole), cmocka_unit_test(what_does_not_fit_the_disk_is_refused), cmocka_unit_test(loras_vary),
-        cmocka_unit_test(a_given_model_is_taken), cmocka_unit_test(a_cell_is_there_when_its_files_are), cmocka_unit_test(bad_options_are_refused),
-        cmocka_unit_test(plans_are_read_as_written), cmocka_unit_test(labels_stay_in_their_place),
+        cmocka_unit_test(cells_are_seeds_variants_blocks),
+        cmocka_unit_test(keys_say_what_decides),
+        cmocka_unit_test(batches_hold_all_cells),
+        cmocka_unit_test(prompts_mean_what_they_say),
+        cmocka_unit_test(outputs_are_those_of_a_diff),
+        cmocka_unit_test(measures_are_of_the_files),
+        cmocka_unit_test(stopping_keeps_what_is_whole),
+        cmocka_unit_test(what_does_not_fit_the_disk_is_refused),
+        cmocka_unit_test(loras_vary),
+        cmocka_unit_test(a_given_model_is_taken),
+        cmocka_unit_test(a_cell_is_there_when_its_files_are),
+        cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(plans_are_read_as_written),
+        cmocka_unit_test(labels_stay_in_their_place),
+        cmocka_unit_test(equal_cells_are_made_once),
+        cmocka_unit_test(interrupted_is_the_same_folder),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }

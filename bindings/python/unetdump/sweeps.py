@@ -105,7 +105,7 @@ class Sweep:
         def tell_all(p: SweepProgress) -> None:
             tell(SweepProgress(len(cells), done + p.cells_done, p.step, p.steps))
 
-        for batch, own in groupby(cells, key=lambda cell: cell.batch):
+        for batch, own in groupby(sorted(cells, key=lambda cell: cell.batch), key=lambda cell: cell.batch):
             self._plan.run(self.folder, batch, 1, tell_all)
             made = list(own)
             done += len(made)
