@@ -47,10 +47,15 @@ static int print_as_json(const udump_model *model, const udump_prompt *prompt) {
 /* What the prompt says, which may have several lines. */
 static void print_text(const char *text) { print_plain(stdout, text, strlen(text), false); }
 
-/* The tokens of one text, with a bar between chunks and weights that are not 1. */
-static void print_tokens(const char *text) {
+/* The tokens of a part's text, with a bar between chunks and weights that are not 1. */
+static void print_tokens(const char *part) {
     int32_t count = 0, chunk = 0;
-    if (udump_tokens(text, NULL, 0, &count, NULL)) return;
+    char *text = NULL;
+    if (asprintf(&text, "%s:1", part) < 0) return; /* its weight: what else it may end in ("16:9") is text */
+    if (udump_tokens(text, NULL, 0, &count, NULL)) {
+        free(text);
+        return;
+    }
     udump_token *tokens = calloc((size_t)count + 1, sizeof *tokens);
     if (!tokens || udump_tokens(text, tokens, count, &count, NULL)) count = 0;
     printf("  %d tokens:", (int)count);
@@ -63,6 +68,7 @@ static void print_tokens(const char *text) {
     }
     putchar('\n');
     free(tokens);
+    free(text);
 }
 
 /* The tokens of what holds for some steps; of each of the prompts that AND joins, with its weight. */

@@ -672,7 +672,7 @@ typedef struct udump_prompt_piece {
     const char *text;
     double weight;
 } udump_prompt_piece;
-/* One side of an AND; a prompt without AND has one part of weight 1. */
+/* One side of an AND; a prompt without AND is one part, of weight 1 but for what a ":" and a number at its end say ("16:9"). */
 typedef struct udump_prompt_part {
     const char *text;
     float weight;
@@ -695,9 +695,9 @@ typedef struct udump_token {
     int32_t chunk;
     int32_t column; /* in attention maps: 77 x chunk + 1 + position */
 } udump_token;
-/* CLIP's tokens of one fixed prompt with the webui's emphasis and BREAK, without start, end and padding. *count is what was needed, however
- * small capacity is; tokens may be NULL when capacity is 0. Thread-safe. Errors: ARGUMENT (not UTF-8, layer prompts, prompt editing), SYNTAX,
- * UNSUPPORTED (AND, too long), MEMORY. */
+/* CLIP's tokens of one fixed prompt with the webui's emphasis and BREAK, without start, end and padding. As in a run a ":1" at its end is AND's weight, and no
+ * text. *count is what was needed, however small capacity is; tokens may be NULL when capacity is 0. Thread-safe. Errors: ARGUMENT (not UTF-8, layer
+ * prompts, prompt editing), SYNTAX, UNSUPPORTED (AND, another weight than 1 at the end, too long), MEMORY. */
 UDUMP_API udump_status udump_tokens(const char *text, udump_token *tokens, int32_t capacity, int32_t *count, udump_error *error);
 
 /* ---------------------------------------------------------------- 7. contexts and tables */
@@ -705,7 +705,7 @@ UDUMP_API udump_status udump_tokens(const char *text, udump_token *tokens, int32
 /* One encoded prompt, [tokens, context_dim]. Immutable, reference-counted, shared by threads. */
 typedef struct udump_context udump_context;
 /* A prompt with the webui's emphasis and BREAK, of any length: 77 tokens for each 75 of its own; a schedule as at step 1 of 20. Encoded on the
- * session's device. Errors: SYNTAX, UNSUPPORTED (AND, layer prompts), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
+ * session's device. Errors: SYNTAX, UNSUPPORTED (AND, another weight than 1 at the end, layer prompts), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
 /* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
 UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);

@@ -238,8 +238,9 @@ static udump_status encode_context(udump_session *session, const char *prompt, u
     if (!status && has_layers(parsed))
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
     const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
-    if (entry && (entry->part_count > 1 || entry->parts[0].weight != 1))
+    if (entry && entry->part_count > 1)
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several contexts, with weights: see udump_table_encode");
+    else if (entry) status = udump_and_check_weight(entry->parts[0].weight, error);
     if (!status) status = get_context(&encoder, &entry->parts[0], false, result, error);
     if (!status) udump_context_retain(*result);
     udump_context_cache_free(&cache);

@@ -83,6 +83,12 @@ udump_status udump_and_split(const char *text, udump_and_part **parts, int32_t *
     return status;
 }
 
+udump_status udump_and_check_weight(float weight, udump_error *error) {
+    if (weight == 1) return UDUMP_OK;
+    return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "':%g' at its end is a weight for the whole prompt, which has to be 1 here",
+        (double)weight);
+}
+
 void udump_and_free(udump_and_part *parts, int32_t count) {
     for (int32_t i = 0; i < count; i++) free(parts[i].text);
     free(parts);

@@ -48,4 +48,9 @@ refuses "layers, steps or prompt" parse tokens x
 refuses "steps" parse prompt a --steps 0
 refuses "longer than 32768 bytes" parse prompt "$(head -c 32769 /dev/zero | tr '\0' a)"
 
+# A part's own number at its end is text.
+works parse prompt "aspect ratio 16:9:1.5"
+grep -qx "  weight 1.5: aspect ratio 16:9" "$said/out" || fail "no weight: $(cat "$said/out")"
+grep -qx "  6 tokens: aspect ratio 1 6 : 9" "$said/out" || fail "other tokens: $(cat "$said/out")"
+
 finish

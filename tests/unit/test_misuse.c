@@ -152,6 +152,9 @@ static void test_a_context_is_as_at_the_first_step(void **state) {
     assert_int_equal(udump_context_encode(session, "a [red:green:0.5] circle", &context, NULL), UDUMP_OK);
     assert_string_equal(udump_context_text(context), "a red circle");
     udump_context_release(context);
+    udump_error error;
+    assert_int_equal(udump_context_encode(session, "aspect ratio 16:9", &context, &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_null(strstr(error.what, "AND")); /* there is none */
 }
 
 static void test_one_run_a_folder_at_a_time(void **state) {

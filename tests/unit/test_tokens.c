@@ -261,6 +261,23 @@ static void one_fixed_prompt(void **state) {
     assert_string_equal(tokens[1].text, "(");
 }
 
+/* AND's weight at the end is none of the text, with or without AND. */
+static void tokens_are_those_of_a_run(void **state) {
+    (void)state;
+    static const char *const cases[][2] = { { "red circle at 1:1", "red circle at 1" }, { "a :1", "a" }, { "a:1.0 ", "a" },
+        { "16:9:1", "16:9," } };
+    udump_token tokens[2][8];
+    int32_t count[2];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int k = 0; k < 2; k++) assert_int_equal(udump_tokens(cases[i][k], tokens[k], 8, &count[k], NULL), UDUMP_OK);
+        assert_int_equal(count[0], count[1] - (strchr(cases[i][1], ',') != NULL));
+        assert_memory_equal(tokens[0], tokens[1], (size_t)count[0] * sizeof **tokens);
+    }
+    udump_error error;
+    assert_int_equal(udump_tokens("aspect ratio 16:9", NULL, 0, &count[0], &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_string_equal(error.what, "':9' at its end is a weight for the whole prompt, which has to be 1 here");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_the_vectors),
@@ -273,6 +290,7 @@ int main(void) {
         cmocka_unit_test(a_token_has_a_text),
         cmocka_unit_test(public_tokens),
         cmocka_unit_test(one_fixed_prompt),
+        cmocka_unit_test(tokens_are_those_of_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
