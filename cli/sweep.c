@@ -119,8 +119,8 @@ static int collect(const arguments *a) {
 
 static udump_flow on_progress(void *user, const udump_sweep_progress *p) {
     (void)user;
-    fprintf(stderr, "\r\033[K%d of %d pictures, step %d/%d, %.2f s a step", (int)p->cells_done, (int)p->cells, (int)p->run.step,
-        (int)p->run.steps, p->run.seconds_per_step);
+    fprintf(stderr, "\r\033[K%d of %d pictures", (int)p->cells_done, (int)p->cells);
+    if (p->run.steps) fprintf(stderr, ", step %d/%d, %.2f s a step", (int)p->run.step, (int)p->run.steps, p->run.seconds_per_step);
     fflush(stderr);
     return UDUMP_CONTINUE;
 }

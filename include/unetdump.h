@@ -879,13 +879,14 @@ UDUMP_API udump_status udump_sweep_get_cell(const udump_sweep *sweep, int32_t in
 typedef struct udump_sweep_progress {
     int32_t cells, cells_done; /* of this call; done: those that were there, too */
     int32_t cells_there;       /* before it began */
-    udump_progress run;        /* of the batch that is running */
+    udump_progress run; /* of the batch that is running, or was the last to; zeros before any */
 } udump_sweep_progress;
 
 typedef struct udump_sweep_observer {
     size_t struct_bytes;
     void *user;
-    udump_flow (*progress)(void *user, const udump_sweep_progress *progress); /* before the first step and after every one */
+    /* Once before anything is made, even where all is there; after every step; and when a batch's cells are there. UDUMP_STOP ends the call with CANCELLED. */
+    udump_flow (*progress)(void *user, const udump_sweep_progress *progress);
 } udump_sweep_observer;
 
 /* Makes what is not there of `count` batches from `first` on, and sweep.json, which says what the sweep is:

@@ -118,6 +118,13 @@ static udump_flow on_progress(void *user, const udump_progress *progress) {
     return m->observer->progress ? m->observer->progress(m->observer->user, &m->progress) : UDUMP_CONTINUE;
 }
 
+/* Between batches, where no run passes on what the observer answers. */
+static udump_status tell(const struct making *m, udump_error *error) {
+    const udump_sweep_observer *observer = m->observer;
+    if (!observer->progress || observer->progress(observer->user, &m->progress) != UDUMP_STOP) return UDUMP_OK;
+    return udump_fail(error, UDUMP_ERROR_CANCELLED, "", "stopped by a callback");
+}
+
 /* Copies what sampling came to; decoding follows. */
 static udump_status take_latents(struct making *m, udump_error *error) {
     udump_view view;
@@ -165,7 +172,6 @@ static udump_status run_batch(struct making *m, udump_error *error) {
     m->records = calloc(rows, sizeof *m->records);
     m->latents = NULL;
     m->error.status = UDUMP_OK;
-    m->progress.run = (udump_progress){ .steps = m->sweep->base.steps };
     udump_status status = prompts && m->records ? UDUMP_OK : udump_fail_memory(error, "sweep", rows * sizeof *m->records);
     for (size_t row = 0; prompts && row < rows; row++) prompts[row] = prompt_of(m->sweep, m->batch, (int32_t)row);
     if (!status) status = udump_sweep_take_model(m->sweep, m->batch->weight, m->batch->blocks, error);
@@ -228,13 +234,14 @@ static udump_status prepare(struct making *m, int32_t first, int32_t end, udump_
 
 static udump_status make_missing(struct making *m, int32_t first, int32_t count, udump_error *error) {
     const udump_generate_options *base = &m->sweep->base;
-    udump_status status = UDUMP_OK;
+    udump_status status = tell(m, error);
     for (int32_t i = first; !status && i < first + count; i++) {
         bool missing = false;
         m->batch = &m->sweep->batches[i];
         for (int32_t made = m->batch->first; made < m->batch->first + m->batch->count; made++) missing |= !m->whole[made];
         if (missing && base->cancel && base->cancel->raised) return udump_fail(error, UDUMP_ERROR_CANCELLED, "", "cancelled");
         if (missing) status = run_batch(m, error);
+        if (missing && !status) status = tell(m, error);
     }
     return status;
 }

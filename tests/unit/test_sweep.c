@@ -293,7 +293,42 @@ static void measures_are_of_the_files(void **state) {
     udump_sweep_free(sweep);
 }
 
-static udump_flow stop_in_second_batch(void *user, const udump_sweep_progress *progress) {
+static int told;
+static udump_sweep_progress tellings[16];
+
+static udump_flow note_progress(void *user, const udump_sweep_progress *progress) {
+    (void)user;
+    assert_true(told < 16);
+    tellings[told++] = *progress;
+    return UDUMP_CONTINUE;
+}
+
+/* What a bar shows: where it begins, each step, and that all is there. */
+static void progress_is_told_from_the_first_to_the_last(void **state) {
+    (void)state;
+    struct setting s;
+    set(&s);
+    udump_sweep *sweep = create(&s);
+    const udump_sweep_observer observer = { .struct_bytes = sizeof observer, .progress = note_progress };
+    const struct { int32_t done, step; } expected[] = { { 0, 0 }, { 0, 1 }, { 0, 2 }, { 5, 2 }, { 5, 1 }, { 5, 2 }, { 10, 2 } };
+    told = 0;
+    assert_int_equal(run_all(sweep, below("told"), &observer), UDUMP_OK);
+    assert_int_equal(told, 7);
+    for (int i = 0; i < 7; i++) {
+        assert_int_equal(tellings[i].cells, 10);
+        assert_int_equal(tellings[i].cells_there, 0);
+        assert_int_equal(tellings[i].cells_done, expected[i].done);
+        assert_int_equal(tellings[i].run.step, expected[i].step);
+        assert_int_equal(tellings[i].run.steps, i ? 2 : 0);
+    }
+    told = 0;
+    assert_int_equal(run_all(sweep, below("told"), &observer), UDUMP_OK);
+    assert_int_equal(told, 1);
+    assert_true(tellings[0].cells_done == 10 && tellings[0].cells_there == 10);
+    udump_sweep_free(sweep);
+}
+
+static udump_flow stop_after_the_first_batch(void *user, const udump_sweep_progress *progress) {
     (void)user;
     return progress->cells_done ? UDUMP_STOP : UDUMP_CONTINUE;
 }
@@ -307,7 +342,7 @@ static void stopping_keeps_what_is_whole(void **state) {
     udump_sweep *sweep = create(&s);
     udump_sweep_result *result = NULL;
     int32_t cells, missing;
-    const udump_sweep_observer observer = { .struct_bytes = sizeof observer, .progress = stop_in_second_batch };
+    const udump_sweep_observer observer = { .struct_bytes = sizeof observer, .progress = stop_after_the_first_batch };
     assert_int_equal(run_all(sweep, below("stopped"), &observer), UDUMP_ERROR_CANCELLED);
     assert_int_equal(udump_sweep_collect(below("stopped"), &result, NULL), UDUMP_OK);
     udump_sweep_result_count(result, &cells, &missing);
@@ -613,6 +648,7 @@ int main(void) {
         cmocka_unit_test(plans_are_read_as_written),
         cmocka_unit_test(labels_stay_in_their_place),
         cmocka_unit_test(equal_cells_are_made_once),
+        cmocka_unit_test(progress_is_told_from_the_first_to_the_last),
         cmocka_unit_test(interrupted_is_the_same_folder),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);

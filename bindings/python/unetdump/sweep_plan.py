@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """Told while a sweep goes on."""
+    """Told before anything is made, after every step, and when a batch's cells are there."""
 
     cells: int  #: all
     cells_done: int  #: those that were there before, too
@@ -95,7 +95,7 @@ class _Observer(Listening):
 
 @callback  # type: ignore[untyped-decorator]
 def sweep_progress(user: Any, progress: Any) -> int:
-    """One more step: here a Ctrl-C that came meanwhile is raised, too."""
+    """One more step, or batch: here a Ctrl-C that came meanwhile is raised, too."""
     observer: _Observer = ffi.from_handle(user)
     if observer.listener:
         observer.listener(SweepProgress(progress.cells, progress.cells_done, progress.run.step, progress.run.steps))

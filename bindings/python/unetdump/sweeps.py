@@ -93,9 +93,7 @@ class Sweep:
         """All batches in one call, which first compares what all of them need with what the disk has."""
         assert self._plan
         self._plan.run(self.folder, 0, self._plan.batch_count, tell)
-        cells = list(self._plan.cells(self.folder))
-        tell(SweepProgress(len(cells), len(cells)))
-        yield from cells
+        yield from self._plan.cells(self.folder)
 
     def _batches(self, tell: SweepListener) -> Iterator[SweepCell]:
         assert self._plan
@@ -109,7 +107,6 @@ class Sweep:
             self._plan.run(self.folder, batch, 1, tell_all)
             made = list(own)
             done += len(made)
-            tell(SweepProgress(len(cells), done))
             yield from made
 
     def _by_ray(self, tell: SweepListener) -> Iterator[SweepCell]:
