@@ -46,3 +46,11 @@ int fail_text(const udump_error *error, const char *text) {
     if (text && error->column > 0) print_caret(text, error);
     return status;
 }
+
+int fail_option(const char *option, const udump_error *error, const char *text) {
+    udump_error own = *error;
+    char where[sizeof own.where + 32];
+    snprintf(where, sizeof where, "%s%s%s", option, *error->where ? ": " : "", error->where);
+    memcpy(own.where, where, sizeof own.where - 1);
+    return fail_text(&own, text);
+}

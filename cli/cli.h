@@ -42,6 +42,9 @@ int fail_input(const udump_error *error);
 /* The same with the text that it is in (NULL: none), where it has a place there: the line, and a caret under the column. */
 int fail_text(const udump_error *error, const char *text);
 
+/* The same of what an option was given, which the message names. */
+int fail_option(const char *option, const udump_error *error, const char *text);
+
 /* A misspelling: *nearest becomes name if that is nearer to what was given than *least, and near enough to be meant. Begin with NULL and SIZE_MAX. */
 void choose_nearest(const char *given, const char *name, const char **nearest, size_t *least);
 

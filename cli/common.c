@@ -147,7 +147,7 @@ udump_model *load_model(const model_arguments *arguments, int *status) {
     lora_list loras;
     *status = EXIT_BAD_INPUT;
     bool readable = resolve_model(arguments, &options, &loras);
-    if (readable && udump_model_load(arguments->path, &options, &model, &error)) *status = fail_input(&error);
+    if (readable && udump_model_load(arguments->path, &options, &model, &error)) *status = fail_loras(&error, &loras);
     free_loras(&loras);
     if (!model) return NULL;
     for (int32_t i = 0; udump_model_warning(model, i); i++) warn("%s", udump_model_warning(model, i));

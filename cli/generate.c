@@ -192,12 +192,7 @@ static double number_or_none(const double *number) { return number ? *number : N
 static int take_parameters(arguments *a, udump_parameters *parameters) {
     udump_error error;
     set_defaults(a);
-    if (udump_parameters_apply(parameters, &a->sampling.options, &error)) {
-        char where[sizeof error.where + sizeof "--from: "];
-        snprintf(where, sizeof where, "--from: %s", error.where);
-        memcpy(error.where, where, sizeof error.where - 1);
-        return fail_error(&error);
-    }
+    if (udump_parameters_apply(parameters, &a->sampling.options, &error)) return fail_option("--from", &error, NULL);
     a->lora_blocks = udump_parameters_get(parameters, "Lora block weights");
     if (a->sampling.options.cfg != 0) a->sampling.cfg = (double)a->sampling.options.cfg;
     a->sampling.eta = number_or_none(a->sampling.options.eta);

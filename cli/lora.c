@@ -52,6 +52,20 @@ void free_loras(lora_list *loras) {
     for (int i = 0; i < loras->count; i++) free(loras->texts[i]);
 }
 
+int fail_loras(const udump_error *error, const lora_list *loras) {
+    char where[sizeof error->where];
+    const char *text = NULL;
+    int found = 0;
+    for (int i = 0; i < loras->count; i++) {
+        const udump_lora *lora = &loras->items[i];
+        int length = lora->block_weights ? snprintf(where, sizeof where, "%s: block weights", lora->path) : -1;
+        if (length < 0 || length >= (int)sizeof where || strcmp(where, error->where) != 0) continue;
+        text = lora->block_weights;
+        found++;
+    }
+    return found ? fail_option("--lora", error, found == 1 ? text : NULL) : fail_input(error);
+}
+
 /* The end of "<lora:...>" at text, where it begins with that; NULL elsewhere. *inside: behind the first colon. */
 static const char *tag_end(const char *text, const char **inside) {
     static const char *const names[] = { "<lora:", "<lyco:", "<hypernet:" };

@@ -14,6 +14,8 @@ typedef struct lora_list {
 /* False after printing what is wrong; free_loras either way. */
 bool read_loras(const option_list *given, lora_list *loras);
 void free_loras(lora_list *loras);
+/* As fail_input; of an error in block weights with the option and the text. */
+int fail_loras(const udump_error *error, const lora_list *loras);
 
 /* A prompt without its <lora:NAME:WEIGHT>, and these as --lora has them. */
 typedef struct prompt_loras {

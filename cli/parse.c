@@ -36,7 +36,7 @@ static int parse_steps(const char *text, int32_t total, bool json) {
     int32_t beyond;
     udump_error error;
     if (udump_steps_parse(text, total, selected, &beyond, &error)) return fail_text(&error, text);
-    if (!memchr(selected, 1, (size_t)total)) return fail_usage("steps: no step is left: there are %d", (int)total);
+    if (!memchr(selected, 1, (size_t)total)) return fail_usage("steps: no step is left: expected 1 to %d, found %s", (int)total, text);
     if (beyond > 0) warn("%d of the steps named lie past the last, %d", (int)beyond, (int)total);
     json_t *list = json_array();
     for (int32_t i = 0; i < total; i++)

@@ -63,14 +63,16 @@ void sampling_set_defaults(sampling_arguments *s) {
     s->options.cancel = &interrupted;
 }
 
+static bool check_side(const char *option, int32_t px) {
+    if (px >= 1 || px == NOT_GIVEN) return true;
+    return fail_usage("%s: expected a multiple of 8 from 8 to 16384, found %d", option, (int)px), false;
+}
+
 bool sampling_check(const sampling_arguments *s) {
     const udump_generate_options *o = &s->options;
     if (s->cfg == 0) return fail_usage("--cfg: expected a number other than 0, found 0"), false;
     if (o->steps < 1 || o->steps > 1000) return fail_usage("--steps: expected a number from 1 to 1000, found %d", (int)o->steps), false;
-    bool narrow = o->width_px < 1 && o->width_px != NOT_GIVEN, low = o->height_px < 1 && o->height_px != NOT_GIVEN;
-    if (!narrow && !low) return true;
-    fail_usage("--width, --height: expected a multiple of 8 from 8 to 16384, found %d", (int)(narrow ? o->width_px : o->height_px));
-    return false;
+    return check_side("--width", o->width_px) && check_side("--height", o->height_px);
 }
 
 /* Sizes that were not given: 0 is what --init's own size goes by. */

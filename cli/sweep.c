@@ -125,7 +125,7 @@ static udump_flow on_progress(void *user, const udump_sweep_progress *p) {
     return UDUMP_CONTINUE;
 }
 
-static int run(const arguments *a, udump_sweep *sweep) {
+static int run(const arguments *a, udump_sweep *sweep, const lora_list *loras) {
     const udump_sweep_observer observer = { .struct_bytes = sizeof observer, .progress = on_progress };
     bool shown = !a->quiet && isatty(STDERR_FILENO);
     int64_t batches = udump_sweep_batch_count(sweep);
@@ -134,10 +134,24 @@ static int run(const arguments *a, udump_sweep *sweep) {
     sampling_watch();
     udump_status status = udump_sweep_run(sweep, a->output, first, end - first, shown ? &observer : NULL, &error);
     if (shown) fputs("\r\033[K", stderr);
-    if (status) return fail_error(&error);
+    if (status) return error.column > 0 ? fail_loras(&error, loras) : fail_error(&error);
     if (!a->shard) return collect(a);
     if (!a->quiet) printf("part %d of %d is there; when all are: unetdump sweep --collect -o %s\n", (int)a->part, (int)a->parts, a->output);
     return finish_output(EXIT_DONE);
+}
+
+/* With the text that it is in, where it has a place in one. */
+static int fail_create(const arguments *a, const sweep_lists *lists, const lora_list *loras, const udump_error *error) {
+    int variant = 0, blocks = 0;
+    if (error->column <= 0) return fail_input(error);
+    if (sscanf(error->where, "variant %d", &variant) == 1 && variant > 0 && variant <= lists->variant_count)
+        return fail_text(error, lists->variants[variant - 1]);
+    if (sscanf(error->where, "blocks %d", &blocks) == 1 && blocks > 0 && blocks <= lists->block_count) {
+        udump_error own = *error;
+        own.where[0] = '\0';
+        return fail_option("--blocks", &own, lists->blocks[blocks - 1]);
+    }
+    return strstr(error->where, ": block weights") ? fail_loras(error, loras) : sampling_fail(&a->sampling, error);
 }
 
 static int create_and_run(arguments *a, const sweep_lists *lists) {
@@ -161,8 +175,8 @@ static int create_and_run(arguments *a, const sweep_lists *lists) {
         udump_sweep *sweep = NULL;
         udump_error error;
         status = udump_sweep_create(a->sampling.model.path, &model_options, &options, &sweep, &error)
-            ? error.column > 0 ? sampling_fail(&a->sampling, &error) : fail_input(&error)
-            : run(a, sweep);
+            ? fail_create(a, lists, &loras, &error)
+            : run(a, sweep, &loras);
         udump_sweep_free(sweep);
     }
     free_loras(&loras);

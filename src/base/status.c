@@ -71,6 +71,13 @@ udump_status udump_fail_syntax(
     return UDUMP_ERROR_SYNTAX;
 }
 
+void udump_fail_within(udump_error *error, const char *outer) {
+    char whole[4096];
+    if (!error) return;
+    snprintf(whole, sizeof whole, "%.3800s: %s", outer, error->where); /* the place fits behind whatever stands before it */
+    put(error->where, sizeof error->where, whole);
+}
+
 udump_status udump_fail_memory(udump_error *error, const char *where, size_t bytes) {
     return udump_fail(error, UDUMP_ERROR_MEMORY, where, "out of memory: %zu bytes could not be had", bytes);
 }

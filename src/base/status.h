@@ -16,6 +16,9 @@ udump_status udump_fail_values(
 udump_status udump_fail_syntax(
     udump_error *error, const char *where, const char *text, size_t offset_bytes, const char *what, const char *expected);
 
+/* Where it is becomes a place within something: "outer: where". error may be NULL. */
+void udump_fail_within(udump_error *error, const char *outer);
+
 /* Out of memory, with the number of bytes asked for. */
 udump_status udump_fail_memory(udump_error *error, const char *where, size_t bytes);
 

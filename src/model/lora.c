@@ -116,6 +116,7 @@ static udump_status open_entry(udump_loras *loras, const udump_lora *given, udum
     if (given->block_weights)
         status = udump_lora_blocks_parse(
             given->block_weights, levels->in_count, levels->out_count, entry->block_factors, &entry->text_factor, error);
+    if (status) udump_fail_within(error, given->path);
     entry->text_factor *= weight;
     for (int32_t i = 0; i < blocks; i++) entry->block_factors[i] *= weight;
     char identity[UDUMP_DIGEST_TEXT];

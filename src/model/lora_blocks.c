@@ -32,15 +32,26 @@ static bool is_text_encoder(const char *begin, const char *end) {
     return (length == 2 && memcmp(begin, "TE", 2) == 0) || (length == 4 && memcmp(begin, "BASE", 4) == 0);
 }
 
+/* An error in a layer spec as one in block weights, where the text encoders may be named too. */
+static void describe(udump_error *error) {
+    static const char or_encoders[] = ", TE or BASE";
+    size_t length = strlen(error->expected);
+    snprintf(error->where, sizeof error->where, "%s", where);
+    if (strncmp(error->expected, "a block", 7) == 0 && length + sizeof or_encoders <= sizeof error->expected)
+        memcpy(error->expected + length, or_encoders, sizeof or_encoders);
+}
+
 /* The blocks named by text[begin..end), so that an error has its place in the whole text. */
 static udump_status select_blocks(
     const char *text, size_t begin, size_t end, const udump_block_set *set, uint8_t *selected, udump_error *error) {
+    static const char blanks[] = " \t\n,";
+    if (begin + strspn(text + begin, blanks) >= end)
+        return udump_fail_syntax(error, where, text, end, "a weight without blocks", "a layer spec, TE or BASE before '='");
     char *spec = strndup(text, end);
     if (!spec) return udump_fail_memory(error, where, end);
     memset(spec, ' ', begin); /* what was read before is one byte a character */
-    udump_status status = UDUMP_OK;
-    if (spec[strspn(spec, " \t\n,")]) status = udump_layer_spec_parse(set, spec, selected, error);
-    else status = udump_fail_syntax(error, where, text, end, "a weight without blocks", "a layer spec, TE or BASE before '='");
+    udump_status status = udump_layer_spec_parse(set, spec, selected, error);
+    if (status && error) describe(error);
     free(spec);
     return status;
 }

@@ -199,6 +199,7 @@ static udump_status load(const char *path, const udump_model_options *options, u
     if (!status) status = udump_model_choose_device(model, options, &before, error);
     if (!status) status = udump_loras_open(options->loras, options->lora_count, weights, model->threads, &loras, error);
     if (!status) status = load_parts(model, weights, &loras, options->embeddings, error);
+    if (status && error && options->vae_path && strncmp(error->where, "vae/", 4) == 0) udump_fail_within(error, options->vae_path);
     if (!status && model->prediction == UDUMP_PREDICTION_AUTO) status = udump_scheduler_ask(model, error);
     udump_status hashed[2] = { udump_hash_end(&hashing[0], model->hash, status ? NULL : error), udump_hash_end(&hashing[1], model->vae_hash, status ? NULL : error) };
     for (int i = 0; i < 2; i++)

@@ -128,6 +128,20 @@ static udump_status parse_side(
     return status;
 }
 
+/* A diff without layer prompts in what is run, and whether they are in what is not. */
+static udump_status refuse_diff(
+    const udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, udump_error *error) {
+    udump_prompt *negative = NULL;
+    bool given = !sizes->uncond && o->negative_prompt
+        && !udump_prompt_parse(session->model, o->negative_prompt, sizes->steps, 1, &negative, NULL);
+    bool idle = given && has_layers(negative), distilled = session->model->unet.guidance.packed != NULL;
+    udump_prompt_free(negative);
+    if (!idle) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");
+    return udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff",
+        "only the negative prompt has layer prompts, and %s it is not run: there would be no difference",
+        distilled ? "with a distilled model" : "with cfg 1");
+}
+
 static udump_status parse_prompts(
     udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, struct prompts *prompts, udump_error *error) {
     udump_status status = prompts_allocate(session, sizes, prompts, error);
@@ -136,7 +150,7 @@ static udump_status parse_prompts(
         status = udump_prompt_parse(session->model, session->swept[i], sizes->prompt_steps, 0, &prompts->of[0][i], error);
     if (!status && sizes->uncond) status = parse_side(session, o->negative_prompt ? o->negative_prompt : "", 1, sizes, prompts, error);
     if (!status && sizes->variants > 1 && !session->swept && !has_layers(prompts->of[0][0]) && !has_layers(prompts->of[1][0]))
-        status = udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");
+        status = refuse_diff(session, o, sizes, error);
     return status;
 }
 

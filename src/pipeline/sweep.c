@@ -164,6 +164,7 @@ static udump_status compose_all(udump_sweep *sweep, const udump_prompt *base, ud
     for (int32_t i = 0; !status && i < plan->cell_count; i++) {
         udump_sweep_plan_cell *cell = &plan->cells[i];
         if (cell->blocks >= 0) status = udump_layers_parse(sweep->model, plan->blocks[cell->blocks], selected, UDUMP_BLOCKS_MOST, error);
+        if (status && error) snprintf(error->where, sizeof error->where, "blocks %d", (int)cell->blocks + 1);
         if (!status && cell->variant >= 0) status = udump_sweep_compose(base, variants[cell->variant], selected, sweep->model, &cell->prompt, error);
         else if (!status && !(cell->prompt = strdup(plan->prompt))) status = udump_fail_memory(error, "prompt", strlen(plan->prompt));
     }

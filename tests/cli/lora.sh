@@ -80,14 +80,23 @@ refuses "^unetdump: --prompt: <lora:lora-locon:-0.5> needs --lora-dir, or a --lo
 bad() { # bad LORA LINE
     run 2 generate -m "$demo" -p "$prompt" -o out --width 64 --height 64 --steps 1 --lora "$1"
     equal "unetdump: $2" "$(cat "$said/err")" "--lora $1"
+    nothing_in out
 }
 bad "no.safetensors" "no.safetensors: cannot be opened: No such file or directory"
 bad "" "--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found ''"
 bad ":0.5" "--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found ':0.5'"
 bad "x.ckpt:1" "x.ckpt: a pickled checkpoint (.ckpt, .pt, .pth, .bin) can run any code and is not read: convert it to safetensors: expected .safetensors"
 bad "$demo/vae/diffusion_pytorch_model.safetensors" "$demo/vae/diffusion_pytorch_model.safetensors: decoder.conv_in.bias: not a tensor of a LoRA for Stable Diffusion"
-bad "a:0.5:b.safetensors:1:IN12=0" "layer spec: unknown block at column 1: expected a block: IN00..IN11, M00, OUT00..OUT11, found IN12"
-bad "a:0.5:b.safetensors:1:IN01=x" "block weights: not a weight at column 6: expected a number from -1000 to 1000"
+bad "a:0.5:b.safetensors:1:IN12=0" "--lora: a:0.5:b.safetensors: block weights: unknown block at column 1: expected a block: IN00..IN11, M00, OUT00..OUT11, TE or BASE, found IN12
+IN12=0
+^"
+bad "a:0.5:b.safetensors:1:IN01=x" "--lora: a:0.5:b.safetensors: block weights: not a weight at column 6: expected a number from -1000 to 1000
+IN01=x
+     ^"
+bad "a:0.5:b.safetensors:IN04=0.5,XX=1" "--lora: a:0.5:b.safetensors: block weights: not a block at column 10: expected a block: IN00..IN11, M00, OUT00..OUT11, TE or BASE, found 'X'
+IN04=0.5,XX=1
+         ^"
+refuses "^unetdump: --lora: a:0.5:b.safetensors: block weights: not a block" sweep -m "$demo" -p "$prompt" -o out --lora "a:0.5:b.safetensors:XX=1"
 
 # Differences between two models.
 lora=$goldens/lora-kohya.safetensors

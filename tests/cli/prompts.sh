@@ -104,6 +104,8 @@ refused "unequal numbers of prompts.* 3 prompts in IN00, or one, found 2" "a AND
 refused "column 7([^0-9]|$)" "a (~: IN99: cute :~) girl"
 refused "negative.*column 3([^0-9]|$)" "a circle" -n "a (~: IN00: b"
 refused "no layer prompts" "a circle" --diff ""
+refused "diff: only the negative prompt has layer prompts, and with cfg 1 it is not run" "a circle" -n "(~: M00: x:~)" --diff "" --cfg 1
+refused "no layer prompts" "a circle" -n "x" --diff "" --cfg 1
 refused "'dog' is no word" "a cat" --attention "" --attention-words "cat dog"
 works generate -q -m "$demo" -p "$(printf 'a %.0s' $(seq 73))supercalifragilistic dog" -o cut --width 64 --height 64 --steps 1 --attention M00 --attention-words supercalifragilistic # over two chunks
 refused "outside" "a cat" --attention "" --attention-kind self --self-query 64,3

@@ -139,7 +139,8 @@ refused() {
 refused "something that varies"
 refused "--replace: 'purple' is not in the prompt" --replace purple=green
 refused "--replace: expected OLD=NEW" --replace red
-refused "layer spec" --replace red=green --blocks "IN01;IN77"
+refused "^unetdump: --blocks: unknown block at column 5: .*, found IN77" --replace red=green --blocks "IN01;M00,IN77"
+refused "^unetdump: variant 1: .* at column [0-9]+" --variant "(~: M00 x :~)"
 refused "--blocks: no block" --replace red=green --blocks " ; "
 refused "--seeds: expected" --replace red=green --seeds "1,x"
 refused "--seeds: expected" --replace red=green --seeds "5-2"

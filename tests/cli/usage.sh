@@ -57,6 +57,10 @@ for option in width height steps batch-size; do
         small_refused "$option" "--$option" "$number"
     done
 done
+small_refused "^unetdump: --width: expected a multiple of 8 from 8 to 16384, found 0$" --width 0
+small_refused "^unetdump: --height: expected a multiple of 8 from 8 to 16384, found 0$" --height 0
+refuses "^unetdump: steps: no step is left: expected 1 to 20, found 21$" parse steps 21
+small_refused "^unetdump: $demo/unet/[^:]*: vae/decoder.conv_in.weight: tensor is missing" --vae "$demo/unet/diffusion_pytorch_model.safetensors"
 small_refused "width.*60|60.*width" --width 60
 small_refused "height.*100|100.*height" --height 100
 small_refused "width.*16392|16392.*width" --width 16392

@@ -561,7 +561,7 @@ static void bad_options_are_refused(void **state) {
     REFUSED(UDUMP_ERROR_ARGUMENT, "not initialised", s.options.struct_bytes = 0);
     REFUSED(UDUMP_ERROR_ARGUMENT, "width", s.base.width_px = 63);
     REFUSED(UDUMP_ERROR_ARGUMENT, "sampler", s.base.sampler = "Nobody");
-    REFUSED(UDUMP_ERROR_SYNTAX, "layer spec", s.options.blocks = &bad_block, s.options.block_count = 1);
+    REFUSED(UDUMP_ERROR_SYNTAX, "blocks 1", s.options.blocks = &bad_block, s.options.block_count = 1);
     REFUSED(UDUMP_ERROR_SYNTAX, "variant 1", s.options.variants = &unclosed, s.options.variant_count = 1);
     REFUSED(UDUMP_ERROR_UNSUPPORTED, "would end", s.options.variants = &closing, s.options.variant_count = 1);
     REFUSED(UDUMP_ERROR_UNSUPPORTED, "prompt", s.options.variants = &parts, s.options.variant_count = 1);
