@@ -486,7 +486,9 @@ typedef struct udump_run_info {
     const char *infotext; /* of image 0: the webui's "parameters" text */
     uint64_t seed;
     float cfg;
-    int32_t width_px, height_px, steps, batch_size;
+    int32_t width_px, height_px;
+    int32_t steps; /* the sampler's, as many as are run: "DPM fast" takes fewer than steps_asked, img2img only the last ones */
+    int32_t batch_size;
     int32_t batch_count; /* a sink's begin is called for each of them */
     int32_t first_image; /* of this batch */
     int32_t evaluations; /* of the U-Net for each image */
@@ -513,6 +515,7 @@ typedef struct udump_run_info {
     const char *loras; /* the model's, as pictures name them: "<lora:NAME:0.8>", a blank between them; "" for none */
     /* The same of the session's other model (udump_session_set_other) in a run with a diff; NULL in all other runs */
     const char *other_model, *other_model_hash, *other_loras;
+    int32_t steps_asked; /* what the options said, and pictures say */
 } udump_run_info;
 
 /* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing

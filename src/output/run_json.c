@@ -85,6 +85,7 @@ bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json_put_integer(&json, "width", run->width_px);
     udump_json_put_integer(&json, "height", run->height_px);
     udump_json_put_integer(&json, "steps", run->steps);
+    udump_json_put_integer(&json, "steps_asked", run->steps_asked);
     udump_json_put_integer(&json, "evaluations", run->evaluations);
     udump_json_put_integer(&json, "batch_size", run->batch_size);
     udump_json_put_integer(&json, "batch_count", run->batch_count);

@@ -88,6 +88,7 @@ static void describe(udump_session *session, udump_run_info *info) {
         .width_px = run->sizes.width_px,
         .height_px = run->sizes.height_px,
         .steps = run->sampling.steps,
+        .steps_asked = run->sizes.steps,
         .batch_size = run->sizes.images,
         .batch_count = run->batches,
         .first_image = run->first_image,

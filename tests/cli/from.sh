@@ -121,6 +121,14 @@ printf '%s\n' "unetdump: warning: a?[31m b.png: unknown, and left out: Mystery" 
     "unetdump: warning: a?[31m b.png: the picture will be another one, since these embeddings are not there: g h (see --embeddings)" >"$said/expected"
 cmp -s "$said/expected" "$said/err" || fail "warnings: $(cat -v "$said/err")"
 
+# The manifest says how many steps are run, and how many were asked for, as the picture does.
+steps_of() { grep -o '"steps": [0-9]*, "steps_asked": [0-9]*' "$1/manifest.json"; }
+works generate -m "$demo" -p green -o asked --width 64 --height 64 --steps 6 --sampler "DPM fast"
+equal '"steps": 3, "steps_asked": 6' "$(steps_of asked)" "DPM fast"
+works generate -m "$demo" -p green -o asked --init many/000.png --steps 6 --strength 0.5
+equal '"steps": 4, "steps_asked": 6' "$(steps_of asked)" "img2img"
+"$tool" png-text asked/000.png | grep -q "^Steps: 6," || fail "the picture says other steps"
+
 # What a sampler does not use is not said.
 keys_of() {
     works generate -m "$demo" -p a -o unused --width 64 --height 64 --steps 2 "$@"

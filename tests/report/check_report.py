@@ -49,7 +49,7 @@ def page_of_models(page, path, loras, other):
     begin = text.index(">", text.index('id="manifest"')) + 1
     end = text.index("</script>", begin)
     manifest = json.loads(text[begin:end])
-    manifest["run"] |= {"model": "demo", "loras": loras, "other": other}
+    manifest["run"] |= {"model": "demo", "loras": loras, "other": other, "steps": 3}
     for f in manifest["files"]:
         if f.get("kind") == "diff":
             f["variant"] = "other"
@@ -63,6 +63,7 @@ def check_models(browser, page, captions, heading):
     check(texts(browser, "#pictures figcaption") == captions, f"the pictures are {captions}")
     check(texts(browser, "#differencename") == [heading], f"the differences are: {heading}")
     check(f"output {captions[0]} minus the one {captions[1]}," in browser.js("document.getElementById('differencehint').textContent"), f"{captions}: what is subtracted")
+    check(browser.js("document.getElementById('parameters').textContent").startswith("4 steps of Euler a (3 run) · "), "as many steps as asked for, and as are run")
     browser.js("(() => { const k = document.getElementById('kind'); k.value = 'diff'; k.dispatchEvent(new Event('change')); })()")
     check("layer prompts" not in browser.js("document.body.innerText"), f"{captions}: nothing is said of layer prompts")
     check("prompt" in texts(browser, "#row option"), f"{captions}: a difference is of neither twin")
@@ -96,6 +97,7 @@ def main():
     check(browser.eventually("[...document.querySelectorAll('#pictures img')].every(i => i.complete && i.naturalWidth)"), "every picture is decoded")
     check(browser.js("document.querySelector('script.png') !== null && document.querySelectorAll('script.png').length")
           == sum(f["file"].endswith(".png") for f in files), "every picture of the manifest is in the page")
+    check(browser.js("document.getElementById('parameters').textContent").startswith("4 steps of Euler a · "), "the steps are those that were asked for")
     check(manifest["run"]["prompt"] in browser.js("document.getElementById('title').textContent"), "the prompt is the title")
 
     # The slider.

@@ -88,7 +88,7 @@ class RunInfo:
     cfg: float
     width_px: int
     height_px: int
-    steps: int
+    steps: int  #: the sampler's, as many as are run
     batch_size: int
     batch_count: int
     evaluations: int  #: of the U-Net for each image
@@ -101,6 +101,7 @@ class RunInfo:
     loras: str  #: the model's, as pictures name them: "<lora:NAME:0.8>"
     other_model: str  #: of a run with `diff` on a session with another model, that one's; "" in all other runs
     other_loras: str
+    steps_asked: int  #: what `steps=` was, and pictures say
 
 
 @dataclass(frozen=True)

@@ -115,9 +115,10 @@ def _run_of(run: Any) -> RunInfo:
         RunPrompt(text(p.block), _SIDES[p.side], _VARIANTS[p.variant], p.context, p.until, p.part, p.weight)
         for p in ffi.unpack(run.prompts, run.prompt_count)
     ]
-    names = ["prompt", "negative_prompt", "sampler", "schedule", "rng", "model", "model_hash", "loras", "other_model", "other_loras", "infotext"]
-    names += ["device", "device_note", "precision"]
-    numbers = ("seed", "cfg", "width_px", "height_px", "steps", "batch_size", "batch_count", "evaluations", "tensor_bytes", "picture_bytes")
+    names = ["prompt", "negative_prompt", "sampler", "schedule", "rng", "model", "model_hash", "infotext"]
+    names += ["device", "device_note", "precision", "loras", "other_model", "other_loras"]
+    numbers = ["seed", "cfg", "width_px", "height_px", "steps", "batch_size", "batch_count", "evaluations", "tensor_bytes", "picture_bytes"]
+    numbers += ["steps_asked"]
     told: dict[str, Any] = {name: text(getattr(run, name)) for name in names}
     told.update((name, getattr(run, name)) for name in numbers)
     return RunInfo(
