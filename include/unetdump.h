@@ -814,6 +814,8 @@ UDUMP_API const udump_parameter *udump_parameters_list(const udump_parameters *p
 /* The value of a key, the last one's if it comes twice; NULL if it does not come. */
 UDUMP_API const char *udump_parameters_get(const udump_parameters *parameters, const char *key);
 /* Sets what is USED in options, and leaves the rest as it is; texts and numbers are pointed to: parameters must live as long as the options.
+ * The prompt is the text's own, "<lora:NAME:0.8>" included, which our texts have at its end for each of the model's LoRAs: what they ask for, and "Lora block
+ * weights" with them, is for whoever loads the model, and so is taking them off, since a run would read them as words and name the LoRAs once more.
  * "Denoising strength" sets options->strength unless it belongs to a second, larger pass ("Hires ...", "First pass size"). Errors: ARGUMENT (a value that
  * is none, with its key as where). */
 UDUMP_API udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error);

@@ -216,7 +216,8 @@ static void our_own_text_round_trips(void **state) {
     (void)state;
     uint64_t variation_seed = 1234;
     double eta = 0.1, s_noise = 1.0 / 3, strength = 0.3;
-    udump_infotext info = { .prompt = "a (b:1.2), \"c\": d\nline", .negative_prompt = "e: f, g", .steps = 20, .sampler = "DPM++ 2M",
+    udump_infotext info = { .prompt = "a (b:1.2), \"c\": d\nline", .loras = "<lora:x:0.5>", .lora_blocks = "x: IN04=0.5",
+        .negative_prompt = "e: f, g", .steps = 20, .sampler = "DPM++ 2M",
         .schedule = "SGM Uniform", .cfg = 0.1f, .seed = UINT64_MAX - 1, .width_px = 512, .height_px = 768, .model = "odd, \"model\": \xE7\x8C\xAB\n",
         .variation_seed = &variation_seed, .variation_strength = 2.0 / 3, .strength = &strength, .clip_skip = 2, .ensd = 31337, .rng = "CPU",
         .eta = &eta, .s_noise = &s_noise, .vae_tile_px = 256, .version = "0.1.0" };
@@ -226,7 +227,8 @@ static void our_own_text_round_trips(void **state) {
     udump_generate_options o;
     udump_generate_options_init(&o);
     assert_int_equal(udump_parameters_apply(parameters, &o, NULL), UDUMP_OK);
-    assert_string_equal(o.prompt, info.prompt);
+    assert_string_equal(o.prompt, "a (b:1.2), \"c\": d\nline <lora:x:0.5>"); /* LoRAs are the caller's to load, and to take off */
+    assert_string_equal(udump_parameters_get(parameters, "Lora block weights"), "x: IN04=0.5");
     assert_string_equal(o.negative_prompt, info.negative_prompt);
     assert_string_equal(o.sampler, "DPM++ 2M");
     assert_string_equal(o.schedule, "SGM Uniform");
