@@ -151,6 +151,7 @@ static char *compose(const lora_tag *tag, const char *folder, const char *option
     int bytes;
     const char *found = find_blocks(blocks, tag->name, &bytes), *weight = parts.weight ? parts.weight : tag->weight;
     if (parts.blocks) bytes = (int)strlen(found = parts.blocks);
+    if (!bytes) found = NULL;
     if (asprintf(&text, "%s:%s%s%.*s", parts.path, weight ? weight : "1", found ? ":" : "", bytes, found ? found : "") < 0) text = NULL;
     free(own);
     if (!text) fail_usage("out of memory");
@@ -170,8 +171,9 @@ static bool take_tag(const lora_tag *tag, const char *folder, int *given, prompt
 bool take_prompt_loras(const char *prompt, const char *folder, const char *blocks, prompt_loras *taken, option_list *loras) {
     *taken = (prompt_loras){ .prompt = prompt ? strdup(prompt) : NULL, .blocks = blocks ? strdup(blocks) : NULL };
     if ((prompt && !taken->prompt) || (blocks && !taken->blocks)) return fail_usage("out of memory"), false;
+    if (!taken->prompt) return true;
     int given = loras->count;
-    for (char *at = taken->prompt; at && *at;) {
+    for (char *at = taken->prompt; *at;) {
         const char *inside, *end = tag_end(at, &inside);
         if (!end) {
             at++;
