@@ -342,7 +342,9 @@ typedef struct udump_generate_options {
     float cfg;                   /* 0: 7.0; 1 runs without the negative prompt, unless AND joins prompts; and so does a distilled model that is told
                                     the scale (LCM's) */
     uint64_t seed;
-    int32_t batch_size; /* 1..1024; 0: 1; image i takes its noise from seed + i */
+    /* 1..1024; 0: 1; image i takes its noise from seed + i. The U-Net's batch has at most 2048 rows: of each image one for each prompt that AND
+     * joins and one for the negative prompt; with a diff as many again for its twin */
+    int32_t batch_size;
     udump_rng rng;
     int32_t clip_skip; /* 1..the text encoder's layers: takes the clip_skip-th last hidden state; 0: 1, the last. SD 1 only, as in the
                           webui: SD 2 and SDXL always take the one before the last, whatever stands here */
@@ -851,7 +853,9 @@ typedef struct udump_sweep_options {
     int32_t seed_count;
     const double *lora_weights; /* [lora_weight_count]; NULL: 1 */
     int32_t lora_weight_count;
-    int32_t batch_size; /* pictures in a batch, 1..256; 0: 8. With `diff` the base is one of them, in every batch: from 2 on */
+    /* Pictures in a batch, 1..256, and of at most 2048 rows, as in udump_generate_options; 0: 8. With `diff` the base is one of them, in every
+     * batch: from 2 on */
+    int32_t batch_size;
     int32_t force;      /* 1: begin even if the disk has less room than is needed */
     udump_model *model; /* path's, loaded with the same options: then it is not loaded again, unless there are LoRAs. Retained. NULL: loads it */
 } udump_sweep_options;

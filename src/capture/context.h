@@ -27,6 +27,8 @@ typedef struct udump_parts {
 } udump_parts;
 static inline udump_parts udump_parts_single(void) { return (udump_parts){ 1, { 1, 1 }, { { 1 }, { 1 } } }; }
 
+enum { UDUMP_TABLE_ROWS_MOST = 2048 };
+
 struct udump_table {
     udump_model *model;
     int32_t blocks, rows;

@@ -3,12 +3,10 @@
 #include "base/status.h"
 #include "capture/context.h"
 
-enum { ROWS_MOST = 2048 };
-
 udump_status udump_table_create(udump_model *model, int32_t rows, udump_table **result, udump_error *error) {
     if (!model || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
-    if (rows < 1 || rows > ROWS_MOST)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "%d rows: 1 to %d are possible", (int)rows, ROWS_MOST);
+    if (rows < 1 || rows > UDUMP_TABLE_ROWS_MOST)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "%d rows: 1 to %d are possible", (int)rows, UDUMP_TABLE_ROWS_MOST);
     size_t count = (size_t)model->unet.block_count * (size_t)rows;
     udump_table *table = calloc(1, sizeof *table);
     if (table) table->entries = calloc(count, sizeof(*table->entries));

@@ -24,6 +24,29 @@ static udump_status encode_part(udump_session *session, const udump_prompt_part 
     return status;
 }
 
+/* The first of the prompt's blocks that has the same schedule, which equal texts share. */
+static int32_t first_like(const udump_prompt *prompt, int32_t block) {
+    int32_t count, first = 0;
+    const udump_prompt_entry *own = udump_prompt_schedule(prompt, block, &count);
+    while (udump_prompt_schedule(prompt, first, &count) != own) first++;
+    return first;
+}
+
+udump_status udump_prompt_check_length(const udump_model *model, const udump_prompt *prompt, udump_error *error) {
+    udump_status status = UDUMP_OK;
+    for (int32_t block = 0, count; udump_prompt_block(prompt, block); block++) {
+        const udump_prompt_entry *entries = udump_prompt_schedule(prompt, block, &count);
+        if (first_like(prompt, block) < block) continue;
+        for (int32_t at = 0; !status && at < count * entries[0].part_count; at++) {
+            const udump_prompt_part *part = &entries[at / entries[0].part_count].parts[at % entries[0].part_count];
+            udump_chunks chunks = { 0 };
+            status = udump_chunks_make(part->pieces, part->piece_count, &model->embeddings.words, &chunks, error);
+            udump_chunks_free(&chunks);
+        }
+    }
+    return status;
+}
+
 /* Where contexts come from. */
 struct encoder {
     udump_session *session;

@@ -37,6 +37,16 @@ static udump_status check_extras(const udump_generate_options *o, const udump_si
     return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "init", "the picture to begin from has another size", expected, found);
 }
 
+/* The more rows an image takes, the fewer a batch holds. In a sweep its pictures are the variants; a diff between models has a batch for each. */
+static udump_status check_rows(const udump_session *session, const udump_sizes *sizes, udump_error *error) {
+    int32_t each = sizes->sides * (session->swept || session->other ? 1 : sizes->variants);
+    int32_t asked = session->swept ? sizes->latents : sizes->images;
+    if (asked <= UDUMP_TABLE_ROWS_MOST / each) return UDUMP_OK;
+    return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size",
+        "%d images: each takes %d rows of the U-Net's batch here, so that 1 to %d are possible", (int)asked, (int)each,
+        (int)(UDUMP_TABLE_ROWS_MOST / each));
+}
+
 /* The rows of the U-Net's batch. */
 static udump_status resolve_rows(
     const udump_session *session, const udump_generate_options *o, const udump_table *table, udump_sizes *sizes, udump_error *error) {
@@ -57,7 +67,7 @@ static udump_status resolve_rows(
     if ((o->features || o->attention || o->diff) && o->side != UDUMP_SIDE_COND && !sizes->uncond)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "side", "%s the negative prompt is not run: there is no uncond side",
             distilled ? "with a distilled model" : "with cfg 1");
-    return UDUMP_OK;
+    return check_rows(session, sizes, error);
 }
 
 udump_status udump_sizes_resolve(

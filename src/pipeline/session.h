@@ -117,6 +117,8 @@ typedef struct udump_tables {
     udump_table **tables; /* [count] */
     int32_t *until; /* [count]: the last evaluation of each, from 1 */
 } udump_tables;
+/* That a context can be made of every part of a prompt, at all its steps. Errors: UNSUPPORTED (too many chunks), MEMORY. */
+udump_status udump_prompt_check_length(const udump_model *model, const udump_prompt *prompt, udump_error *error);
 /* From the prompts; every distinct text is encoded once. Errors: as udump_table_encode. */
 udump_status udump_tables_encode(
     udump_session *session, const udump_generate_options *options, const udump_sizes *sizes, udump_tables *tables, udump_error *error);

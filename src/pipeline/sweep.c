@@ -186,20 +186,52 @@ static udump_status make_prompts(udump_sweep *sweep, udump_error *error) {
     return status;
 }
 
-/* What a run would refuse is refused before the first one: sizes, sampler, steps, and prompts that do not go together. */
-static udump_status check_run(udump_sweep *sweep, udump_error *error) {
+static udump_status check_text(
+    const udump_sweep *sweep, const udump_sizes *sizes, const char *text, bool negative, const char *where, udump_error *error) {
+    udump_prompt *prompt = NULL;
+    udump_status status = udump_prompt_parse(sweep->model, text, sizes->steps, negative, &prompt, error);
+    if (!status) status = udump_prompt_check_length(sweep->model, prompt, error);
+    if (status && error && strcmp(error->where, "prompt") == 0) snprintf(error->where, sizeof error->where, "%s", where);
+    udump_prompt_free(prompt);
+    return status;
+}
+
+/* That all can be encoded, at all steps. Cells' prompts are made of the base's and the variants': only together they may have too much text. */
+static udump_status check_texts(
+    const udump_sweep *sweep, const udump_sizes *sizes, const char *const *cells, int32_t count, udump_error *error) {
+    const udump_sweep_plan *plan = &sweep->plan;
+    udump_status status = check_text(sweep, sizes, plan->prompt, false, "prompt", error);
+    for (int32_t i = 0; !status && i < plan->variant_count; i++) {
+        char where[32];
+        snprintf(where, sizeof where, "variant %d", (int)i + 1);
+        status = check_text(sweep, sizes, plan->variants[i], false, where, error);
+    }
+    if (!status && sizes->uncond) status = check_text(sweep, sizes, plan->negative_prompt, true, "negative prompt", error);
+    for (int32_t i = 0; !status && i < count; i++) {
+        udump_prompt *prompt = NULL;
+        status = udump_prompt_parse(sweep->model, cells[i], sizes->steps, 0, &prompt, error);
+        udump_prompt_free(prompt);
+    }
+    return status;
+}
+
+/* What a run would refuse is refused before the first one: sizes, sampler, steps, and prompts that do not go together. most: of a batch. */
+static udump_status check_run(udump_sweep *sweep, int32_t most, udump_error *error) {
     const udump_sweep_plan *plan = &sweep->plan;
     int32_t count = 1 + plan->variant_count * plan->block_count; /* of the first seed and weight; the others have the same */
     const char **prompts = malloc((size_t)count * sizeof(*prompts));
     if (!prompts) return udump_fail_memory(error, "prompts", (size_t)count * sizeof(*prompts));
     for (int32_t i = 0; i < count; i++) prompts[i] = plan->cells[i].prompt;
     udump_sizes sizes;
+    udump_parts parts;
     udump_session *session = sweep->session;
     session->swept = prompts;
-    session->swept_count = count;
+    session->swept_count = count < most ? count : most;
     udump_status status = udump_sizes_resolve(session, &sweep->base, NULL, &sizes, error);
+    if (!status) status = udump_parts_find_swept(sweep->model, prompts, count, &parts, error);
     session->swept_count = count > 1 ? 2 : 1; /* the rest does not depend on how many there are */
     if (!status) status = udump_run_create(session, &sweep->base, NULL, NULL, &session->run, error);
+    if (!status) status = check_texts(sweep, &sizes, prompts, count, error);
     udump_run_free(session);
     session->swept = NULL;
     free(prompts);
@@ -282,7 +314,7 @@ static udump_status make(udump_sweep *sweep, const udump_sweep_options *o, udump
     if (sweep->plan.varies_loras) add_loras(&sweep->plan);
     else add_prompts(&sweep->plan);
     status = make_prompts(sweep, error);
-    if (!status) status = check_run(sweep, error);
+    if (!status) status = check_run(sweep, most, error);
     if (!status) status = udump_sweep_make_keys(sweep, error);
     return status ? status : make_batches(sweep, most, error);
 }

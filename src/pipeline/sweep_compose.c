@@ -53,10 +53,10 @@ static bool write_group(const udump_prompt *base, const udump_prompt *variant, c
     return good && udump_text_print(out, ":~)");
 }
 
-udump_status udump_sweep_compose(
-    const udump_prompt *base, const udump_prompt *variant, const uint8_t *selected, const udump_model *model, char **text, udump_error *error) {
-    bool same = true;
+udump_status udump_sweep_compose(const udump_prompt *base, const udump_prompt *variant, const uint8_t *selected, const udump_model *model,
+    char **text, udump_error *error) {
     const char *first = text_of(base, variant, selected, 0);
+    bool same = !strstr(first, "(~:"); /* which only in a group is text */
     for (int32_t b = 0; b < model->unet.block_count; b++) {
         const char *own = text_of(base, variant, selected, b);
         same &= strcmp(own, first) == 0;

@@ -310,6 +310,14 @@ static void test_errors(void **state) {
     o.diff = "M00";
     o.diff_steps = "3";
     expect_failure(session, &o, UDUMP_ERROR_ARGUMENT, "no step is left");
+    o.diff_steps = NULL;
+    o.batch_size = 513; /* a table has 2048 rows at most */
+    expect_failure(session, &o, UDUMP_ERROR_ARGUMENT,
+        "batch size: 513 images: each takes 4 rows of the U-Net's batch here, so that 1 to 512 are possible");
+    o.diff = NULL;
+    o.prompt = "a AND b";
+    o.batch_size = 683;
+    expect_failure(session, &o, UDUMP_ERROR_ARGUMENT, "1 to 682");
     o = demo_run("a circle", "(~: _: blurry :~)", "M00"); /* layer prompts of the negative prompt alone will do */
     recording r = { 0 };
     record(session, &o, &r);

@@ -165,6 +165,7 @@ static void prompts_mean_what_they_say(void **state) {
         { "", "x" },
         { "line\nbreak", "\xc3\xa4 \xe2\x82\xac" },
         { "ends in:", ":starts" },
+        { "(~: _: (~: M00: x:~)", "(~: _: (~: M00: x:~)" },
     };
     struct setting s;
     set(&s);
@@ -565,6 +566,20 @@ static void bad_options_are_refused(void **state) {
     REFUSED(UDUMP_ERROR_SYNTAX, "variant 1", s.options.variants = &unclosed, s.options.variant_count = 1);
     REFUSED(UDUMP_ERROR_UNSUPPORTED, "would end", s.options.variants = &closing, s.options.variant_count = 1);
     REFUSED(UDUMP_ERROR_UNSUPPORTED, "prompt", s.options.variants = &parts, s.options.variant_count = 1);
+    char words[65 * 75 * 2 + 1];
+    for (size_t i = 0; i < sizeof words; i++) words[i] = i % 2 ? ' ' : 'a';
+    words[sizeof words - 1] = 0;
+    const char *const words_of_one = words;
+    REFUSED(UDUMP_ERROR_SYNTAX, "negative prompt", s.base.negative_prompt = "(~: x");
+    REFUSED(UDUMP_ERROR_UNSUPPORTED, "negative prompt", s.base.negative_prompt = words);
+    REFUSED(UDUMP_ERROR_UNSUPPORTED, "variant 1", s.options.variants = &words_of_one, s.options.variant_count = 1);
+    const char *const joined[] = { "a AND b AND c AND d AND e AND f AND g AND h" };
+    char *specs[300];
+    for (int i = 0; i < 300; i++) assert_true(asprintf(&specs[i], "M00-M00(+%d)", i + 1) > 0);
+    REFUSED(UDUMP_ERROR_ARGUMENT, "batch size", s.base.prompt = "b AND b AND c AND d AND e AND f AND g AND h", s.options.variants = joined,
+        s.options.variant_count = 1, s.options.blocks = (const char *const *)specs, s.options.block_count = 300,
+        s.options.batch_size = 256);
+    for (int i = 0; i < 300; i++) free(specs[i]);
     uint64_t *many = calloc(30000, sizeof *many);
     assert_non_null(many);
     for (uint64_t i = 0; i < 30000; i++) many[i] = i;
