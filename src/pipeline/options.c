@@ -152,7 +152,7 @@ static udump_status make_infotexts(
         uint64_t image = (uint64_t)(i % run->sizes.images), variation_seed = run->variation_seed + image;
         run->infotexts[i] = udump_infotext_format(&(udump_infotext){
             .prompt = erased ? udump_prompt_erased(prompts[0]) : session->swept ? session->swept[i / run->sizes.images] : run->prompt,
-            .negative_prompt = erased ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
+            .negative_prompt = erased && prompts[1] ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
             .loras = model->lora_tags,
             .steps = run->sizes.steps,
             .sampler = run->choice.sampler->name,
@@ -182,13 +182,23 @@ static udump_status make_infotexts(
     return run->infotexts ? UDUMP_OK : udump_fail_memory(error, "infotext", (size_t)run->sizes.latents * sizeof(*run->infotexts));
 }
 
+/* One that is not run may be anything: then *prompt stays NULL. */
+static udump_status parse_negative(const udump_session *session, const udump_run *run, udump_prompt **prompt, udump_error *error) {
+    udump_error own;
+    udump_status status = udump_prompt_parse(session->model, run->negative_prompt, 1, 1, prompt, &own);
+    if (!status || (!run->sizes.uncond && status != UDUMP_ERROR_MEMORY)) return UDUMP_OK;
+    snprintf(own.where, sizeof own.where, "negative prompt");
+    if (error) *error = own;
+    return status;
+}
+
 /* The prompts are parsed for what their twins' texts are; with a table of the caller's they are only text. */
 static udump_status write_infotexts(const udump_session *session, const udump_generate_options *o, udump_run *run, udump_error *error) {
     udump_prompt *prompts[2] = { NULL, NULL };
     udump_status status = UDUMP_OK;
     bool erased = run->sizes.variants > 1 && !session->swept;
     if (erased) status = udump_prompt_parse(session->model, run->prompt, 1, 0, &prompts[0], error);
-    if (!status && erased) status = udump_prompt_parse(session->model, run->negative_prompt, 1, 1, &prompts[1], error);
+    if (!status && erased) status = parse_negative(session, run, &prompts[1], error);
     if (!status) status = make_infotexts(session, o, (const udump_prompt *[2]){ prompts[0], prompts[1] }, run, error);
     udump_prompt_free(prompts[0]);
     udump_prompt_free(prompts[1]);

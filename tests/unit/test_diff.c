@@ -318,6 +318,12 @@ static void test_errors(void **state) {
     o.prompt = "a AND b";
     o.batch_size = 683;
     expect_failure(session, &o, UDUMP_ERROR_ARGUMENT, "1 to 682");
+    o = demo_run(prompt, "(~: M00 blurry", "M00");
+    expect_failure(session, &o, UDUMP_ERROR_SYNTAX, "negative prompt: ");
+    recording alone = { 0 };
+    o.cfg = 1; /* which does not run it */
+    record(session, &o, &alone);
+    recording_free(&alone);
     o = demo_run("a circle", "(~: _: blurry :~)", "M00"); /* layer prompts of the negative prompt alone will do */
     recording r = { 0 };
     record(session, &o, &r);
