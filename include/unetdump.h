@@ -362,7 +362,8 @@ typedef struct udump_generate_options {
     const double *strength;
     int32_t vae_tile_px; /* encode and decode in tiles of this size, a multiple of 8 from 128 on, that overlap and are blended; 0: whole */
 
-    /* What to look at. Layer specs: NULL is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: NULL is all, else "1,5,10-20(+5)". */
+    /* What to look at. Layer specs: NULL is none, "" all blocks, else "IN00,M00-OUT11(+2)". Step specs: NULL is all, else "1,5,10-20(+5)"; steps,
+     * kinds, words and queries of what is not looked at are refused. */
     const char *features; /* the outputs of blocks */
     const char *feature_steps;
     const char *attention; /* attention maps; blocks without attention are skipped */
@@ -712,7 +713,7 @@ typedef struct udump_context udump_context;
 /* A prompt with the webui's emphasis and BREAK, of any length: 77 tokens for each 75 of its own; a schedule as at step 1 of 20. Encoded on the
  * session's device. Errors: SYNTAX, UNSUPPORTED (AND, another weight than 1 at the end, layer prompts), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
-/* From your own tensor [tokens, context_dim] (copied), any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
+/* From your own tensor [tokens, context_dim] (copied), of 1 to 1048576 tokens, any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
 UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);
 /* SDXL's pooled vector, [pooled_dim], which goes with a context: every residual block gets that of its own
  * block's context. A context from a tensor has zeros until it is set (copied; any dtype and strides); not to be changed while a run uses the context.

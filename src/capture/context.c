@@ -63,17 +63,18 @@ udump_status udump_context_from_tensor(udump_model *model, const udump_view *ten
     if (!model || !tensor || !result) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "a null pointer");
     if (!udump_view_valid(tensor)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "context", "not a valid tensor");
     if (tensor->rank != 2 || tensor->shape[0] < 1 || tensor->shape[0] > TOKENS_MOST || tensor->shape[1] != model->unet.context_dim) {
-        char expected[64], found[64];
+        char expected[96], found[64];
         udump_shape_format(found, sizeof found, tensor->rank, tensor->shape);
-        snprintf(expected, sizeof expected, "[tokens, %d]", (int)model->unet.context_dim);
+        snprintf(expected, sizeof expected, "[tokens, %d] with 1 to %d tokens", (int)model->unet.context_dim, TOKENS_MOST);
         return udump_fail_values(error, UDUMP_ERROR_ARGUMENT, "context", "tensor has the wrong shape", expected, found);
     }
-    udump_status status = udump_context_create((int32_t)tensor->shape[0], model->unet.context_dim, NULL, NULL, result, error);
-    if (status) return status;
-    udump_view_read_f32(tensor, (*result)->values);
-    if (model->pooled_dim) status = udump_context_add_pooled(*result, model->pooled_dim, error);
-    if (status) udump_context_release(*result);
-    return status;
+    udump_context *context = NULL;
+    udump_status status = udump_context_create((int32_t)tensor->shape[0], model->unet.context_dim, NULL, NULL, &context, error);
+    if (!status && model->pooled_dim) status = udump_context_add_pooled(context, model->pooled_dim, error);
+    if (status) return udump_context_release(context), status;
+    udump_view_read_f32(tensor, context->values);
+    *result = context;
+    return UDUMP_OK;
 }
 
 udump_status udump_context_set_pooled(udump_context *context, const udump_view *tensor, udump_error *error) {

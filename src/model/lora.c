@@ -130,7 +130,8 @@ static udump_status open_entry(udump_loras *loras, const udump_lora *given, udum
 udump_status udump_loras_open(
     const udump_lora *list, int32_t count, const udump_weights *weights, int threads, udump_loras *loras, udump_error *error) {
     *loras = (udump_loras){ .threads = threads, .content = UDUMP_HASH_START };
-    if (count < 0 || count > UDUMP_LORAS_MOST || (count && !list))
+    if (count > 0 && !list) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "LoRA", "%d of them, but their list is NULL", (int)count);
+    if (count < 0 || count > UDUMP_LORAS_MOST)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "LoRA", "%d of them: 0 to %d are possible", (int)count, UDUMP_LORAS_MOST);
     loras->levels = udump_lora_levels_of(weights);
     loras->entries = calloc((size_t)count + 1, sizeof *loras->entries);

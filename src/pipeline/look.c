@@ -9,7 +9,9 @@
 enum { ALL_KINDS = 2 * UDUMP_ATTEND_SELF_MAP - 1, OF_SELF = UDUMP_ATTEND_SELF | UDUMP_ATTEND_SELF_MAP };
 
 static udump_status copy_queries(udump_look *look, const udump_generate_options *o, udump_error *error) {
-    if (o->self_query_count < 0 || o->self_query_count > UDUMP_QUERIES_MOST || (o->self_query_count && !o->self_queries_px))
+    if (o->self_query_count > 0 && !o->self_queries_px)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "self queries", "%d positions, but their list is NULL", (int)o->self_query_count);
+    if (o->self_query_count < 0 || o->self_query_count > UDUMP_QUERIES_MOST)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "self queries", "%d positions: 0 to %d are possible", (int)o->self_query_count, UDUMP_QUERIES_MOST);
     if (!o->self_query_count) return UDUMP_OK;
     size_t bytes = (size_t)o->self_query_count * 2 * sizeof *look->queries_px;
@@ -27,6 +29,14 @@ static udump_status copy_queries(udump_look *look, const udump_generate_options 
 }
 
 /* Options that would do nothing are mistakes. */
+static udump_status check_steps(const udump_generate_options *o, udump_error *error) {
+    if (!o->features && o->feature_steps)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "feature steps", "steps to look at features, but no blocks");
+    if (!o->diff && o->diff_steps)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff steps", "steps to compare outputs at, but no blocks");
+    return UDUMP_OK;
+}
+
 static udump_status check_attention(udump_look *look, const udump_generate_options *o, udump_error *error) {
     if (!o->attention && (o->attention_steps || o->attention_kinds || o->attention_words || o->self_query_count))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention", "kinds, steps, words or queries of attention, but no blocks");
@@ -45,6 +55,7 @@ udump_status udump_look_create(udump_look *look, const udump_model *model, const
     look->canvases = !o->no_canvas;
     look->tensors = o->want_tensors;
     udump_status status = udump_style_compile(o->style, &look->style, &look->average, error);
+    if (!status) status = check_steps(o, error);
     if (!status) status = check_attention(look, o, error);
     if (!status) status = udump_selection_create(&look->features, model, "feature", o->features, o->feature_steps, evaluations, error);
     if (!status) status = udump_selection_create(&look->attention, model, "attention", o->attention, o->attention_steps, evaluations, error);

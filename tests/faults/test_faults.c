@@ -20,8 +20,9 @@
 #include "../unit/folders.h"
 #include "interpose.h"
 
-static char tiny[128];
+static char tiny[128], tiny_sdxl[128];
 static udump_model *model, *narrow, *reference; /* of the scenarios that need one: by our kernels, by oneDNN, and in plain C */
+static udump_model *pooled;                     /* in plain C, too, and with pooled vectors */
 static bool resuming; /* a run goes on from what a killed one left */
 
 /* As where there is AMX: bf16 is multiplied by oneDNN, here in fp32 on rounded values where nothing faster is there. */
@@ -141,6 +142,19 @@ static udump_status make_contexts(udump_error *error) {
     udump_context_release(context);
     udump_table_free(table);
     udump_session_destroy(session);
+    return status;
+}
+
+/* Whatever fails, the pointer is as it was: it may be released. */
+static udump_status take_context(udump_error *error) {
+    udump_model_info info;
+    udump_model_get_info(pooled, &info);
+    float *values = calloc((size_t)info.context_dim, sizeof *values);
+    udump_view view = { values, UDUMP_F32, 2, { 1, info.context_dim }, { info.context_dim, 1 } };
+    udump_context *context = NULL;
+    udump_status status = values ? udump_context_from_tensor(pooled, &view, &context, error) : UDUMP_OK;
+    udump_context_release(context);
+    free(values);
     return status;
 }
 
@@ -295,6 +309,7 @@ static void test_allocations(void **state) {
     fail_each("texts", parse_texts, FAULT_ALLOCATION, ENOMEM, EITHER);
     fail_each("pictures", render_and_read, FAULT_ALLOCATION, ENOMEM, EITHER);
     fail_each("contexts", make_contexts, FAULT_ALLOCATION, ENOMEM, EITHER);
+    fail_each("a context from a tensor", take_context, FAULT_ALLOCATION, ENOMEM, EITHER);
     fail_each("loading", load_reference, FAULT_ALLOCATION, ENOMEM, EITHER);
     fail_each("loading for our kernels", load_cpu, FAULT_ALLOCATION, ENOMEM, EITHER);
     fail_each("loading for oneDNN", load_dnn, FAULT_ALLOCATION, ENOMEM, EITHER);
@@ -338,21 +353,24 @@ static void test_reads(void **state) {
 }
 
 static int set_up(void **state) {
-    char command[512];
+    char command[1024];
     if (make_base(state)) return -1;
     snprintf(tiny, sizeof tiny, "%s/tiny", base);
-    snprintf(command, sizeof command, "'%s' '%s' f32 tiny >'%s/log'", RANDOM_MODEL, tiny, base);
+    snprintf(tiny_sdxl, sizeof tiny_sdxl, "%s/tiny-sdxl", base);
+    snprintf(command, sizeof command, "'%s' '%s' f32 tiny >'%s/log' && '%s' '%s' f32 tiny-sdxl >>'%s/log'", RANDOM_MODEL, tiny, base,
+        RANDOM_MODEL, tiny_sdxl, base);
     if (system(command)) return -1;
     const udump_model_options ours = on(UDUMP_DEVICE_CPU, UDUMP_PRECISION_FP32), dnn = on(UDUMP_DEVICE_CPU, UDUMP_PRECISION_BF16);
     const udump_model_options plain = on(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32);
     bool bad = udump_model_load(tiny, &ours, &model, NULL) || udump_model_load(tiny, &dnn, &narrow, NULL);
-    return bad || udump_model_load(tiny, &plain, &reference, NULL) ? -1 : 0;
+    return bad || udump_model_load(tiny, &plain, &reference, NULL) || udump_model_load(tiny_sdxl, &plain, &pooled, NULL) ? -1 : 0;
 }
 
 static int tear_down(void **state) {
     udump_model_release(model);
     udump_model_release(narrow);
     udump_model_release(reference);
+    udump_model_release(pooled);
     return remove_base(state);
 }
 

@@ -284,6 +284,10 @@ static void test_not_here(void **state) {
     udump_model_options_init(&wrong);
     wrong.threads = -1;
     assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", &wrong, &none, &error), UDUMP_ERROR_ARGUMENT);
+    wrong.threads = 0;
+    wrong.lora_count = 1;
+    assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", &wrong, &none, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "1 of them, but their list is NULL");
     assert_int_equal(udump_step(session, NULL, &error), UDUMP_ERROR_STATE);
     assert_int_equal(udump_end(session, 0, &error), UDUMP_ERROR_STATE);
 }

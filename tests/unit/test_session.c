@@ -344,7 +344,13 @@ static void test_contexts_of_other_lengths(void **state) {
     assert_int_equal(udump_context_from_tensor(model, &view, &shorter, NULL), UDUMP_OK);
     view.shape[1] = dim - 1;
     udump_error error;
+    udump_context *before = shorter;
     assert_int_equal(udump_context_from_tensor(model, &view, &shorter, &error), UDUMP_ERROR_ARGUMENT);
+    view.shape[1] = dim;
+    view.shape[0] = (1 << 20) + 1;
+    assert_int_equal(udump_context_from_tensor(model, &view, &shorter, &error), UDUMP_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.expected, "1 to 1048576 tokens"));
+    assert_ptr_equal(shorter, before);
 
     assert_int_equal(udump_table_create(model, 2, &table, NULL), UDUMP_OK);
     assert_int_equal(udump_table_set(table, -1, -1, encoded, NULL), UDUMP_OK);
@@ -411,6 +417,12 @@ static void test_bad_options(void **state) {
     expect_error(&o, UDUMP_ERROR_SYNTAX, "IN00..IN11");
     o = good, o.features = "", o.feature_steps = "9-12";
     expect_error(&o, UDUMP_ERROR_ARGUMENT, "no step is left");
+    o = good, o.feature_steps = "zz"; /* would do nothing */
+    expect_error(&o, UDUMP_ERROR_ARGUMENT, "feature steps: ");
+    o = good, o.diff_steps = "1";
+    expect_error(&o, UDUMP_ERROR_ARGUMENT, "diff steps: ");
+    o = good, o.attention = "", o.attention_kinds = UDUMP_ATTEND_SELF, o.self_query_count = 1;
+    expect_error(&o, UDUMP_ERROR_ARGUMENT, "self queries: 1 positions, but their list is NULL");
     o = good, o.features = "", o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .color = "rgb:v;v;foo(v)" };
     expect_error(&o, UDUMP_ERROR_SYNTAX, "foo");
     o = good, o.prompt = "a red AND circle (~: IN03: AND cute AND red :~)";

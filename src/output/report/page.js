@@ -160,7 +160,7 @@ function buildHead() {
     document.title = "unetdump: " + run.prompt.slice(0, 60);
     $("title").textContent = run.prompt || "(no prompt)";
     $("negative").textContent = run.negative_prompt ? "without: " + run.negative_prompt : "";
-    $("parameters").textContent = [`${run.steps_asked} steps of ${run.sampler}` + (run.steps === run.steps_asked ? "" : ` (${run.steps} run)`), run.schedule, `CFG ${run.cfg}`, `seed ${run.seed}`, `${run.width} × ${run.height}`, run.model, `${run.device}, ${run.precision}`].join(" · ");
+    $("parameters").textContent = [`${run.steps_asked ?? run.steps} steps of ${run.sampler}` + (run.steps === (run.steps_asked ?? run.steps) ? "" : ` (${run.steps} run)`), run.schedule, `CFG ${run.cfg}`, `seed ${run.seed}`, `${run.width} × ${run.height}`, run.model, `${run.device}, ${run.precision}`].join(" · ");
     for (const f of files.filter(f => f.source === "image" && pngs.has(f.file))) {
         const figure = make("figure"), frame = make("div", undefined, "frame"), img = make("img"), canvas = make("canvas");
         frame.dataset.name = run.variants > 1 ? twins[f.variant === "enabled" ? 0 : 1] : f.file;
