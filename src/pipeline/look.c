@@ -92,15 +92,33 @@ static bool find_word(udump_look *look, int32_t word) {
     return anywhere;
 }
 
+static bool looks_at_block(const udump_look *look, int32_t block) {
+    bool any = false;
+    for (int32_t i = 1; i <= look->sampling->evaluation_count && look->unet->blocks[block].depth; i++) any |= udump_selection_has(&look->attention, block, i);
+    return any;
+}
+
+/* Whether there will be a map of the word: it is in the prompt of a block that is looked at, on a side that is. */
+static bool is_shown(const udump_look *look, int32_t word) {
+    const udump_conditioning *c = look->conditioning;
+    for (int32_t block = 0; block < c->blocks; block++)
+        for (int32_t row = 0; row < c->rows && looks_at_block(look, block); row++)
+            if (udump_row_wanted(look, row) && look->worded[block * c->rows + row] >> word & 1) return true;
+    return false;
+}
+
 udump_status udump_look_find_words(udump_look *look, udump_exec *x, udump_error *error) {
     const udump_conditioning *c = look->conditioning;
     if (!look->words.count) return UDUMP_OK;
     look->word_columns = calloc((size_t)c->tokens, sizeof *look->word_columns);
     look->worded = calloc((size_t)c->blocks * (size_t)c->rows, sizeof *look->worded);
     if (!look->word_columns || !look->worded) return udump_fail_memory(error, "attention words", (size_t)c->tokens * sizeof *look->word_columns);
-    for (int32_t word = 0; word < look->words.count; word++)
-        if (!find_word(look, word))
-            return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention words", "'%s' is no word of the prompt", look->words.names[word]);
+    for (int32_t word = 0; word < look->words.count; word++) {
+        const char *name = look->words.names[word];
+        if (!find_word(look, word)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention words", "'%s' is no word of the prompt", name);
+        if (!is_shown(look, word))
+            return udump_fail(error, UDUMP_ERROR_ARGUMENT, "attention words", "'%s' is not in the prompt of any block and side that is looked at", name);
+    }
     return udump_heat_create(&look->heat, look, x, error);
 }
 

@@ -269,6 +269,24 @@ static void test_heat_of_a_word_in_some_blocks(void **state) {
     udump_session_destroy(session);
 }
 
+/* A word that nothing would be shown of is a mistake, not a run without maps. */
+static void test_words_that_are_not_looked_at(void **state) {
+    (void)state;
+    udump_session *session = recording_session(model);
+    udump_generate_options negative = options_of("a circle", "blurry"), elsewhere = options_of("a (~: M00: red :~) circle", "red");
+    udump_error error;
+    elsewhere.attention = "IN01,IN03"; /* IN03 has no attention */
+    assert_int_equal(udump_generate(session, &negative, NULL, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "'blurry' is not in the prompt of any block and side that is looked at");
+    assert_int_equal(udump_generate(session, &elsewhere, NULL, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "'red' is not in the prompt of any block and side that is looked at");
+    negative.side = UDUMP_SIDE_BOTH;
+    elsewhere.attention = "IN01,M00";
+    assert_int_equal(udump_generate(session, &negative, NULL, NULL), UDUMP_OK);
+    assert_int_equal(udump_generate(session, &elsewhere, NULL, NULL), UDUMP_OK);
+    udump_session_destroy(session);
+}
+
 /* Of a word that comes and goes with the steps, the heat is of the steps that have it. */
 static void test_heat_of_scheduled_words(void **state) {
     (void)state;
@@ -417,6 +435,7 @@ int main(void) {
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_heat),
         cmocka_unit_test(test_heat_of_a_word_in_some_blocks),
+        cmocka_unit_test(test_words_that_are_not_looked_at),
         cmocka_unit_test(test_heat_of_scheduled_words),
         cmocka_unit_test(test_prompts_that_change_within_a_step),
         cmocka_unit_test(test_overlays),
