@@ -2,13 +2,16 @@
 
 #include "base/status.h"
 #include "text/buffer.h"
+#include "text/utf8.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     DEPTH_MOST = 256, /* deeper brackets are literal */
+    POWER_MOST = 250, /* of ten: past any number of steps */
     NONE = -1
 };
 static const double PLACE_MOST = 1e22; /* decimals past it change nothing, and would end as infinity */
@@ -91,10 +94,28 @@ static int32_t read_segment(struct parser *p, int depth) {
     return segment;
 }
 
+/* Behind the white space at `at`. */
+static size_t skip_space(const char *text, size_t length, size_t at) {
+    for (size_t next = at; at < length && udump_is_space(udump_utf8_next(text, length, &next)); at = next) continue;
+    return at;
+}
+
+/* "e-2" and the like: behind it, and the power of ten. Where it is none, at. */
+static size_t read_exponent(const char *text, size_t at, double *factor) {
+    size_t digit = at + 1 + (text[at] && (text[at + 1] == '+' || text[at + 1] == '-'));
+    int exponent = 0;
+    *factor = 1;
+    if ((text[at] != 'e' && text[at] != 'E') || text[digit] < '0' || text[digit] > '9') return at;
+    for (at = digit; text[at] >= '0' && text[at] <= '9'; at++) exponent = exponent < POWER_MOST ? exponent * 10 + (text[at] - '0') : POWER_MOST;
+    if (exponent > POWER_MOST) exponent = POWER_MOST;
+    *factor = pow(10, text[digit - 1] == '-' ? -exponent : exponent);
+    return at;
+}
+
 /* A signed number with white space around it, and nothing else. Fractions are of the steps. */
 static bool read_when(const struct parser *p, const struct node *segment, int32_t *when) {
     const char *from = p->text + segment->begin;
-    size_t begin = strspn(from, " \t\r\n\v\f"), end = begin, digits = 0;
+    size_t begin = skip_space(from, segment->length, 0), end = begin, digits = 0;
     end += from[end] == '+' || from[end] == '-';
     bool point = false, negative = from[begin] == '-';
     double value = 0, place = 1;
@@ -108,8 +129,10 @@ static bool read_when(const struct parser *p, const struct node *segment, int32_
         value = value * 10 + (from[end] - '0');
         if (point) place *= 10;
     }
-    if (!digits || end + strspn(from + end, " \t\r\n\v\f") != segment->length) return false;
-    value = (negative ? -value : value) / place * (point ? p->steps : 1);
+    double factor;
+    end = digits ? read_exponent(from, end, &factor) : end;
+    if (!digits || skip_space(from, segment->length, end) != segment->length) return false;
+    value = (negative ? -value : value) / place * factor * (point ? p->steps : 1);
     *when = value >= p->steps ? p->steps : value < 1 ? 0 : (int32_t)value;
     return true;
 }
