@@ -17,11 +17,12 @@
  *   Text is UTF-8. Paths are the system's. Sizes named _bytes are bytes, _px pixels.
  *   Options structs start with their size: fill them with their _init, then set what you need; zero means default. They only grow: what an older
  *   program's lack keeps its default, what a newer one's set and this library does not know is refused (ARGUMENT). So with sinks and observers.
- *   Ownership: what a function returns through a `**` is yours, to be given to the matching release/free function. Pointers inside
- *   structs handed to a callback are valid only during that call. Strings returned by value live as long as the object they came from.
+ *   Ownership: what a function returns through a `**` is yours, to be given to the matching release/free function; when it fails, the pointer
+ *   stays as it was. Pointers inside structs handed to a callback are valid only during that call. Strings returned by value live as long as the
+ *   object they came from.
  *   Null pointers: a function that returns a status answers ARGUMENT to one where none is allowed; the others take NULL only where it is said.
  *   Callbacks: a sink's function or a hook may not begin, step or end the session that calls it, encode with it, change its hooks nor view its latent
- *   (STATE), and not destroy it.
+ *   (STATE), and not destroy it. It has to return: no exception and no longjmp may leave it.
  *   Threads: a model is immutable and may be shared; a session, folder, context-building or table belongs to one thread at a time (a session that
  *   another is using says STATE). A child made by fork goes on with a model on the CPU.
  *   The library never prints, exits, aborts or keeps global state of its own. */
@@ -195,7 +196,7 @@ typedef struct udump_model_options {
  * Errors: FILE, FORMAT, WEIGHTS (names the tensor, expected and found shapes; also one of a LoRA that is for another model), UNSUPPORTED,
  * SYNTAX (block weights, with the position), ARGUMENT, MEMORY, DEVICE. */
 UDUMP_API udump_status udump_model_load(const char *path, const udump_model_options *options, udump_model **model, udump_error *error);
-/* Models are reference-counted; sessions and contexts hold one reference each. Thread-safe. Release accepts NULL. */
+/* Models are reference-counted; sessions and tables hold one reference each, contexts none: they may outlive it. Thread-safe. Release accepts NULL. */
 UDUMP_API void udump_model_retain(udump_model *model);
 UDUMP_API void udump_model_release(udump_model *model);
 
@@ -326,7 +327,7 @@ typedef struct udump_generate_options {
     const char *prompt;
     const char *negative_prompt; /* NULL: "" */
     int32_t width_px, height_px; /* multiples of 8, 8..16384; 0: 512 */
-    int32_t steps;               /* 1..1000; 0: 20 */
+    int32_t steps;               /* 1..1000, to 999 for DPM2 and DPM2 a, which leave a level out; 0: 20 */
     /* The webui's names and k-diffusion's: "Euler", "Euler a", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE",
      * "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DDIM", "PLMS", "UniPC", "LCM",
      * "Restart", "DPM fast"; with a schedule joined: "DPM++ 2M Karras".
@@ -486,8 +487,8 @@ typedef struct udump_run_info {
     const char *rng;                /* "nv", "cpu" or "given" */
     const char *model, *model_hash; /* the checkpoint's name without folder and suffix; 10 hex digits, "" where it was not computed */
     const char *device, *precision;
-    const char *infotext; /* of image 0: the webui's "parameters" text */
-    uint64_t seed;
+    const char *infotext; /* of this batch's first image: the webui's "parameters" text */
+    uint64_t seed;        /* likewise */
     float cfg;
     int32_t width_px, height_px;
     int32_t steps; /* the sampler's, as many as are run: "DPM fast" takes fewer than steps_asked, img2img only the last ones */
@@ -521,8 +522,10 @@ typedef struct udump_run_info {
     int32_t steps_asked; /* what the options said, and pictures say */
 } udump_run_info;
 
-/* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Any member may be NULL. A function that takes its time holds sampling back; nothing
- * is dropped. Everything pointed to is valid only during the call. */
+/* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Of what is captured come the canvas of the
+ * average, that of all tiles, then the tensor; of a difference the norms, the tensor, then the canvases, which in "white-black" show absolute values (the tensor
+ * keeps its signs). Any member may be NULL. A function that takes its time holds sampling back; nothing is dropped. Everything pointed to is valid only during
+ * the call. */
 typedef struct udump_sink {
     size_t struct_bytes;
     void *user;
@@ -644,7 +647,7 @@ UDUMP_API void udump_array_free(udump_array *array);
 /* ---------------------------------------------------------------- 6. notation and tokens */
 
 /* Which blocks a layer spec names: selected[i] becomes 1 or 0 for each of the model's block_count blocks.
- * model NULL means SD 1's 25 blocks. Errors: SYNTAX, with the position. */
+ * model NULL means SD 1's 25 blocks. Errors: SYNTAX, with the position; ARGUMENT (a capacity below block_count). */
 UDUMP_API udump_status udump_layers_parse(
     const udump_model *model, const char *spec, uint8_t *selected, int32_t capacity, udump_error *error);
 /* The name of block index in the same numbering; NULL past the last. */
@@ -663,8 +666,9 @@ UDUMP_API udump_status udump_evaluations_count(
 /* A prompt, taken apart: layer prompts first, then each block's schedule. model NULL means SD 1's 25 blocks. */
 typedef struct udump_prompt udump_prompt;
 /* steps: of the run that the schedule is for, 1..2000: twice the run's where the sampler is of second order (Heun, DPM2, DPM2 a, DPM++ 2S a, DPM++ SDE,
- * Restart), for schedules count evaluations. Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED
- * (more than 16 prompts joined by AND; too much different text), ARGUMENT (not UTF-8, longer than 32 KiB, steps), MEMORY. */
+ * Restart), for schedules count evaluations. negative: not 0 for a negative prompt, in which AND and a weight at the end are text.
+ * Errors: SYNTAX (with offset, line, column and what was expected), UNSUPPORTED (more than 16 prompts joined by AND; too much different text), ARGUMENT (not
+ * UTF-8, longer than 32 KiB, steps), MEMORY. */
 UDUMP_API udump_status udump_prompt_parse(
     const udump_model *model, const char *text, int32_t steps, int32_t negative, udump_prompt **prompt, udump_error *error);
 UDUMP_API void udump_prompt_free(udump_prompt *prompt); /* accepts NULL */
@@ -741,7 +745,8 @@ typedef struct udump_table udump_table;
 /* Every entry starts as NULL. Errors: ARGUMENT (rows not in 1..2048), MEMORY. */
 UDUMP_API udump_status udump_table_create(udump_model *model, int32_t rows, udump_table **table, udump_error *error);
 /* From prompts with layer prompts, for a run of options' batch_size, cfg and diff: every distinct text is encoded once, on the session's
- * device. Of prompts that change over the steps, as they are at step 1. Errors: SYNTAX (a layer prompt; with line and column), as
+ * device. Of prompts that change over the steps, as they are at step 1. SDXL's blocks whose negative prompt is empty get a context, and a pooled vector, of
+ * zeros, as in the webui; udump_context_encode gives that of the text "". Errors: SYNTAX (a layer prompt; with line and column), as
  * udump_context_encode; ARGUMENT (a diff without layer prompts). */
 UDUMP_API udump_status udump_table_encode(
     udump_session *session, const udump_generate_options *options, udump_table **table, udump_error *error);

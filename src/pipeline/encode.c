@@ -268,6 +268,7 @@ udump_status udump_tables_encode(
 
 static udump_status encode_context(udump_session *session, const char *prompt, udump_context **result, udump_error *error) {
     udump_prompt *parsed = NULL;
+    udump_context *context = NULL;
     udump_context_cache cache = { 0 };
     const struct encoder encoder = { .session = session, .cache = &cache };
     if (session->run.active) return udump_session_running("context", error);
@@ -278,8 +279,9 @@ static udump_status encode_context(udump_session *session, const char *prompt, u
     if (entry && entry->part_count > 1)
         status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several contexts, with weights: see udump_table_encode");
     else if (entry) status = udump_and_check_weight(entry->parts[0].weight, error);
-    if (!status) status = get_context(&encoder, &entry->parts[0], false, result, error);
-    if (!status) udump_context_retain(*result);
+    if (!status) status = get_context(&encoder, &entry->parts[0], false, &context, error);
+    if (!status) udump_context_retain(context);
+    if (!status) *result = context;
     udump_context_cache_free(&cache);
     udump_prompt_free(parsed);
     return status;

@@ -155,6 +155,12 @@ static void test_a_context_is_as_at_the_first_step(void **state) {
     udump_error error;
     assert_int_equal(udump_context_encode(session, "aspect ratio 16:9", &context, &error), UDUMP_ERROR_UNSUPPORTED);
     assert_null(strstr(error.what, "AND")); /* there is none */
+    char words[65 * 75 * 2 + 1];
+    for (size_t i = 0; i < sizeof words; i++) words[i] = i % 2 ? ' ' : 'a';
+    words[sizeof words - 1] = 0;
+    udump_context *before = context;
+    assert_int_equal(udump_context_encode(session, words, &context, &error), UDUMP_ERROR_UNSUPPORTED);
+    assert_ptr_equal(context, before); /* as it was */
 }
 
 static void test_one_run_a_folder_at_a_time(void **state) {
