@@ -156,7 +156,7 @@ static udump_status refuse_diff(
     const udump_session *session, const udump_generate_options *o, const udump_sizes *sizes, udump_error *error) {
     udump_prompt *negative = NULL;
     bool given = !sizes->uncond && o->negative_prompt
-        && !udump_prompt_parse(session->model, o->negative_prompt, sizes->steps, 1, &negative, NULL);
+        && !udump_prompt_parse(session->model, o->negative_prompt, sizes->prompt_steps, 1, &negative, NULL);
     bool idle = given && has_layers(negative), distilled = session->model->unet.guidance.packed != NULL;
     udump_prompt_free(negative);
     if (!idle) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "diff", "the prompts have no layer prompts: there would be no difference");

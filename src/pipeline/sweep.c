@@ -189,7 +189,7 @@ static udump_status make_prompts(udump_sweep *sweep, udump_error *error) {
 static udump_status check_text(
     const udump_sweep *sweep, const udump_sizes *sizes, const char *text, bool negative, const char *where, udump_error *error) {
     udump_prompt *prompt = NULL;
-    udump_status status = udump_prompt_parse(sweep->model, text, sizes->steps, negative, &prompt, error);
+    udump_status status = udump_prompt_parse(sweep->model, text, sizes->prompt_steps, negative, &prompt, error);
     if (!status) status = udump_prompt_check_length(sweep->model, prompt, error);
     if (status && error && strcmp(error->where, "prompt") == 0) snprintf(error->where, sizeof error->where, "%s", where);
     udump_prompt_free(prompt);
@@ -209,7 +209,7 @@ static udump_status check_texts(
     if (!status && sizes->uncond) status = check_text(sweep, sizes, plan->negative_prompt, true, "negative prompt", error);
     for (int32_t i = 0; !status && i < count; i++) {
         udump_prompt *prompt = NULL;
-        status = udump_prompt_parse(sweep->model, cells[i], sizes->steps, 0, &prompt, error);
+        status = udump_prompt_parse(sweep->model, cells[i], sizes->prompt_steps, 0, &prompt, error);
         udump_prompt_free(prompt);
     }
     return status;
