@@ -219,9 +219,10 @@ struct meddling {
     int others; /* answers that were not STATE */
 };
 
-static udump_flow tell_begun(void *user, const udump_progress *progress) {
-    (void)progress;
-    atomic_store(&((struct meddling *)user)->begun, true);
+static udump_flow tell_steps(void *user, const udump_progress *progress) {
+    struct meddling *m = user;
+    atomic_store(&m->begun, true);
+    if (progress->step == progress->steps) atomic_store(&m->ended, true); /* while the run still goes on */
     return UDUMP_CONTINUE;
 }
 
@@ -229,12 +230,14 @@ static void *meddle(void *arg) {
     struct meddling *m = arg;
     udump_view view;
     udump_context *context = NULL;
-    while (!atomic_load(&m->begun)) usleep(10);
+    while (!atomic_load(&m->begun) && !atomic_load(&m->ended)) usleep(10);
     while (!atomic_load(&m->ended)) {
         udump_status answers[] = { udump_step(session, NULL, NULL), udump_latent_view(session, &view, NULL), udump_end(session, 0, NULL),
             udump_context_encode(session, "a", &context, NULL), udump_session_set_hook(session, -1, NULL, NULL, NULL) };
         for (size_t i = 0; i < sizeof answers / sizeof *answers && !atomic_load(&m->ended); i++)
             m->others += answers[i] != UDUMP_ERROR_STATE;
+        udump_context_release(context);
+        context = NULL;
     }
     return NULL;
 }
@@ -243,7 +246,7 @@ static void *meddle(void *arg) {
 static void test_nobody_enters_between_steps(void **state) {
     (void)state;
     struct meddling m = { .others = 0 };
-    udump_sink sink = { .struct_bytes = sizeof sink, .user = &m, .progress = tell_begun };
+    udump_sink sink = { .struct_bytes = sizeof sink, .user = &m, .progress = tell_steps };
     udump_generate_options long_run = options;
     pthread_t thread;
     long_run.steps = 60;
