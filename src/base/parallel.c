@@ -106,6 +106,7 @@ int udump_threads_start(int threads) {
 static void end_threads(void) {
     omp_pause_resource_all(omp_pause_soft);
     running = 1;
+    refused = INT_MAX; /* else nothing would be tried again, and one thread would do all */
 }
 static void watch_forks(void) { pthread_atfork(end_threads, NULL, NULL); }
 

@@ -20,10 +20,8 @@ static inline int udump_threads_worth(int threads, int64_t work) {
     return worth >= threads ? threads : worth > 1 ? (int)worth : 1;
 }
 
-/* How many of `threads` this thread's loops get: fewer where the system refuses to start them. For oneDNN's, which are the same. */
-enum {
-    UDUMP_THREADS_MOST = 1024
-};
+/* How many of `threads` this thread's loops get: fewer where the system refuses to start them. To be asked before oneDNN, whose pool it is too, starts any. */
+enum { UDUMP_THREADS_MOST = 1024 };
 int udump_threads_start(int threads);
 
 /* Cores that this process may use. */

@@ -12,7 +12,7 @@ typedef struct udump_conditioning {
     int32_t context_count;
     int32_t tokens;        /* of all contexts together */
     int32_t table_count;
-    int32_t *until; /* [tables]: the last evaluation of each, from 1 */
+    int32_t *until;        /* [tables]: the last evaluation of each, from 1 */
     int32_t *which;        /* [tables, blocks, rows]: index of the context */
     int32_t *first;        /* [tables, blocks, rows] */
     int32_t *count;        /* [tables, blocks, rows] */

@@ -92,18 +92,21 @@ static bool find_word(udump_look *look, int32_t word) {
     return anywhere;
 }
 
+/* Whether the block has attention, and is looked at some time. */
 static bool looks_at_block(const udump_look *look, int32_t block) {
     bool any = false;
-    for (int32_t i = 1; i <= look->sampling->evaluation_count && look->unet->blocks[block].depth; i++) any |= udump_selection_has(&look->attention, block, i);
-    return any;
+    for (int32_t i = 1; !any && i <= look->sampling->evaluation_count; i++) any = udump_selection_has(&look->attention, block, i);
+    return any && look->unet->blocks[block].depth;
 }
 
 /* Whether there will be a map of the word: it is in the prompt of a block that is looked at, on a side that is. */
 static bool is_shown(const udump_look *look, int32_t word) {
     const udump_conditioning *c = look->conditioning;
-    for (int32_t block = 0; block < c->blocks; block++)
-        for (int32_t row = 0; row < c->rows && looks_at_block(look, block); row++)
+    for (int32_t block = 0; block < c->blocks; block++) {
+        if (!looks_at_block(look, block)) continue;
+        for (int32_t row = 0; row < c->rows; row++)
             if (udump_row_wanted(look, row) && look->worded[block * c->rows + row] >> word & 1) return true;
+    }
     return false;
 }
 
