@@ -72,8 +72,8 @@ static void describe(udump_session *session, udump_run_info *info) {
     udump_model_get_info(session->model, &model);
     *info = (udump_run_info){ .prompt = run->prompt,
         .negative_prompt = run->negative_prompt,
-        .sampler = run->choice.sampler->name,
-        .schedule = run->choice.sampler->own_timesteps ? run->choice.sampler->name : udump_schedule_name(run->choice.schedule),
+        .sampler = run->sizes.choice.sampler->name,
+        .schedule = run->sizes.choice.sampler->own_timesteps ? run->sizes.choice.sampler->name : udump_schedule_name(run->sizes.choice.schedule),
         .rng = run->rng_name,
         .model = session->model->name,
         .model_hash = session->model->hash,

@@ -74,8 +74,8 @@ void udump_run_fingerprint(const udump_session *session, const udump_generate_op
         o->clip_skip, (int64_t)o->variation_seed, o->vae_tile_px };
     add_text(&hash, o->prompt);
     add_text(&hash, o->negative_prompt);
-    add_text(&hash, run->choice.sampler->name);
-    add_integer(&hash, run->choice.schedule);
+    add_text(&hash, run->sizes.choice.sampler->name);
+    add_integer(&hash, run->sizes.choice.schedule);
     add(&hash, numbers, sizeof numbers);
     add_real(&hash, &(double){ (double)sizes->cfg });
     add_real(&hash, o->eta);

@@ -79,12 +79,11 @@ udump_status udump_sizes_resolve(
         .tile = o->vae_tile_px / UDUMP_PIXELS_PER_LATENT,
         .steps = o->steps ? o->steps : UDUMP_DEFAULT_STEPS,
         .cfg = o->cfg == 0 ? 7.0f : o->cfg };
-    udump_sampler_choice choice;
-    udump_status status = udump_sampler_find(o->sampler, o->schedule, &choice, error);
+    udump_status status = udump_sampler_find(o->sampler, o->schedule, &sizes->choice, error);
     if (!status) status = check_side("width", sizes->width_px, error);
     if (!status) status = check_side("height", sizes->height_px, error);
     if (status) return status;
-    sizes->prompt_steps = choice.sampler->second_order && sizes->steps < INT32_MAX / 2 ? 2 * sizes->steps : sizes->steps;
+    sizes->prompt_steps = sizes->choice.sampler->second_order && sizes->steps < INT32_MAX / 2 ? 2 * sizes->steps : sizes->steps;
     if (sizes->images < 1 || sizes->images > BATCH_MOST)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "batch size", "%d images: 1 to %d are possible", (int)sizes->images, BATCH_MOST);
     if (!isfinite(sizes->cfg)) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "cfg", "not a finite number");
@@ -117,10 +116,8 @@ static udump_status copy_noise(const udump_view *noise, udump_run *run, int32_t 
 }
 
 static udump_status plan_sampling(udump_session *session, const udump_generate_options *o, udump_run *run, udump_error *error) {
-    udump_status status = udump_sampler_find(o->sampler, o->schedule, &run->choice, error);
-    if (status) return status;
     return udump_sampling_init(&run->sampling,
-        &(udump_sampling_options){ .choice = run->choice,
+        &(udump_sampling_options){ .choice = run->sizes.choice,
             .levels = &session->levels,
             .steps = run->sizes.steps,
             .batch = run->sizes.latents,
@@ -155,8 +152,8 @@ static udump_status make_infotexts(
             .negative_prompt = erased && prompts[1] ? udump_prompt_erased(prompts[1]) : run->negative_prompt,
             .loras = model->lora_tags,
             .steps = run->sizes.steps,
-            .sampler = run->choice.sampler->name,
-            .schedule = udump_schedule_name(run->choice.chosen),
+            .sampler = run->sizes.choice.sampler->name,
+            .schedule = udump_schedule_name(run->sizes.choice.chosen),
             .cfg = run->sizes.cfg,
             .seed = run->seed + (varied ? 0 : image),
             .width_px = run->sizes.width_px,
@@ -173,7 +170,7 @@ static udump_status make_infotexts(
             .ensd = drawn ? o->ensd : 0,
             .rng = o->noise ? "given" : o->rng == UDUMP_RNG_CPU ? "CPU" : NULL,
             .eta = s->eta != s->sampler->eta ? &s->eta : NULL,
-            .eta_is_ddim = run->choice.sampler == &udump_sampler_ddim,
+            .eta_is_ddim = run->sizes.choice.sampler == &udump_sampler_ddim,
             .s_noise = s->noisy && s->s_noise != 1 && s->sampler != &udump_sampler_ddim ? &s->s_noise : NULL,
             .vae_tile_px = o->vae_tile_px,
             .version = udump_version() });

@@ -29,7 +29,8 @@ typedef struct udump_sizes {
     int32_t latents, rows;           /* variants * images; sides * latents */
     int32_t tile;                    /* of the autoencoder, in latents; 0: pictures whole */
     int32_t steps;                   /* as asked for; a sampler may take others */
-    int32_t prompt_steps; /* what a prompt's fractions are of, in evaluations */
+    udump_sampler_choice choice;
+    int32_t prompt_steps;            /* what a prompt's fractions are of, in evaluations */
     float cfg;
 } udump_sizes;
 /* The prompts' parts are the table's, or if that is NULL the prompts' own. Errors: ARGUMENT; of prompts as udump_prompt_parse. */
@@ -53,7 +54,6 @@ typedef struct udump_run {
     double strength;     /* of img2img */
     char *prompt, *negative_prompt;
     const char *rng_name; /* "nv", "cpu", "given" */
-    udump_sampler_choice choice;
     float *noise; /* [images, 4, h, w], or NULL */
     float *init;  /* img2img: the picture's latent, [h, w, 4], or NULL */
 
