@@ -85,19 +85,51 @@ typedef struct lora_tag {
     int bytes;
     char *name; /* on the heap */
     const char *weight; /* in the same memory; NULL: none */
+    char blocks[64]; /* where the text encoders have another; "" where not */
 } lora_tag;
+
+/* "0.8", "0.5:0.8" (text encoders, then U-Net), or with names, "te=0.5:unet=0.8", as the webui reads them. */
+static bool read_weights(char *text, const char *weights[2]) {
+    static const char *const names[2] = { "te=", "unet=" };
+    int place = 0;
+    for (char *next; text; text = next) {
+        double weight;
+        if ((next = strchr(text, ':'))) *next++ = '\0';
+        int named = strncmp(text, names[0], strlen(names[0])) == 0 ? 0 : strncmp(text, names[1], strlen(names[1])) == 0 ? 1 : -1;
+        if (named < 0 && place == 2) return false;
+        if (named < 0) named = place++;
+        else text += strlen(names[named]);
+        if (!read_weight(text, &weight)) return false;
+        weights[named] = text;
+    }
+    return true;
+}
+
+/* A LoRA has one weight here, the U-Net's where there is one, and the text encoders' beside it. */
+static void set_weights(lora_tag *tag, const char *const weights[2]) {
+    double text = 1, unet = 1;
+    tag->weight = weights[1] ? weights[1] : weights[0];
+    if (!weights[1]) return;
+    if (weights[0]) read_weight(weights[0], &text);
+    read_weight(weights[1], &unet);
+    if (unet == 0) tag->weight = weights[0] ? weights[0] : "1";
+    if (unet == 0 && text != 0) snprintf(tag->blocks, sizeof tag->blocks, "UNET=0");
+    else if (unet != text) snprintf(tag->blocks, sizeof tag->blocks, "TE=%.15f", text / unet);
+}
 
 /* False after printing what is wrong; tag->name is to be freed either way. */
 static bool read_tag(const char *text, const char *inside, const char *end, lora_tag *tag) {
     *tag = (lora_tag){ .text = text, .bytes = (int)(end + 1 - text), .name = inside ? strndup(inside, (size_t)(end - inside)) : NULL };
-    double weight;
+    const char *weights[2] = { NULL };
     if (!inside) return fail_usage("--prompt: %.*s: hypernetworks are not supported", tag->bytes, text), false;
     if (!tag->name) return fail_usage("out of memory"), false;
     char *colon = strchr(tag->name, ':');
     if (colon) *colon = '\0';
-    if (colon) tag->weight = colon + 1;
-    bool good = !colon || read_weight(colon + 1, &weight);
-    return good || (fail_usage("--prompt: %.*s: expected one number as its weight", tag->bytes, text), false);
+    if (colon && !read_weights(colon + 1, weights))
+        return fail_usage("--prompt: %.*s: expected one number as its weight, or the text encoders' and the U-Net's", tag->bytes, text),
+               false;
+    set_weights(tag, weights);
+    return true;
 }
 
 /* Whether FILE[:WEIGHT][:BLOCK WEIGHTS] names the tag's file, in whatever folder. */
@@ -139,29 +171,40 @@ static const char *find_blocks(char *text, const char *name, int *bytes) {
     return NULL;
 }
 
-/* The tag as --lora has it, on the heap, by an option for the same file (or NULL), whose own weights go first. NULL after printing what is wrong. */
-static char *compose(const lora_tag *tag, const char *folder, const char *option, char *blocks) {
-    if (!option && !folder) return fail_usage("--prompt: %.*s needs --lora-dir, or a --lora of that name", tag->bytes, tag->text), NULL;
-    if (!option && (!*tag->name || *tag->name == '.' || strchr(tag->name, '/')))
-        return fail_usage("--prompt: %.*s: not the name of a file in --lora-dir", tag->bytes, tag->text), NULL;
-    char *text = NULL, *own = option ? strdup(option) : NULL;
-    if (!option && asprintf(&own, "%s/%s.safetensors", folder, tag->name) < 0) own = NULL;
-    if (!own) return fail_usage("out of memory"), NULL;
-    lora_text parts = option ? split(own) : (lora_text){ .path = own };
+/* The tag's file, on the heap. NULL after printing what is wrong. */
+static char *find_file(const lora_tag *tag, const char *folder) {
+    char path[4096];
+    udump_error error;
+    if (!folder) return fail_usage("--prompt: %.*s needs --lora-dir, or a --lora of that name", tag->bytes, tag->text), NULL;
+    if (udump_lora_find(folder, tag->name, path, sizeof path, &error)) return fail_option("--lora-dir", &error, NULL), NULL;
+    char *own = strdup(path);
+    if (!own) fail_usage("out of memory");
+    return own;
+}
+
+/* The tag as --lora has it, on the heap, by a file, or by an option for it, whose own weights go first. NULL without memory. */
+static char *compose(const lora_tag *tag, const lora_text *file, char *blocks) {
+    char *text = NULL;
     int bytes;
-    const char *found = find_blocks(blocks, tag->name, &bytes), *weight = parts.weight ? parts.weight : tag->weight;
-    if (parts.blocks) bytes = (int)strlen(found = parts.blocks);
-    if (!bytes) found = NULL;
-    if (asprintf(&text, "%s:%s%s%.*s", parts.path, weight ? weight : "1", found ? ":" : "", bytes, found ? found : "") < 0) text = NULL;
-    free(own);
-    if (!text) fail_usage("out of memory");
+    const char *found = find_blocks(blocks, tag->name, &bytes), *weight = file->weight ? file->weight : tag->weight;
+    const char *own = file->weight ? "" : tag->blocks;
+    if (file->blocks) bytes = (int)strlen(found = file->blocks);
+    if (asprintf(&text, "%s:%s%s%s%s%.*s", file->path, weight ? weight : "1", bytes || *own ? ":" : "", own, bytes && *own ? "," : "",
+            bytes, bytes ? found : "")
+        < 0)
+        return NULL;
     return text;
 }
 
 /* Adds what a tag means to loras. */
 static bool take_tag(const lora_tag *tag, const char *folder, int *given, prompt_loras *taken, option_list *loras) {
-    char *text = compose(tag, folder, folder ? NULL : take_option(loras, given, tag->name), taken->blocks);
-    if (!text) return false;
+    const char *option = folder ? NULL : take_option(loras, given, tag->name);
+    char *own = option ? strdup(option) : find_file(tag, folder);
+    if (!own) return option ? fail_usage("out of memory"), false : false;
+    lora_text file = option ? split(own) : (lora_text){ .path = own };
+    char *text = compose(tag, &file, taken->blocks);
+    free(own);
+    if (!text) return fail_usage("out of memory"), false;
     taken->texts[taken->count++] = text;
     if (loras->count == LIST_MOST || taken->count == LIST_MOST) return fail_usage("more than %d LoRAs", LIST_MOST - 1), false;
     loras->items[loras->count++] = text;

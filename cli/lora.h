@@ -25,7 +25,7 @@ typedef struct prompt_loras {
     int count;
 } prompt_loras;
 
-/* Adds FOLDER/NAME.safetensors:WEIGHT to loras for each; without a folder (NULL) a LoRA of that name in loras stands for the tag, which then has its place and, if the
+/* Adds the file that udump_lora_find finds and its weights to loras for each; without a folder (NULL) a LoRA of that name in loras stands for the tag, which then has its place and, if the
  * option says none, its weight. blocks (may be NULL): a picture's "Lora block weights", which those without any get. False after printing what is wrong;
  * free_prompt_loras either way, when loras is no longer needed. */
 bool take_prompt_loras(const char *prompt, const char *folder, const char *blocks, prompt_loras *taken, option_list *loras);

@@ -155,15 +155,20 @@ typedef enum udump_prediction {
     UDUMP_PREDICTION_V = 2 /* Salimans and Ho 2022, progressive distillation */
 } udump_prediction;
 
-/* A low-rank difference (Hu et al. 2021) that is added to the weights while they load: kohya's and diffusers' safetensors; of
- * LyCORIS' adapters LoCon. */
+/* A low-rank difference (Hu et al. 2021) that is added to the weights while they load: kohya's, diffusers' and PEFT's safetensors (PEFT's
+ * with its adapter_config.json in the same folder); of LyCORIS' adapters LoCon. */
 typedef struct udump_lora {
     const char *path;
     const double *weight; /* what the difference is multiplied by; NULL: 1 */
-    /* What some blocks' difference is multiplied by besides, and the text encoders' ("TE" or "BASE"): "IN04=0.5,OUT00-OUT08=0,TE=0.3",
-     * layer specs and numbers. The others keep the weight, as does what is in no block. NULL: none */
+    /* What some blocks' difference is multiplied by besides, the text encoders' ("TE" or "BASE"), or all that is in the U-Net ("UNET"):
+     * "IN04=0.5,OUT00-OUT08=0,TE=0.3", layer specs and numbers. The others keep the weight, as does what is in no block. NULL: none */
     const char *block_weights;
 } udump_lora;
+
+/* The file that the webui means by "<lora:NAME:0.8>": NAME.safetensors in the folder or in those within it, else the one whose own metadata
+ * calls itself so ("ss_output_name", which trainers write); the first, in the order of names' bytes. path: [path_bytes].
+ * Errors: FILE (there is none, or the folder cannot be read), ARGUMENT (path is too short), MEMORY. Thread-safe. */
+UDUMP_API udump_status udump_lora_find(const char *folder, const char *name, char *path, size_t path_bytes, udump_error *error);
 
 typedef struct udump_model_options {
     size_t struct_bytes;

@@ -18,11 +18,14 @@ static const udump_family families[] = {
         .empty_is_zero = true, .is_sdxl = true },
 };
 
-/* OpenCLIP stores Q, K and V as one; in diffusers' folders its activation tells. */
+enum { OPEN_CLIP_WIDTH = 1024 }; /* ViT-H/14's */
+
+/* OpenCLIP stores Q, K and V as one; in diffusers' folders its activation tells, in a single file with their names its width. */
 static bool is_open_clip(const udump_weights *weights) {
     char activation[32];
     const udump_weight *q = udump_weights_find(weights, "text_encoder/encoder.layers.0.self_attn.q_proj.weight");
     if (q && q->pieces > 1) return true;
+    if (q && udump_weights_layout(weights) == UDUMP_LAYOUT_LDM && q->rank == 2 && q->shape[1] == OPEN_CLIP_WIDTH) return true;
     return udump_weights_config_text(weights, "text_encoder", "hidden_act", activation, sizeof activation) && strcmp(activation, "gelu") == 0;
 }
 
@@ -31,17 +34,27 @@ const udump_family *udump_family_of(const udump_weights *weights) {
     return &families[is_open_clip(weights) ? SD2 : SD1];
 }
 
+/* A U-Net that embeds a pooled vector, and one OpenCLIP encoder to give it. */
+static bool is_refiner(const udump_weights *weights) {
+    return udump_weights_find(weights, "unet/add_embedding.linear_1.weight") && is_open_clip(weights)
+        && !udump_weights_find(weights, "text_encoder_2/embeddings.token_embedding.weight");
+}
+
 const char *udump_family_foreign(const udump_weights *weights) {
     static const struct {
         const char *tensor, *what;
     } foreign[] = {
-        { "conditioner.embedders.0.model.ln_final.weight", "an SDXL refiner, which goes on from another model's latents" },
         { "edm_mean", "a model of EDM's noise levels (Playground 2.5)" },
+        { "edm_vpred.sigma_max", "a model of EDM's noise levels (CosXL)" },
+        { "embedder.model.ln_final.weight", "unCLIP, which is given a picture's embedding" },
+        { "unet/class_embedding.linear_1.weight", "unCLIP, which is given a picture's embedding" },
         { "model.diffusion_model.joint_blocks.0.context_block.attn.qkv.weight", "Stable Diffusion 3, which has no U-Net" },
         { "model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "Flux, which has no U-Net" },
         { "double_blocks.0.img_attn.qkv.weight", "Flux, which has no U-Net" },
     };
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (udump_weights_find(weights, foreign[i].tensor)) return foreign[i].what;
-    return NULL;
+    if (udump_weights_config_size(weights, "vae", "latents_mean") >= 0)
+        return "a model of latents with a mean of their own (Playground 2.5)";
+    return is_refiner(weights) ? "an SDXL refiner, which goes on from another model's latents" : NULL;
 }

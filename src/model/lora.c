@@ -107,17 +107,15 @@ static udump_status open_entry(udump_loras *loras, const udump_lora *given, udum
     if (!given->path) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "LoRA", "it has no path");
     if (!(fabs(weight) <= UDUMP_LORA_WEIGHT_MOST))
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "LoRA", "a weight of %g: -%d to %d are possible", weight, UDUMP_LORA_WEIGHT_MOST, UDUMP_LORA_WEIGHT_MOST);
-    entry->text_factor = 1;
-    entry->rest_factor = weight;
+    entry->text_factor = entry->rest_factor = 1;
     entry->block_factors = malloc((size_t)blocks * sizeof *entry->block_factors);
     if (!entry->block_factors) return udump_fail_memory(error, "LoRA", (size_t)blocks * sizeof *entry->block_factors);
     for (int32_t i = 0; i < blocks; i++) entry->block_factors[i] = 1;
     udump_status status = UDUMP_OK;
-    if (given->block_weights)
-        status = udump_lora_blocks_parse(
-            given->block_weights, levels->in_count, levels->out_count, entry->block_factors, &entry->text_factor, error);
+    if (given->block_weights) status = udump_lora_blocks_parse(given->block_weights, levels->in_count, levels->out_count, entry, error);
     if (status) udump_fail_within(error, given->path);
     entry->text_factor *= weight;
+    entry->rest_factor *= weight;
     for (int32_t i = 0; i < blocks; i++) entry->block_factors[i] *= weight;
     char identity[UDUMP_DIGEST_TEXT];
     if (!status) status = udump_lora_open(given->path, &entry->file, error);

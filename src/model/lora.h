@@ -45,9 +45,8 @@ udump_status udump_loras_check_used(const udump_loras *loras, const udump_weight
 int32_t udump_lora_block(const udump_lora_levels *levels, const char *name);
 udump_lora_levels udump_lora_levels_of(const udump_weights *weights);
 
-/* "IN04=0.5,OUT00-OUT08=0,TE=0.3": factors of blocks [in_count + 1 + out_count] and of the text encoders ("TE" or "BASE"). Those that
- * are not named are left as they are; of several for one block the last holds. Errors: SYNTAX, with the position. */
-udump_status udump_lora_blocks_parse(
-    const char *text, int32_t in_count, int32_t out_count, double *block_factors, double *text_factor, udump_error *error);
+/* "IN04=0.5,OUT00-OUT08=0,TE=0.3": the entry's factors. Those that are not named are left as they are; of several for one block the last
+ * holds. Errors: SYNTAX, with the position. */
+udump_status udump_lora_blocks_parse(const char *text, int32_t in_count, int32_t out_count, udump_lora_entry *entry, udump_error *error);
 
 #endif

@@ -24,17 +24,17 @@ static const char *read_factor(const char *at, double *value) {
     return at + whole + (at[whole] == '.') + part;
 }
 
-/* What stands before '=', blanks around it left out: the text encoders' name. */
-static bool is_text_encoder(const char *begin, const char *end) {
+/* Whether what stands before '=', blanks around it left out, is that name. */
+static bool is_named(const char *begin, const char *end, const char *name) {
     while (begin < end && *begin == ' ') begin++;
     while (begin < end && end[-1] == ' ') end--;
-    size_t length = (size_t)(end - begin);
-    return (length == 2 && memcmp(begin, "TE", 2) == 0) || (length == 4 && memcmp(begin, "BASE", 4) == 0);
+    size_t length = strlen(name);
+    return (size_t)(end - begin) == length && memcmp(begin, name, length) == 0;
 }
 
-/* An error in a layer spec as one in block weights, where the text encoders may be named too. */
+/* An error in a layer spec as one in block weights, where more may be named. */
 static void describe(udump_error *error) {
-    static const char or_encoders[] = ", TE or BASE";
+    static const char or_encoders[] = ", UNET, TE or BASE";
     size_t length = strlen(error->expected);
     snprintf(error->where, sizeof error->where, "%s", where);
     if (strncmp(error->expected, "a block", 7) == 0 && length + sizeof or_encoders <= sizeof error->expected)
@@ -46,7 +46,7 @@ static udump_status select_blocks(
     const char *text, size_t begin, size_t end, const udump_block_set *set, uint8_t *selected, udump_error *error) {
     static const char blanks[] = " \t\n,";
     if (begin + strspn(text + begin, blanks) >= end)
-        return udump_fail_syntax(error, where, text, end, "a weight without blocks", "a layer spec, TE or BASE before '='");
+        return udump_fail_syntax(error, where, text, end, "a weight without blocks", "a layer spec, UNET, TE or BASE before '='");
     char *spec = strndup(text, end);
     if (!spec) return udump_fail_memory(error, where, end);
     memset(spec, ' ', begin); /* what was read before is one byte a character */
@@ -56,8 +56,7 @@ static udump_status select_blocks(
     return status;
 }
 
-udump_status udump_lora_blocks_parse(
-    const char *text, int32_t in_count, int32_t out_count, double *block_factors, double *text_factor, udump_error *error) {
+udump_status udump_lora_blocks_parse(const char *text, int32_t in_count, int32_t out_count, udump_lora_entry *entry, udump_error *error) {
     const udump_block_set set = { in_count, out_count };
     uint8_t selected[256];
     for (size_t at = 0; text[at];) {
@@ -66,8 +65,10 @@ udump_status udump_lora_blocks_parse(
         if (!text[equals])
             return udump_fail_syntax(error, where, text, equals, "blocks without a weight", "'=' and a number");
         size_t number = equals + 1 + strspn(text + equals + 1, " ");
-        bool encoder = is_text_encoder(text + at, text + equals);
-        udump_status status = encoder ? UDUMP_OK : select_blocks(text, at, equals, &set, selected, error);
+        bool encoder = is_named(text + at, text + equals, "TE") || is_named(text + at, text + equals, "BASE");
+        bool unet = is_named(text + at, text + equals, "UNET");
+        if (unet) memset(selected, 1, sizeof selected);
+        udump_status status = encoder || unet ? UDUMP_OK : select_blocks(text, at, equals, &set, selected, error);
         if (status) return status;
         const char *end = read_factor(text + number, &factor);
         if (!end || !(fabs(factor) <= UDUMP_LORA_WEIGHT_MOST))
@@ -75,10 +76,10 @@ udump_status udump_lora_blocks_parse(
         at = (size_t)(end - text) + strspn(end, " ");
         if (text[at] && text[at] != ',') return udump_fail_syntax(error, where, text, at, "something after the weight", "',' or the end");
         at += text[at] == ',';
-        if (encoder) *text_factor = factor;
-        else
-            for (int32_t i = 0; i < udump_block_count(&set); i++)
-                if (selected[i]) block_factors[i] = factor;
+        if (encoder) entry->text_factor = factor;
+        if (unet) entry->rest_factor = factor;
+        for (int32_t i = 0; !encoder && i < udump_block_count(&set); i++)
+            if (selected[i]) entry->block_factors[i] = factor;
     }
     return UDUMP_OK;
 }

@@ -31,20 +31,30 @@ static bool is_unread_layer(const udump_model *model, const char *name) {
 }
 
 /* Tensors that no part of ours reads, and that a checkpoint may have all the same. */
-static bool may_be_unused(const udump_model *model, const char *name) {
+static bool is_left_over(const char *name) {
     static const char *const prefixes[] = { "vae/quant_conv.", "vae/loss.", "vae/model_ema.",
         "text_encoder/embeddings.position_ids", "text_encoder/text_projection", "text_encoder/logit_scale", "text_encoder/final_layer_norm",
         "text_encoder_2/embeddings.position_ids", "text_encoder_2/logit_scale" };
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) return true;
-    return is_unread_layer(model, name);
+    return false;
+}
+
+/* Before all else: a tensor of a type that is not read would be missing, whatever then notices it first. */
+static udump_status check_types(const udump_weights *weights, udump_error *error) {
+    const udump_skipped *skipped;
+    for (int64_t i = 0; (skipped = udump_weights_skipped(weights, i)); i++)
+        if (skipped->part[0] && !is_left_over(skipped->name))
+            return udump_fail_values(error, UDUMP_ERROR_UNSUPPORTED, skipped->name, "tensor has a type that is not read",
+                "F32, F16 or BF16", skipped->dtype_name);
+    return UDUMP_OK;
 }
 
 /* A tensor of a known part that nothing used means that this is another architecture: its picture would be wrong. */
 static udump_status check_unused(const udump_model *model, const udump_weights *weights, udump_error *error) {
     for (int64_t i = 0; i < udump_weights_count(weights); i++) {
         const udump_weight *weight = udump_weights_at(weights, i);
-        if (weight->used || !weight->part[0] || may_be_unused(model, weight->name)) continue;
+        if (weight->used || !weight->part[0] || is_left_over(weight->name) || is_unread_layer(model, weight->name)) continue;
         char found[64];
         udump_name what = udump_name_format("tensor is not part of a model of the family %s", model->family->name);
         udump_shape_format(found, sizeof found, weight->rank, weight->shape);
@@ -149,6 +159,7 @@ static void check_layers(udump_model *model, udump_loader *l) {
     const char *foreign = udump_family_foreign(l->weights);
     model->family = udump_family_of(l->weights);
     if (foreign) udump_load_fail(l, UDUMP_ERROR_UNSUPPORTED, model->name, "this is %s", foreign);
+    if (!l->status) l->status = check_types(l->weights, &l->error);
     if (!has_part(l->weights, "vae"))
         udump_load_fail(l, UDUMP_ERROR_WEIGHTS, "vae", "the checkpoint has no autoencoder: name one (--vae, vae_path)");
     l->dry = true;

@@ -10,12 +10,25 @@ static const char CONFIG[] = "scheduler/scheduler_config.json";
 
 /* A tensor of that name, whatever its type. */
 static bool has_mark(const udump_weights *weights, const char *mark) {
-    size_t length = strlen(mark);
     if (udump_weights_find(weights, mark)) return true;
-    const char *name;
-    for (int64_t i = 0; (name = udump_weights_skipped(weights, i)); i++)
-        if (strncmp(name, mark, length) == 0 && name[length] == ' ') return true;
+    const udump_skipped *skipped;
+    for (int64_t i = 0; (skipped = udump_weights_skipped(weights, i)); i++)
+        if (strcmp(skipped->name, mark) == 0) return true;
     return false;
+}
+
+/* Whether the file says so of itself: https://github.com/Stability-AI/ModelSpec, as kohya's trainer writes it. */
+static bool says_v(const udump_weights *weights) {
+    const char *said = udump_weights_metadata(weights, "modelspec.prediction_type");
+    return has_mark(weights, "v_pred") || (said && strcmp(said, "v") == 0);
+}
+
+/* Schedulers of other models' noise: EDM's levels (Karras et al. 2022), and flows. */
+static udump_status check_class(const udump_weights *weights, udump_error *error) {
+    char name[64];
+    if (!udump_weights_config_text(weights, "scheduler", "_class_name", name, sizeof name)) return UDUMP_OK;
+    if (strncmp(name, "EDM", 3) != 0 && strncmp(name, "FlowMatch", 9) != 0) return UDUMP_OK;
+    return udump_fail_values(error, UDUMP_ERROR_UNSUPPORTED, CONFIG, "another kind of noise", "a scheduler of discrete betas", name);
 }
 
 static udump_status read_prediction(udump_model *model, const udump_weights *weights, udump_prediction asked, udump_error *error) {
@@ -27,7 +40,7 @@ static udump_status read_prediction(udump_model *model, const udump_weights *wei
         if (model->prediction == UDUMP_PREDICTION_V || strcmp(text, "epsilon") == 0) return UDUMP_OK;
         return udump_fail_values(error, UDUMP_ERROR_UNSUPPORTED, CONFIG, "prediction type", "epsilon or v_prediction", text);
     }
-    if (has_mark(weights, "v_pred")) model->prediction = UDUMP_PREDICTION_V;
+    if (says_v(weights)) model->prediction = UDUMP_PREDICTION_V;
     else if (udump_weights_layout(weights) != UDUMP_LAYOUT_LDM || !udump_family_of(weights)->may_be_v)
         model->prediction = UDUMP_PREDICTION_EPSILON;
     return UDUMP_OK;
@@ -55,7 +68,8 @@ udump_status udump_scheduler_read(
     udump_model *model, const udump_weights *weights, const udump_model_options *options, udump_error *error) {
     if ((unsigned)options->prediction > UDUMP_PREDICTION_V)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "model options", "an unknown prediction");
-    udump_status status = read_prediction(model, weights, options->prediction, error);
+    udump_status status = check_class(weights, error);
+    if (!status) status = read_prediction(model, weights, options->prediction, error);
     return status ? status : read_betas(model, weights, error);
 }
 

@@ -107,9 +107,10 @@ static size_t weight_length(const char *text, double *weight) {
     at += digits;
     if (text[at] == '.') {
         size_t decimals = strspn(text + at + 1, "0123456789");
-        if (!decimals) return 0;
+        digits += decimals;
         at += 1 + decimals;
-    } else if (!digits) return 0;
+    }
+    if (!digits) return 0;
     size_t end = at + strspn(text + at, " \t\r\n\v\f");
     if (text[end] != ')') return 0;
     double value = 0, place = 1; /* by hand: the library's own depends on the locale */

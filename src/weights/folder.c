@@ -177,7 +177,14 @@ udump_status udump_diffusers_check(const char *path, udump_error *error) {
         if (!exists && !missing) missing = parts[i];
     }
     if (!missing) return UDUMP_OK;
-    char what[64];
+    bool second = false;
+    udump_status status = found == 2 && strcmp(missing, "text_encoder") == 0 ? file_exists(path, "text_encoder_2", &second, error)
+                                                                             : UDUMP_OK;
+    if (status != UDUMP_OK) return status;
+    char what[64], place[UDUMP_WEIGHT_PLACE_BYTES];
+    udump_weight_place(place, path, NULL);
+    if (second)
+        return udump_fail(error, UDUMP_ERROR_UNSUPPORTED, place, "this is an SDXL refiner, which goes on from another model's latents");
     snprintf(what, sizeof what, "the folder %s/ is missing", missing);
     if (found) return bad(path, what, layout, NULL, error);
     bool pickles, safetensors;

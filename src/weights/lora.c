@@ -1,5 +1,6 @@
 #include "weights/lora.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/parallel.h"
 #include "base/status.h"
 #include "weights/file.h"
+#include "weights/folder.h"
 #include "weights/lora_metadata.h"
 #include "weights/lora_names.h"
 #include "weights/weights.h"
@@ -17,13 +19,14 @@ enum { RANK_MOST = 1 << 14 };
 typedef struct layer {
     char *name; /* canonical */
     const udump_weight *tensors[UDUMP_LORA_ROLES];
+    const udump_skipped *whole_alpha; /* an alpha of another type: trainers write whole numbers, too */
     bool used;
 } layer;
 
 struct udump_lora_file {
     char *path;
     udump_weights *weights;
-    json_t *metadata; /* diffusers'; or NULL */
+    json_t *metadata; /* diffusers' or PEFT's; or NULL */
     layer *layers;    /* in the order of their names */
     int64_t count;
 };
@@ -39,31 +42,67 @@ static udump_status fail_at(const udump_lora_file *file, const char *tensor, udu
 
 static int compare_layers(const void *a, const void *b) { return strcmp(((const layer *)a)->name, ((const layer *)b)->name); }
 
+/* Why a name is none of a LoRA's. */
+static udump_status fail_name(const udump_lora_file *file, const char *name, udump_error *error) {
+    char what[128];
+    const char *kind = udump_lora_other_kind(name), *family = udump_lora_family(name);
+    if (kind) {
+        snprintf(what, sizeof what, "%s is not supported, only LoRA and LoCon", kind);
+        return fail_at(file, name, UDUMP_ERROR_UNSUPPORTED, what, NULL, NULL, error);
+    }
+    snprintf(what, sizeof what, "not a tensor of a LoRA for Stable Diffusion%s%s", family ? ": it seems to be for " : "", family ? family : "");
+    return fail_at(file, name, UDUMP_ERROR_FORMAT, what, NULL, NULL, error);
+}
+
 static udump_status name_layer(const udump_lora_file *file, const udump_weight *weight, layer *own, udump_error *error) {
     udump_lora_role role;
     if (!udump_lora_name(weight->name, &own->name, &role)) return udump_fail_memory(error, file->path, strlen(weight->name));
-    if (own->name) {
-        own->tensors[role] = weight;
-        return UDUMP_OK;
+    if (!own->name) return fail_name(file, weight->name, error);
+    own->tensors[role] = weight;
+    return UDUMP_OK;
+}
+
+/* Of other types than weights only an alpha may be. */
+static udump_status name_alpha(const udump_lora_file *file, const udump_skipped *skipped, layer *own, udump_error *error) {
+    udump_lora_role role;
+    if (!udump_lora_name(skipped->name, &own->name, &role)) return udump_fail_memory(error, file->path, strlen(skipped->name));
+    if (!own->name) return fail_name(file, skipped->name, error);
+    if (role != UDUMP_LORA_ALPHA)
+        return fail_at(
+            file, skipped->name, UDUMP_ERROR_FORMAT, "tensor has the wrong type", "F32, F16 or BF16", skipped->dtype_name, error);
+    own->whole_alpha = skipped;
+    return UDUMP_OK;
+}
+
+/* One layer for each tensor. */
+static udump_status name_layers(udump_lora_file *file, udump_error *error) {
+    int64_t weights = udump_weights_count(file->weights), skipped = 0;
+    udump_status status = UDUMP_OK;
+    while (udump_weights_skipped(file->weights, skipped)) skipped++;
+    file->layers = calloc((size_t)(weights + skipped) + 1, sizeof *file->layers);
+    if (!file->layers) return udump_fail_memory(error, file->path, (size_t)(weights + skipped) * sizeof *file->layers);
+    for (int64_t i = 0; i < weights && !status; i++)
+        status = name_layer(file, udump_weights_at(file->weights, i), &file->layers[file->count++], error);
+    for (int64_t i = 0; i < skipped && !status; i++)
+        status = name_alpha(file, udump_weights_skipped(file->weights, i), &file->layers[file->count++], error);
+    return status;
+}
+
+/* An alpha of no layer says nothing. */
+static void drop_lone_alphas(udump_lora_file *file) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < file->count; i++) {
+        const layer *own = &file->layers[i];
+        if (own->tensors[UDUMP_LORA_DOWN] || own->tensors[UDUMP_LORA_UP] || own->tensors[UDUMP_LORA_MID]) file->layers[kept++] = *own;
+        else free(own->name);
     }
-    char what[128];
-    const char *kind = udump_lora_other_kind(weight->name), *family = udump_lora_family(weight->name);
-    if (kind) {
-        snprintf(what, sizeof what, "%s is not supported, only LoRA and LoCon", kind);
-        return fail_at(file, weight->name, UDUMP_ERROR_UNSUPPORTED, what, NULL, NULL, error);
-    }
-    snprintf(what, sizeof what, "not a tensor of a LoRA for Stable Diffusion%s%s", family ? ": it seems to be for " : "", family ? family : "");
-    return fail_at(file, weight->name, UDUMP_ERROR_FORMAT, what, NULL, NULL, error);
+    file->count = kept;
 }
 
 /* One layer for each tensor, then one for each name. */
 static udump_status group(udump_lora_file *file, udump_error *error) {
-    int64_t tensors = udump_weights_count(file->weights), kept = 0;
-    udump_status status = UDUMP_OK;
-    file->layers = calloc((size_t)tensors + 1, sizeof *file->layers);
-    if (!file->layers) return udump_fail_memory(error, file->path, (size_t)tensors * sizeof *file->layers);
-    for (; file->count < tensors && !status; file->count++)
-        status = name_layer(file, udump_weights_at(file->weights, file->count), &file->layers[file->count], error);
+    int64_t kept = 0;
+    udump_status status = name_layers(file, error);
     if (status) return status;
     qsort(file->layers, (size_t)file->count, sizeof *file->layers, compare_layers);
     for (int64_t i = 0; i < file->count; i++) {
@@ -78,10 +117,12 @@ static udump_status group(udump_lora_file *file, udump_error *error) {
                     into->tensors[role]->name, error);
             if (from->tensors[role]) into->tensors[role] = from->tensors[role];
         }
+        if (from->whole_alpha) into->whole_alpha = from->whole_alpha;
         free(from->name);
         from->name = NULL;
     }
     file->count = kept;
+    drop_lone_alphas(file);
     return status;
 }
 
@@ -102,13 +143,12 @@ static udump_status fail_shape(
 /* What the tensors of a layer must be to each other, whatever the model. */
 static udump_status check_layer(const udump_lora_file *file, const layer *own, udump_error *error) {
     const udump_weight *down = own->tensors[UDUMP_LORA_DOWN], *up = own->tensors[UDUMP_LORA_UP], *mid = own->tensors[UDUMP_LORA_MID],
-                       *alpha = own->tensors[UDUMP_LORA_ALPHA], *any = down ? down : up ? up : mid ? mid : alpha;
+                       *alpha = own->tensors[UDUMP_LORA_ALPHA], *any = down ? down : up;
     if (!down || !up)
-        return fail_at(file, any->name, UDUMP_ERROR_FORMAT, "the layer lacks a tensor", "its down and its up",
-            down       ? "only its down"
-                : up   ? "only its up"
-                : mid  ? "only its mid"
-                       : "only its alpha",
+        return fail_at(file, any ? any->name : mid->name, UDUMP_ERROR_FORMAT, "the layer lacks a tensor", "its down and its up",
+            down     ? "only its down"
+                : up ? "only its up"
+                     : "only its mid",
             error);
     if ((down->rank != 2 && down->rank != 4) || down->shape[0] < 1 || down->shape[0] > RANK_MOST)
         return fail_shape(file, down, "tensor has the wrong shape", "[rank, in] or [rank, in, k, k], a rank from 1 to 16384", error);
@@ -124,16 +164,39 @@ static udump_status check_layer(const udump_lora_file *file, const layer *own, u
     return UDUMP_OK;
 }
 
+/* The first layer whose strength only PEFT's adapter_config.json tells: its save_pretrained writes no alpha into the tensors' file. */
+static const layer *find_peft(const udump_lora_file *file) {
+    static const char prefix[] = "base_model.";
+    for (int64_t i = 0; i < file->count; i++) {
+        const layer *own = &file->layers[i];
+        bool said = own->tensors[UDUMP_LORA_ALPHA] || own->whole_alpha;
+        if (!said && strncmp(own->tensors[UDUMP_LORA_DOWN]->name, prefix, sizeof prefix - 1) == 0) return own;
+    }
+    return NULL;
+}
+
+static udump_status read_peft_config(udump_lora_file *file, udump_error *error) {
+    static const char name[] = "adapter_config.json";
+    const layer *own = file->metadata ? NULL : find_peft(file);
+    if (!own) return UDUMP_OK;
+    const char *slash = strrchr(file->path, '/');
+    char *folder = slash ? strndup(file->path, (size_t)(slash - file->path) + 1) : strdup(".");
+    if (!folder) return udump_fail_memory(error, file->path, strlen(file->path));
+    udump_status status = udump_config_read(folder, name, true, &file->metadata, error);
+    free(folder);
+    if (status || file->metadata) return status;
+    return fail_at(file, own->tensors[UDUMP_LORA_DOWN]->name, UDUMP_ERROR_FORMAT, "no alpha: PEFT has it in another file",
+        "adapter_config.json in the same folder", NULL, error);
+}
+
 static udump_status open_layers(udump_lora_file *file, udump_error *error) {
     udump_status status = udump_weights_open_tensors(file->path, &file->weights, error);
-    const char *skipped = status ? NULL : udump_weights_skipped(file->weights, 0);
-    if (skipped) return fail_at(file, skipped, UDUMP_ERROR_FORMAT, "tensor has the wrong type", "F32, F16 or BF16", NULL, error);
     const char *metadata = status ? NULL : udump_weights_metadata(file->weights, "lora_adapter_metadata");
     if (metadata) status = udump_lora_metadata_parse(metadata, file->path, &file->metadata, error);
     if (!status) status = group(file, error);
-    if (!status && !file->count) status = fail_at(file, NULL, UDUMP_ERROR_FORMAT, "no LoRA: the file has no tensors", NULL, NULL, error);
+    if (!status && !file->count) status = fail_at(file, NULL, UDUMP_ERROR_FORMAT, "no LoRA: the file has no layers", NULL, NULL, error);
     for (int64_t i = 0; i < file->count && !status; i++) status = check_layer(file, &file->layers[i], error);
-    return status;
+    return status ? status : read_peft_config(file, error);
 }
 
 udump_status udump_lora_open(const char *path, udump_lora_file **result, udump_error *error) {
@@ -259,17 +322,26 @@ static udump_status apply_mid(udump_lora_file *file, const layer *own, int64_t a
     return UDUMP_OK;
 }
 
+/* An alpha that is a tensor; false: there is none. */
+static bool read_alpha(udump_lora_file *file, const layer *own, double *alpha, udump_status *status, udump_error *error) {
+    float *value = NULL;
+    if (own->whole_alpha) *status = udump_weights_read_number(file->weights, own->whole_alpha, alpha, error);
+    else if (own->tensors[UDUMP_LORA_ALPHA]) *status = read_values(file, own->tensors[UDUMP_LORA_ALPHA], &value, error);
+    if (value && !*status) *alpha = *value;
+    free(value);
+    if (!*status && !isfinite(*alpha))
+        *status = fail_at(file, own->whole_alpha->file_name, UDUMP_ERROR_FORMAT, "values are NaN or infinite", NULL, NULL, error);
+    return own->whole_alpha || own->tensors[UDUMP_LORA_ALPHA];
+}
+
 /* factor * alpha / rank, alpha from its tensor or else from the metadata. */
 static udump_status read_scale(udump_lora_file *file, const layer *own, double factor, float *scale, udump_error *error) {
     const udump_weight *down = own->tensors[UDUMP_LORA_DOWN];
-    float *alpha = NULL;
-    double own_scale = 1;
-    udump_status status = own->tensors[UDUMP_LORA_ALPHA]
-        ? read_values(file, own->tensors[UDUMP_LORA_ALPHA], &alpha, error)
-        : udump_lora_metadata_scale(file->metadata, file->path, down->name, down->shape[0], &own_scale, error);
-    if (alpha && !status) own_scale = (double)*alpha / (double)down->shape[0];
+    double alpha = 0, own_scale = 1;
+    udump_status status = UDUMP_OK;
+    if (read_alpha(file, own, &alpha, &status, error)) own_scale = alpha / (double)down->shape[0];
+    else status = udump_lora_metadata_scale(file->metadata, file->path, down->name, down->shape[0], &own_scale, error);
     *scale = (float)(factor * own_scale);
-    free(alpha);
     return status;
 }
 

@@ -17,32 +17,37 @@ udump_status udump_lora_metadata_parse(const char *text, const char *path, json_
 
 /* Whether tensor is of the module that key names, by its whole path or by the end of it. */
 static bool is_of(const char *tensor, const char *key) {
-    static const char ending[] = ".lora_A.weight";
-    size_t length = strlen(tensor), key_length = strlen(key), end = sizeof ending - 1;
-    if (length < end + key_length + 1 || strcmp(tensor + length - end, ending) != 0) return false;
-    const char *begin = tensor + length - end - key_length;
+    size_t key_length = strlen(key);
+    const char *end = strstr(tensor, ".lora_A.");
+    if (!end || (size_t)(end - tensor) < key_length + 1) return false;
+    const char *begin = end - key_length;
     return begin[-1] == '.' && memcmp(begin, key, key_length) == 0;
+}
+
+/* The key of one part's adapter, or of the only one. */
+static const json_t *get(const json_t *metadata, const char *part, const char *key) {
+    char own[64];
+    snprintf(own, sizeof own, "%s.%s", part, key);
+    const json_t *value = json_object_get(metadata, own);
+    return value ? value : json_object_get(metadata, key);
 }
 
 udump_status udump_lora_metadata_scale(
     const json_t *metadata, const char *path, const char *tensor, int64_t rank, double *scale, udump_error *error) {
-    char part[32], key[64];
+    char part[32];
     size_t length = strcspn(tensor, ".");
     *scale = 1;
     if (!metadata || length >= sizeof part) return UDUMP_OK;
     snprintf(part, sizeof part, "%.*s", (int)length, tensor);
-    snprintf(key, sizeof key, "%s.lora_alpha", part);
-    const json_t *alpha = json_object_get(metadata, key), *value;
-    snprintf(key, sizeof key, "%s.alpha_pattern", part);
+    const json_t *alpha = get(metadata, part, "lora_alpha"), *value;
     const char *name;
-    json_object_foreach((json_t *)json_object_get(metadata, key), name, value) if (is_of(tensor, name)) alpha = value;
+    json_object_foreach((json_t *)get(metadata, part, "alpha_pattern"), name, value) if (is_of(tensor, name)) alpha = value;
     if (!alpha) return UDUMP_OK;
     char place[UDUMP_WEIGHT_PLACE_BYTES];
     udump_weight_place(place, path, tensor);
     if (!json_is_number(alpha) || !isfinite(json_number_value(alpha)))
         return udump_fail(error, UDUMP_ERROR_FORMAT, place, "the metadata's alpha is not a number");
-    snprintf(key, sizeof key, "%s.use_rslora", part);
-    bool root = json_is_true(json_object_get(metadata, key));
+    bool root = json_is_true(get(metadata, part, "use_rslora"));
     *scale = json_number_value(alpha) / (root ? sqrt((double)rank) : (double)rank);
     return UDUMP_OK;
 }

@@ -1,10 +1,11 @@
-/* What diffusers says of a LoRA in its file's metadata, where kohya has tensors: alpha, in PEFT's words. */
+/* What diffusers says of a LoRA in its file's metadata, and PEFT in adapter_config.json beside it, where kohya has tensors: alpha. */
 #ifndef UDUMP_WEIGHTS_LORA_METADATA_H
 #define UDUMP_WEIGHTS_LORA_METADATA_H
 
 #include "weights/json.h"
 
-/* text: the value of "lora_adapter_metadata", an object of "unet.lora_alpha" and the like. *metadata is yours (json_decref).
+/* text: the value of "lora_adapter_metadata", an object of "unet.lora_alpha" and the like, or of "lora_alpha", as PEFT has it, where all
+ * is one part's. *metadata is yours (json_decref).
  * Errors: FORMAT, MEMORY. */
 udump_status udump_lora_metadata_parse(const char *text, const char *path, json_t **metadata, udump_error *error);
 

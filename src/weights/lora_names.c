@@ -5,7 +5,7 @@
 
 #include "weights/name_map.h"
 
-/* How a name ends, and what the tensor then is. The first that fits decides. */
+/* How a name ends, '*' being a word of any name, and what the tensor then is. The first that fits decides. */
 static const struct {
     const char *end;
     udump_lora_role role;
@@ -16,8 +16,8 @@ static const struct {
     { ".lora_mid.weight", UDUMP_LORA_MID, false },
     { ".lora_A.weight", UDUMP_LORA_DOWN, false },
     { ".lora_B.weight", UDUMP_LORA_UP, false },
-    { ".lora_A.default.weight", UDUMP_LORA_DOWN, false },
-    { ".lora_B.default.weight", UDUMP_LORA_UP, false },
+    { ".lora_A.*.weight", UDUMP_LORA_DOWN, false }, /* PEFT's name of the adapter */
+    { ".lora_B.*.weight", UDUMP_LORA_UP, false },
     { ".lora_linear_layer.down.weight", UDUMP_LORA_DOWN, false },
     { ".lora_linear_layer.up.weight", UDUMP_LORA_UP, false },
     { ".lora.down.weight", UDUMP_LORA_DOWN, false },
@@ -38,10 +38,12 @@ static const struct {
     { "lora_te_", "text_encoder", true, false },
     { "lora_te1_", "text_encoder", true, false },
     { "lora_te2_", "text_encoder_2", true, false },
+    { "lycoris_", "unet", true, false },
     { "unet.", "unet", false, false },
     { "text_encoder.", "text_encoder", false, false },
     { "text_encoder_2.", "text_encoder_2", false, false },
     { "base_model.model.", "unet", false, false },
+    { "diffusion_model.", "unet", false, false },
     { "down_blocks.", "unet", false, true },
     { "mid_block.", "unet", false, true },
     { "up_blocks.", "unet", false, true },
@@ -115,17 +117,26 @@ static char *canonical_layer(const char *part, const char *path) {
     return mapped ? mapping.canonical : NULL;
 }
 
+/* How many bytes of name are the ending; 0: it has another. */
+static size_t ending_length(const char *name, const char *end) {
+    const char *star = strchr(end, '*'), *tail = star ? star + 1 : end;
+    size_t length = strlen(name), kept = length - strlen(tail);
+    if (length <= strlen(tail) || strcmp(name + kept, tail) != 0) return 0;
+    if (!star) return length - kept;
+    while (kept > 0 && name[kept - 1] != '.') kept--;
+    size_t head = (size_t)(star - end);
+    return kept > head && memcmp(name + kept - head, end, head) == 0 ? length - kept + head : 0;
+}
+
 bool udump_lora_name(const char *name, char **layer, udump_lora_role *role) {
-    size_t length = strlen(name), ending = 0, beginning = 0;
+    size_t length = strlen(name), ending = 0, beginning = 0, ended = 0;
     *layer = NULL;
-    while (ending < COUNT(endings)
-        && (length <= strlen(endings[ending].end) || strcmp(name + length - strlen(endings[ending].end), endings[ending].end) != 0))
-        ending++;
+    while (ending < COUNT(endings) && !(ended = ending_length(name, endings[ending].end))) ending++;
     while (beginning < COUNT(beginnings) && !begins(name, beginnings[beginning].begin)) beginning++;
     if (ending == COUNT(endings) || beginning == COUNT(beginnings)) return true;
 
     size_t skipped = beginnings[beginning].kept ? 0 : strlen(beginnings[beginning].begin);
-    length -= strlen(endings[ending].end);
+    length -= ended;
     if (skipped >= length) return true;
     char *path = malloc(length - skipped + sizeof ".self_attn.out_proj"); /* the longest that a rename can add */
     if (!path) return false;
@@ -142,9 +153,13 @@ bool udump_lora_name(const char *name, char **layer, udump_lora_role *role) {
 const char *udump_lora_other_kind(const char *name) {
     static const struct {
         const char *in_name, *kind;
-    } kinds[] = { { ".hada_", "LoHa" }, { ".lokr_", "LoKr" }, { ".dora_scale", "DoRA" }, { ".lora_magnitude_vector", "DoRA" },
-        { ".oft_", "OFT" }, { ".on_input", "IA3" }, { ".diff", "a full difference" }, { ".w_norm", "a norm's difference" },
-        { ".b_norm", "a norm's difference" }, { ".a1.weight", "GLoRA" }, { ".lora_B.bias", "LoRA with a bias" } };
+    } kinds[] = { { "model.diffusion_model.", "a checkpoint" }, { "cond_stage_model.", "a checkpoint" },
+        { "first_stage_model.", "a checkpoint" }, { "conditioner.embedders.", "a checkpoint" }, { ".hada_", "LoHa" }, { ".lokr_", "LoKr" },
+        { ".dora_scale", "DoRA" }, { ".lora_magnitude_vector", "DoRA" }, { ".oft_", "OFT" }, { ".on_input", "IA3" },
+        { ".diff", "a full difference" }, { ".w_norm", "a norm's difference" }, { ".b_norm", "a norm's difference" },
+        { ".a1.weight", "GLoRA" }, { ".lora_B.bias", "LoRA with a bias" }, { ".lora_up.bias", "LoRA with a bias" },
+        { ".bias_indices", "LoRA with a bias" }, { ".bias_values", "LoRA with a bias" }, { ".bias_size", "LoRA with a bias" },
+        { ".scalar", "LoRA with a scalar" }, { "bundle_emb.", "a LoRA with embeddings in its file" } };
     for (size_t i = 0; i < COUNT(kinds); i++)
         if (strstr(name, kinds[i].in_name)) return kinds[i].kind;
     return NULL;

@@ -127,6 +127,7 @@ static const section ldm_sections[] = {
     { "cond_stage_model.transformer.", "text_encoder", clip_rows },
     { "cond_stage_model.model.", "text_encoder", open_clip_rows },
     { "conditioner.embedders.0.transformer.", "text_encoder", clip_rows },
+    { "conditioner.embedders.0.model.", "text_encoder", open_clip_rows }, /* SD 2 in SDXL's names: SD Turbo */
     { "conditioner.embedders.1.model.", "text_encoder_2", open_clip_rows },
     { NULL, NULL, NULL },
 };
@@ -213,7 +214,8 @@ static char *compose(const char *part, const char *to, const int numbers[MAX_NUM
     return name;
 }
 
-static bool unmapped(const char *file_name, udump_mapping *mapping) {
+bool udump_name_map_none(const char *file_name, int vae_levels, udump_mapping *mapping) {
+    (void)vae_levels;
     *mapping = (udump_mapping){ strdup(file_name), "", UDUMP_STORED_PLAIN };
     return mapping->canonical != NULL;
 }
@@ -241,7 +243,7 @@ static bool map_name(const section *sections, const char *file_name, int vae_lev
         if (!map_rest(sections, file_name + length, vae_levels, mapping, &mapped)) return false;
         if (mapped) return true;
     }
-    return unmapped(file_name, mapping);
+    return udump_name_map_none(file_name, 0, mapping);
 }
 
 int udump_name_map_count_levels(const char *file_name, int levels) {
@@ -267,5 +269,5 @@ bool udump_name_map_diffusers(const char *folder, const char *file_name, udump_m
         if (strcmp(folder, diffusers_sections[i].prefix) != 0) continue;
         return map_rest(&diffusers_sections[i], file_name, 0, mapping, &mapped); /* their tables end with a row for all */
     }
-    return unmapped(file_name, mapping);
+    return udump_name_map_none(file_name, 0, mapping);
 }

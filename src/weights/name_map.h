@@ -19,7 +19,10 @@ typedef struct udump_mapping {
     udump_storage storage;
 } udump_mapping;
 
-/* All three return false without memory. */
+/* All of them return false without memory. */
+
+/* Keeps the name, in no part. */
+bool udump_name_map_none(const char *file_name, int vae_levels, udump_mapping *mapping);
 
 /* The original single-file (LDM) layout of SD 1, SD 2 and SDXL: two residual blocks on each of the U-Net's levels, any number of levels. */
 bool udump_name_map_ldm(const char *file_name, int vae_levels, udump_mapping *mapping);

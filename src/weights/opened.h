@@ -15,10 +15,10 @@ struct udump_weights {
     int32_t file_count;
     udump_weight *items; /* in canonical name order, once open */
     int64_t count;
-    char **skipped;
+    udump_skipped *skipped;
     int64_t skipped_count;
     json_t *configs[CONFIG_COUNT];
-    json_t *metadata; /* the last file's */
+    json_t *metadata; /* the first file's */
 };
 
 #endif

@@ -90,3 +90,29 @@ udump_status udump_weights_read(
     if (bad) *bad = found;
     return UDUMP_OK;
 }
+
+/* A number of one of the types that are no weights'. Returns its bytes, 0 for other types. */
+static size_t number_of(const char *dtype_name, const void *bytes, double *value) {
+    int64_t wide;
+    int32_t middle;
+    memcpy(&wide, bytes, sizeof wide);
+    memcpy(&middle, bytes, sizeof middle);
+    if (strcmp(dtype_name, "I64") == 0) return *value = (double)wide, sizeof wide;
+    if (strcmp(dtype_name, "I32") == 0) return *value = middle, sizeof middle;
+    if (strcmp(dtype_name, "F64") == 0) return memcpy(value, bytes, sizeof *value), sizeof *value;
+    return 0;
+}
+
+udump_status udump_weights_read_number(const udump_weights *weights, const udump_skipped *skipped, double *value, udump_error *error) {
+    char bytes[8] = { 0 }, place[UDUMP_WEIGHT_PLACE_BYTES];
+    const udump_weight_file *file = &weights->files[skipped->file];
+    if (skipped->size_bytes != number_of(skipped->dtype_name, bytes, value) || !skipped->size_bytes) {
+        udump_weight_place(place, file->path, skipped->file_name);
+        return udump_fail_values(error, UDUMP_ERROR_FORMAT, place, "not one number of a type that is read",
+            "F32, F16, BF16, F64, I64 or I32", skipped->dtype_name);
+    }
+    udump_status status = udump_weight_file_read(
+        file, skipped->offset_bytes, bytes, (size_t)skipped->size_bytes, skipped->file_name, error);
+    number_of(skipped->dtype_name, bytes, value);
+    return status;
+}

@@ -42,12 +42,17 @@ static udump_status no_memory(const udump_weights *w, udump_error *error) {
     return udump_fail_memory(error, w->path, sizeof(udump_weight));
 }
 
-static udump_status add_skipped(udump_weights *w, const udump_safetensors_entry *entry, udump_error *error) {
-    char **skipped = grown(w->skipped, w->skipped_count, sizeof *skipped);
+static udump_status add_skipped(udump_weights *w, udump_safetensors_entry *entry, udump_error *error) {
+    udump_skipped *skipped = grown(w->skipped, w->skipped_count, sizeof *skipped);
     if (!skipped) return no_memory(w, error);
     w->skipped = skipped;
-    if (asprintf(&skipped[w->skipped_count], "%s (%s)", entry->name, entry->dtype_name) < 0) return no_memory(w, error);
-    w->skipped_count++;
+    skipped[w->skipped_count++] = (udump_skipped){ .file_name = entry->name,
+        .part = "",
+        .dtype_name = entry->dtype_name,
+        .file = w->file_count - 1,
+        .offset_bytes = entry->offset_bytes,
+        .size_bytes = entry->size_bytes };
+    entry->name = NULL;
     return UDUMP_OK;
 }
 
@@ -98,8 +103,7 @@ static udump_status add_file(udump_weights *w, const char *path, json_t *weight_
     if (weight_map) status = check_shard(&header, weight_map, path, name, error);
     for (int64_t i = 0; i < header.count && status == UDUMP_OK; i++)
         status = header.entries[i].loadable ? add_weight(w, &header.entries[i], error) : add_skipped(w, &header.entries[i], error);
-    json_decref(w->metadata);
-    w->metadata = json_incref(header.metadata);
+    if (w->file_count == 1) w->metadata = json_incref(header.metadata);
     udump_safetensors_free(&header);
     return status;
 }
@@ -150,7 +154,19 @@ static udump_status split(udump_weight *item, udump_weights *w, udump_error *err
     return UDUMP_OK;
 }
 
-/* Names the items from `first` on. *mapped: how many of them belong to a part. */
+/* Those that have no name yet. */
+static udump_status name_skipped(udump_weights *w, const mapper *by, udump_error *error) {
+    for (int64_t i = 0; i < w->skipped_count; i++) {
+        udump_mapping mapping;
+        if (w->skipped[i].name) continue;
+        if (!map_item(by, w->skipped[i].file_name, &mapping)) return no_memory(w, error);
+        w->skipped[i].name = mapping.canonical;
+        w->skipped[i].part = mapping.part;
+    }
+    return UDUMP_OK;
+}
+
+/* Names the items from `first` on, and what was skipped. *mapped: how many of them belong to a part. */
 static udump_status name_items(udump_weights *w, int64_t first, const mapper *by, int64_t *mapped, udump_error *error) {
     int64_t last = w->count;
     *mapped = 0;
@@ -171,7 +187,7 @@ static udump_status name_items(udump_weights *w, int64_t first, const mapper *by
         udump_status status = split(item, w, error);
         if (status) return status;
     }
-    return UDUMP_OK;
+    return name_skipped(w, by, error);
 }
 
 /* ---- layouts */
@@ -274,10 +290,8 @@ static udump_status open_path(udump_weights *w, udump_error *error) {
 static udump_status open_tensors(udump_weights *w, udump_error *error) {
     if (udump_is_pickle_name(w->path)) return udump_fail_pickle(w->path, error);
     udump_status status = add_file(w, w->path, NULL, NULL, error);
-    for (int64_t i = 0; i < w->count && status == UDUMP_OK; i++) {
-        w->items[i].name = strdup(w->items[i].file_name);
-        if (!w->items[i].name) status = no_memory(w, error);
-    }
+    int64_t mapped;
+    if (status == UDUMP_OK) status = name_items(w, 0, &(mapper){ .map = udump_name_map_none }, &mapped, error);
     return status == UDUMP_OK ? sort_by_name(w, error) : status;
 }
 
@@ -299,6 +313,20 @@ udump_status udump_weights_open_tensors(const char *path, udump_weights **weight
     return open_as(path, open_tensors, weights, error);
 }
 
+static void free_skipped(udump_skipped *skipped) {
+    free(skipped->name);
+    free(skipped->file_name);
+}
+
+static void drop_skipped(udump_weights *w, const char *part) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < w->skipped_count; i++) {
+        if (strcmp(w->skipped[i].part, part) == 0) free_skipped(&w->skipped[i]);
+        else w->skipped[kept++] = w->skipped[i];
+    }
+    w->skipped_count = kept;
+}
+
 static void drop_part(udump_weights *w, const char *part) {
     int64_t kept = 0;
     for (int64_t i = 0; i < w->count; i++) {
@@ -310,6 +338,7 @@ static void drop_part(udump_weights *w, const char *part) {
         }
     }
     w->count = kept;
+    drop_skipped(w, part);
 }
 
 udump_status udump_weights_replace_vae(udump_weights *w, const char *path, udump_error *error) {
@@ -338,7 +367,7 @@ void udump_weights_close(udump_weights *weights) {
         free(weights->items[i].name);
         free(weights->items[i].file_name);
     }
-    for (int64_t i = 0; i < weights->skipped_count; i++) free(weights->skipped[i]);
+    for (int64_t i = 0; i < weights->skipped_count; i++) free_skipped(&weights->skipped[i]);
     for (int32_t i = 0; i < weights->file_count; i++) udump_weight_file_close(&weights->files[i]);
     for (int i = 0; i < CONFIG_COUNT; i++) json_decref(weights->configs[i]);
     json_decref(weights->metadata);
@@ -366,8 +395,8 @@ const udump_weight *udump_weights_find(const udump_weights *weights, const char 
 
 void udump_weights_use(udump_weights *weights, const udump_weight *weight) { weights->items[weight - weights->items].used = true; }
 
-const char *udump_weights_skipped(const udump_weights *weights, int64_t index) {
-    return index >= 0 && index < weights->skipped_count ? weights->skipped[index] : NULL;
+const udump_skipped *udump_weights_skipped(const udump_weights *weights, int64_t index) {
+    return index >= 0 && index < weights->skipped_count ? &weights->skipped[index] : NULL;
 }
 
 const char *udump_weights_metadata(const udump_weights *weights, const char *key) {

@@ -28,6 +28,15 @@ typedef struct udump_weight {
     int32_t piece, pieces; /* which of `pieces` equal runs of rows of the file's tensor this is: OpenCLIP stores Q, K and V as one */
 } udump_weight;
 
+/* A tensor of a type that no weight has: marks, ids, and what nothing here reads. */
+typedef struct udump_skipped {
+    char *name, *file_name; /* as a weight's */
+    const char *part;
+    const char *dtype_name; /* "I64"; static */
+    int32_t file;
+    uint64_t offset_bytes, size_bytes;
+} udump_skipped;
+
 typedef struct udump_weights udump_weights;
 
 /* Reads and validates all headers and configs, no tensor data. What hostile files can make it allocate: safetensors.h, folder.h.
@@ -48,10 +57,12 @@ udump_layout udump_weights_layout(const udump_weights *weights);
 int64_t udump_weights_count(const udump_weights *weights);
 const udump_weight *udump_weights_at(const udump_weights *weights, int64_t index); /* in canonical name order */
 const udump_weight *udump_weights_find(const udump_weights *weights, const char *name); /* NULL if there is none */
-/* Tensors that are no weights and are left out above: "name in file (I64)". NULL past the last. */
-const char *udump_weights_skipped(const udump_weights *weights, int64_t index);
+/* Those that are left out above; NULL past the last. */
+const udump_skipped *udump_weights_skipped(const udump_weights *weights, int64_t index);
+/* What is one number of F64, I64 or I32. Errors: FORMAT (it is none, or the file was cut since), FILE. */
+udump_status udump_weights_read_number(const udump_weights *weights, const udump_skipped *skipped, double *value, udump_error *error);
 
-/* A text of the metadata in the file that udump_weights_open_tensors opened; NULL if there is none. */
+/* A text of the first file's metadata; NULL if there is none. */
 const char *udump_weights_metadata(const udump_weights *weights, const char *key);
 
 /* Marks it as one that belongs to the model. */

@@ -50,10 +50,42 @@ same_files tags/$of two/$of
 tagged text "$prompt <lora:> <lora"
 other_files text/$of plain/$of
 small_refused "^unetdump: --prompt: <lora:x:1> needs --lora-dir" -p "a <lora:x:1>"
-small_refused "^unetdump: --prompt: <lora:../x>: not the name of a file in --lora-dir" -p "a <lora:../x>" --lora-dir "$goldens"
-small_refused "^unetdump: --prompt: <lora:x:1:0.5>: expected one number as its weight" -p "a <lora:x:1:0.5>" --lora-dir "$goldens"
+small_refused "^unetdump: --lora-dir: .*: no LoRA '../x': no file of that name, and none that calls itself so" -p "a <lora:../x>" --lora-dir "$goldens"
+for weights in 1:0.5:2 1:x unet=x te=; do
+    small_refused "^unetdump: --prompt: <lora:x:$weights>: expected one number as its weight, or the text encoders' and the U-Net's" -p "a <lora:x:$weights>" --lora-dir "$goldens"
+done
 small_refused "^unetdump: --prompt: <hypernet:x:1>: hypernetworks are not supported" -p "a <hypernet:x:1>" --lora-dir "$goldens"
-small_refused "^unetdump: ./x.safetensors: cannot be opened: No such file or directory" -p "a <lora:x:1>" --lora-dir .
+small_refused "^unetdump: --lora-dir: .: no LoRA 'x': no file of that name, and none that calls itself so" -p "a <lora:x:1>" --lora-dir .
+small_refused "^unetdump: --lora-dir: nowhere: cannot be read" -p "a <lora:x:1>" --lora-dir nowhere
+
+# The text encoders' weight, then the U-Net's, as the webui has them.
+values encoders --lora "$goldens/lora-kohya.safetensors:0.5:UNET=0"
+values split --lora "$goldens/lora-kohya.safetensors:0.8:TE=0.625"
+other_files encoders/$of plain/$of
+other_files split/$of encoders/$of
+tagged split-tag "$prompt<lora:lora-kohya:0.5:0.8>"
+same_files split-tag/$of split/$of
+equal "$prompt <lora:lora-kohya:0.8>" "$(first_line split-tag)" "infotext of two weights"
+tagged named-tag "$prompt<lora:lora-kohya:unet=0.8:te=0.5>"
+same_files named-tag/$of split/$of
+tagged encoders-tag "$prompt<lora:lora-kohya:0.5:unet=0>"
+same_files encoders-tag/$of encoders/$of
+works generate -m "$demo" -o split-again --from split-tag/000.png --lora-dir "$goldens"
+same_files split-tag/000.png split-again/000.png
+
+# In folders within the folder, and by the name that a file's metadata gives it.
+mkdir -p tree/within
+cp "$goldens/lora-locon.safetensors" tree/within/deep.safetensors
+python3 - "$goldens/lora-kohya.safetensors" tree/renamed.safetensors <<'END'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+length = struct.unpack("<Q", data[:8])[0]
+header = json.dumps({"__metadata__": {"ss_output_name": "the first name"}, **json.loads(data[8 : 8 + length])}).encode()
+open(sys.argv[2], "wb").write(struct.pack("<Q", len(header)) + header + data[8 + length :])
+END
+goldens=tree tagged found "$prompt<lora:the first name:1><lora:deep:-0.5>"
+same_files found/$of two/$of
+equal "$prompt <lora:renamed:1> <lora:deep:-0.5>" "$(first_line found)" "infotext of files found"
 
 # Block weights are in the picture's text, and its LoRAs get them again: from a folder, or by an option for the same file, whose own weights go first.
 small blocks --lora "$goldens/lora-locon.safetensors:-0.5" --lora "$goldens/lora-kohya.safetensors:0.8:IN04=0.5,OUT00-OUT08=0"
@@ -87,13 +119,13 @@ bad "" "--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found ''"
 bad ":0.5" "--lora: expected FILE[:WEIGHT][:BLOCK WEIGHTS], found ':0.5'"
 bad "x.ckpt:1" "x.ckpt: a pickled checkpoint (.ckpt, .pt, .pth, .bin) can run any code and is not read: convert it to safetensors: expected .safetensors"
 bad "$demo/vae/diffusion_pytorch_model.safetensors" "$demo/vae/diffusion_pytorch_model.safetensors: decoder.conv_in.bias: not a tensor of a LoRA for Stable Diffusion"
-bad "a:0.5:b.safetensors:1:IN12=0" "--lora: a:0.5:b.safetensors: block weights: unknown block at column 1: expected a block: IN00..IN11, M00, OUT00..OUT11, TE or BASE, found IN12
+bad "a:0.5:b.safetensors:1:IN12=0" "--lora: a:0.5:b.safetensors: block weights: unknown block at column 1: expected a block: IN00..IN11, M00, OUT00..OUT11, UNET, TE or BASE, found IN12
 IN12=0
 ^"
 bad "a:0.5:b.safetensors:1:IN01=x" "--lora: a:0.5:b.safetensors: block weights: not a weight at column 6: expected a number from -1000 to 1000
 IN01=x
      ^"
-bad "a:0.5:b.safetensors:IN04=0.5,XX=1" "--lora: a:0.5:b.safetensors: block weights: not a block at column 10: expected a block: IN00..IN11, M00, OUT00..OUT11, TE or BASE, found 'X'
+bad "a:0.5:b.safetensors:IN04=0.5,XX=1" "--lora: a:0.5:b.safetensors: block weights: not a block at column 10: expected a block: IN00..IN11, M00, OUT00..OUT11, UNET, TE or BASE, found 'X'
 IN04=0.5,XX=1
          ^"
 refuses "^unetdump: --lora: a:0.5:b.safetensors: block weights: not a block" sweep -m "$demo" -p "$prompt" -o out --lora "a:0.5:b.safetensors:XX=1"

@@ -145,7 +145,7 @@ def parse_emphasis(text):
                 pieces.append(["BREAK", -1.0])
             pieces.append([part, 1.0])
 
-    token = re.compile(r"\\([()\[\]\\])|(\\)|(\()|(\[)|:([+-]?(?:\d+(?:\.\d+)?|\.\d+))\)|(\))|(\])|([^\\()\[\]:]+|:)")
+    token = re.compile(r"\\([()\[\]\\])|(\\)|(\()|(\[)|:([+-]?(?:\d+\.?\d*|\.\d+))\)|(\))|(\])|([^\\()\[\]:]+|:)")
     for match in token.finditer(text):
         escaped, dropped, opened, squared, number, closed, unsquared, plain = match.groups()
         if escaped:

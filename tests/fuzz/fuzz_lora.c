@@ -29,13 +29,14 @@ static void merge_all(udump_lora_file *file, const char *path) {
 
 static void parse_blocks(const uint8_t *data, size_t size) {
     char *text = malloc(size + 1);
-    double factors[25], encoder = 1;
+    double factors[25];
+    udump_lora_entry entry = { .block_factors = factors };
     udump_error error = { 0 };
     if (!text) return;
     for (int i = 0; i < 25; i++) factors[i] = 1;
     memcpy(text, data, size);
     text[size] = '\0';
-    if (udump_lora_blocks_parse(text, 12, 12, factors, &encoder, &error)) {
+    if (udump_lora_blocks_parse(text, 12, 12, &entry, &error)) {
         if (error.status != UDUMP_ERROR_SYNTAX || error.offset > (int64_t)size) abort();
     } else {
         for (int i = 0; i < 25; i++)

@@ -14,9 +14,10 @@
 
 enum { RECIPE_TENSORS = 4096, RECIPE_TEXT = 1024 };
 
-/* A tensor, and where its values come from. */
+/* A tensor, and where its values come from. One named "__metadata__", of no values: its source is what the file says of itself. */
 typedef struct recipe_tensor {
     char file[96], name[256], source[256];
+    const char *dtype; /* of four bytes; NULL: F32 */
     int64_t shape[4];
     int rank;
     float scale, offset;
@@ -113,7 +114,12 @@ static inline FILE *recipe_begin_file(const char *folder, const char *file, cons
         const recipe_tensor *t = &tensors[i];
         if (strcmp(t->file, file) != 0) continue;
         uint64_t bytes = recipe_count(t) * sizeof(float);
-        length += (size_t)sprintf(header + length, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", length > 1 ? "," : "", t->name);
+        length += (size_t)sprintf(header + length, "%s\"%s\":{", length > 1 ? "," : "", t->name);
+        if (strcmp(t->name, "__metadata__") == 0) {
+            length += (size_t)sprintf(header + length, "%s}", t->source);
+            continue;
+        }
+        length += (size_t)sprintf(header + length, "\"dtype\":\"%s\",\"shape\":[", t->dtype ? t->dtype : "F32");
         for (int d = 0; d < t->rank; d++) length += (size_t)sprintf(header + length, "%s%" PRId64, d ? "," : "", t->shape[d]);
         length += (size_t)sprintf(header + length, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", offset, offset + bytes);
         offset += bytes;

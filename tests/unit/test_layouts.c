@@ -39,6 +39,16 @@ static void drop(recipe *r, const char *beginning) {
     r->count = kept;
 }
 
+/* Where names begin so, they begin otherwise. */
+static void rename_all(recipe *r, const char *from, const char *to) {
+    for (int i = 0; i < r->count; i++) {
+        char rest[256], *name = r->tensors[i].name;
+        if (strncmp(name, from, strlen(from)) != 0) continue;
+        strcpy(rest, name + strlen(from));
+        snprintf(name, sizeof r->tensors[i].name, "%.99s%.150s", to, rest);
+    }
+}
+
 static recipe open_recipe(const char *name, const char *folder) {
     char path[512];
     recipe r;
@@ -145,6 +155,12 @@ static void marks(void **state) {
     udump_model *model = loads(&r, "v", &options);
     assert_string_equal(prediction_of(model), "v");
     assert_true(model->zero_snr);
+    udump_model_release(model);
+    r = open_recipe("sdxl-ldm", "said");
+    add(&r, "__metadata__", 1, 0);
+    strcpy(r.tensors[r.count - 1].source, "\"modelspec.prediction_type\":\"v\"");
+    model = loads(&r, "said", &options);
+    assert_string_equal(prediction_of(model), "v");
     udump_model_release(model);
     r = open_recipe("sdxl-ldm", "asked");
     add(&r, "v_pred", 0, 1);
@@ -327,11 +343,70 @@ static void what_is_built_otherwise(void **state) {
 static void foreign(void **state) {
     (void)state;
     recipe r = open_recipe("sdxl-ldm", "refiner");
-    add(&r, "conditioner.embedders.0.model.ln_final.weight", 1, 8);
+    drop(&r, "conditioner.embedders.0.");
+    rename_all(&r, "conditioner.embedders.1.", "conditioner.embedders.0.");
     refused(&r, "refiner", UDUMP_ERROR_UNSUPPORTED, "model: this is an SDXL refiner, which goes on from another model's latents");
+    r = open_recipe("sdxl", "refiner");
+    for (int i = 0; i < r.count; i++)
+        if (strncmp(r.tensors[i].file, "text_encoder/", 13) == 0) strcpy(r.tensors[i].file, "text_encoder_2/more.safetensors");
+    assert_int_equal(nftw(below("refiner/text_encoder"), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    refused(&r, "refiner", UDUMP_ERROR_UNSUPPORTED, "refiner: this is an SDXL refiner, which goes on from another model's latents");
     r = open_recipe("sdxl-ldm", "inpainting");
     find(&r, "model.diffusion_model.input_blocks.0.0.weight")->shape[1] = 9;
     refused(&r, "inpainting", UDUMP_ERROR_UNSUPPORTED, "unet: an inpainting U-Net (9 input channels)");
+    r = open_recipe("sd2-ldm", "unclip");
+    add(&r, "model.diffusion_model.label_emb.0.0.weight", 2, 8);
+    add(&r, "embedder.model.ln_final.weight", 1, 8);
+    refused(&r, "unclip", UDUMP_ERROR_UNSUPPORTED, "model: this is unCLIP, which is given a picture's embedding");
+    r = open_recipe("sdxl-ldm", "cosxl");
+    add(&r, "edm_vpred.sigma_max", 0, 1);
+    refused(&r, "cosxl", UDUMP_ERROR_UNSUPPORTED, "model: this is a model of EDM's noise levels (CosXL)");
+}
+
+/* What only a folder's configs tell. */
+static void foreign_configs(void **state) {
+    (void)state;
+    recipe r = open_recipe("sdxl", "edm");
+    write_text(below("edm/scheduler/scheduler_config.json"),
+        "{\"_class_name\": \"EDMEulerScheduler\", \"prediction_type\": \"v_prediction\", \"sigma_max\": 120.0}");
+    refused(&r, "edm", UDUMP_ERROR_UNSUPPORTED,
+        "scheduler/scheduler_config.json: another kind of noise: expected a scheduler of discrete betas, found EDMEulerScheduler");
+    r = open_recipe("sdxl", "mean");
+    write_text(below("mean/vae/config.json"), "{\"scaling_factor\": 0.5, \"latents_mean\": [-1.6, 1.1, 1.3, -1.6]}");
+    refused(&r, "mean", UDUMP_ERROR_UNSUPPORTED, "this is a model of latents with a mean of their own (Playground 2.5)");
+    r = open_recipe("sdxl", "null");
+    write_text(below("null/vae/config.json"), "{\"scaling_factor\": 0.13025, \"latents_mean\": null}");
+    udump_model_options options = plain_options();
+    udump_model_release(loads(&r, "null", &options));
+}
+
+/* Of a type that is not read: its name and the type, not that it is missing. */
+static void foreign_types(void **state) {
+    (void)state;
+    static const char *const names[] = { "model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.decoder.conv_out.bias",
+        "cond_stage_model.model.transformer.resblocks.0.ln_1.weight" };
+    static const char *const lines[] = { "unet/conv_in.weight", "vae/decoder.conv_out.bias",
+        "text_encoder/encoder.layers.0.layer_norm1.weight" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char line[256];
+        recipe r = open_recipe("sd2-ldm", "types");
+        find(&r, names[i])->dtype = "I32";
+        snprintf(line, sizeof line, "%s: tensor has a type that is not read: expected F32, F16 or BF16, found I32", lines[i]);
+        refused(&r, "types", UDUMP_ERROR_UNSUPPORTED, line);
+    }
+}
+
+/* SD Turbo's file: SD 2 in the names of SDXL's code. */
+static void sd2_in_sdxl_names(void **state) {
+    (void)state;
+    udump_model_options options = plain_options();
+    udump_model_info info;
+    recipe r = open_recipe("sd2-ldm", "turbo");
+    rename_all(&r, "cond_stage_model.", "conditioner.embedders.0.");
+    udump_model *model = loads(&r, "turbo", &options);
+    udump_model_get_info(model, &info);
+    assert_string_equal(info.family, "SD 2");
+    udump_model_release(model);
 }
 
 /* As they lie in the file, whatever was split or turned over. */
@@ -531,6 +606,9 @@ int main(void) {
         TEST(what_does_not_fit),
         TEST(what_is_built_otherwise),
         TEST(foreign),
+        TEST(foreign_configs),
+        TEST(foreign_types),
+        TEST(sd2_in_sdxl_names),
         TEST(tensor_list),
         TEST(taps),
         TEST(slots),

@@ -50,6 +50,10 @@ static void test_names(void **state) {
         UDUMP_LORA_DOWN);
     check_name("lora_unet_label_emb_0_2.alpha", "unet/add_embedding.linear_2", UDUMP_LORA_ALPHA);
     check_name("lora_unet_output_blocks_2_2_conv.alpha", "unet/up_blocks.0.upsamplers.0.conv", UDUMP_LORA_ALPHA);
+    check_name("diffusion_model.input_blocks.4.1.proj_in.lora_up.weight", "unet/down_blocks.1.attentions.0.proj_in", UDUMP_LORA_UP);
+    check_name("lycoris_mid_block_attentions_0_proj_in.lora_down.weight", "unet/mid_block.attentions.0.proj_in", UDUMP_LORA_DOWN);
+    check_name(
+        "base_model.model.mid_block.attentions.0.proj_in.lora_A.default_0.weight", "unet/mid_block.attentions.0.proj_in", UDUMP_LORA_DOWN);
     check_name("unet.mid_block.attentions.0.proj_in.lora_A.weight", "unet/mid_block.attentions.0.proj_in", UDUMP_LORA_DOWN);
     check_name("text_encoder.text_model.encoder.layers.0.self_attn.out_proj.lora_B.weight", "text_encoder/encoder.layers.0.self_attn.out_proj",
         UDUMP_LORA_UP);
@@ -120,17 +124,20 @@ static void test_all_names(void **state) {
 
 static void test_blocks(void **state) {
     (void)state;
-    double factors[25], text = 1;
+    double factors[25];
+    udump_lora_entry entry = { .text_factor = 1, .rest_factor = 1, .block_factors = factors };
     for (int i = 0; i < 25; i++) factors[i] = 1;
-    assert_int_equal(udump_lora_blocks_parse("IN04=0.5, OUT00-OUT08 = 0 ,TE=-.25,M00,IN10-IN06(+2)=2.", 12, 12, factors, &text, NULL), UDUMP_OK);
-    assert_true(text == -0.25);
+    assert_int_equal(udump_lora_blocks_parse("IN04=0.5, OUT00-OUT08 = 0 ,TE=-.25,M00,IN10-IN06(+2)=2.", 12, 12, &entry, NULL), UDUMP_OK);
+    assert_true(entry.text_factor == -0.25 && entry.rest_factor == 1);
     for (int i = 0; i < 25; i++) {
         double expected = i == 4 ? 0.5 : i >= 13 && i <= 21 ? 0 : i == 12 || i == 6 || i == 8 || i == 10 ? 2 : 1;
         if (factors[i] != expected) fail_msg("block %d: %g, expected %g", i, factors[i], expected);
     }
-    assert_int_equal(udump_lora_blocks_parse("", 12, 12, factors, &text, NULL), UDUMP_OK);
-    assert_int_equal(udump_lora_blocks_parse("BASE=0.75,M00=1,M00=3", 12, 12, factors, &text, NULL), UDUMP_OK);
-    assert_true(text == 0.75 && factors[12] == 3);
+    assert_int_equal(udump_lora_blocks_parse("", 12, 12, &entry, NULL), UDUMP_OK);
+    assert_int_equal(udump_lora_blocks_parse("BASE=0.75,M00=1,M00=3", 12, 12, &entry, NULL), UDUMP_OK);
+    assert_true(entry.text_factor == 0.75 && factors[12] == 3);
+    assert_int_equal(udump_lora_blocks_parse("UNET=0.5,M00=2", 12, 12, &entry, NULL), UDUMP_OK);
+    assert_true(entry.text_factor == 0.75 && entry.rest_factor == 0.5 && factors[0] == 0.5 && factors[12] == 2 && factors[24] == 0.5);
 }
 
 static void test_bad_blocks(void **state) {
@@ -145,9 +152,10 @@ static void test_bad_blocks(void **state) {
         { "M00=1001", "not a weight", 4 }, { "M00=nan", "not a weight", 4 },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        double factors[25], text;
+        double factors[25];
+        udump_lora_entry entry = { .block_factors = factors };
         udump_error error;
-        assert_int_equal(udump_lora_blocks_parse(bad[i].text, 12, 12, factors, &text, &error), UDUMP_ERROR_SYNTAX);
+        assert_int_equal(udump_lora_blocks_parse(bad[i].text, 12, 12, &entry, &error), UDUMP_ERROR_SYNTAX);
         if (strcmp(error.what, bad[i].what) != 0 || error.offset != bad[i].offset)
             fail_msg("%s: '%s' at %d", bad[i].text, error.what, (int)error.offset);
     }
@@ -279,7 +287,7 @@ static void test_parity(void **state) {
 typedef struct tensor {
     const char *name, *dtype, *shape; /* "[4, 8]" */
     size_t bytes;
-    unsigned char byte; /* all of them */
+    const void *values; /* NULL: zeros */
 } tensor;
 
 static const char *write_file(const tensor *tensors, int count, const char *metadata) {
@@ -298,7 +306,7 @@ static const char *write_file(const tensor *tensors, int count, const char *meta
     for (int i = 0; i < 8; i++) fputc((int)(length >> 8 * i & 255), file);
     assert_int_equal(fwrite(header, 1, length, file), length);
     for (int i = 0; i < count; i++)
-        for (size_t k = 0; k < tensors[i].bytes; k++) fputc(tensors[i].byte, file);
+        for (size_t k = 0; k < tensors[i].bytes; k++) fputc(tensors[i].values ? ((const unsigned char *)tensors[i].values)[k] : 0, file);
     assert_int_equal(fclose(file), 0);
     return path;
 }
@@ -328,31 +336,153 @@ static void expect_failure(const tensor *tensors, int count, const char *metadat
 
 static void test_bad_tensors(void **state) {
     (void)state;
-    const tensor down = { Q ".lora_down.weight", "F32", "[2,32]", 256, 0 }, up = { Q ".lora_up.weight", "F32", "[32,2]", 256, 0 };
-    expect_failure(NULL, 0, NULL, UDUMP_ERROR_FORMAT, "no LoRA: the file has no tensors");
+    unsigned char nans[256];
+    memset(nans, 255, sizeof nans);
+    const tensor down = { Q ".lora_down.weight", "F32", "[2,32]", 256, NULL }, up = { Q ".lora_up.weight", "F32", "[32,2]", 256, NULL };
+    expect_failure(NULL, 0, NULL, UDUMP_ERROR_FORMAT, "no LoRA: the file has no layers");
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_down.weight: the layer lacks a tensor: expected its down and its up, found only its down", down);
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_up.weight: the layer lacks a tensor: expected its down and its up, found only its up", up);
-    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: the layer lacks a tensor: expected its down and its up, found only its alpha",
-        { Q ".alpha", "F32", "[]", 4, 0 });
-    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: alpha is not one number: expected [], found [2]", down, up, { Q ".alpha", "F32", "[2]", 8, 0 });
-    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha (I64): tensor has the wrong type: expected F32, F16 or BF16", down, up, { Q ".alpha", "I64", "[]", 8, 0 });
-    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: values are NaN or infinite", down, up, { Q ".alpha", "F32", "[]", 4, 255 });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: alpha is not one number: expected [], found [2]", down, up, { Q ".alpha", "F32", "[2]", 8, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: not one number of a type that is read: expected F32, F16, BF16, F64, I64 or I32, found I64", down,
+        up, { Q ".alpha", "I64", "[2]", 16, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: not one number of a type that is read: expected F32, F16, BF16, F64, I64 or I32, found F8_E4M3",
+        down, up, { Q ".alpha", "F8_E4M3", "[]", 1, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: values are NaN or infinite", down, up, { Q ".alpha", "F64", "[]", 8, nans });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".lora_up.weight: tensor has the wrong type: expected F32, F16 or BF16, found I32", down,
+        { Q ".lora_up.weight", "I32", "[32,2]", 256, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: values are NaN or infinite", down, up, { Q ".alpha", "F32", "[]", 4, nans });
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_up.weight: tensor has the wrong shape: expected [out, 2] or [out, 2, 1, 1], found [2, 32]", down,
-        { Q ".lora_up.weight", "F32", "[2,32]", 256, 0 });
+        { Q ".lora_up.weight", "F32", "[2,32]", 256, NULL });
     FAILS(UDUMP_ERROR_FORMAT,
         Q ".lora_down.weight: tensor has the wrong shape: expected [rank, in] or [rank, in, k, k], a rank from 1 to 16384, found [0, 32]",
-        { Q ".lora_down.weight", "F32", "[0,32]", 0, 0 }, { Q ".lora_up.weight", "F32", "[32,0]", 0, 0 });
+        { Q ".lora_down.weight", "F32", "[0,32]", 0, NULL }, { Q ".lora_up.weight", "F32", "[32,0]", 0, NULL });
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_mid.weight: tensor has the wrong shape: expected [2, 2, k, k], found [2, 3, 1, 1]", down, up,
-        { Q ".lora_mid.weight", "F32", "[2,3,1,1]", 24, 0 });
-    FAILS(UDUMP_ERROR_FORMAT, Q ".lora_down.weight: values are NaN or infinite", { Q ".lora_down.weight", "F32", "[2,32]", 256, 255 }, up);
-    FAILS(UDUMP_ERROR_FORMAT, "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight: two tensors for one place in the model: found "
-        Q ".lora_down.weight", down, up, { "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight", "F32", "[2,32]", 256, 0 });
-    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".hada_w1_a: LoHa is not supported, only LoRA and LoCon", { Q ".hada_w1_a", "F32", "[2,32]", 256, 0 });
-    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".dora_scale: DoRA is not supported, only LoRA and LoCon", down, up, { Q ".dora_scale", "F32", "[32]", 128, 0 });
-    FAILS(UDUMP_ERROR_FORMAT, "conv_in.weight: not a tensor of a LoRA for Stable Diffusion", { "conv_in.weight", "F32", "[1]", 4, 0 });
+        { Q ".lora_mid.weight", "F32", "[2,3,1,1]", 24, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".lora_down.weight: values are NaN or infinite", { Q ".lora_down.weight", "F32", "[2,32]", 256, nans }, up);
     FAILS(UDUMP_ERROR_FORMAT,
-        "transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight: not a tensor of a LoRA for Stable Diffusion: it seems to be for Flux",
-        { "transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight", "F32", "[1]", 4, 0 });
+        "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight: two tensors for one place in the model: found " Q
+        ".lora_down.weight",
+        down, up, { "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight", "F32", "[2,32]", 256, NULL });
+    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".hada_w1_a: LoHa is not supported, only LoRA and LoCon",
+        { Q ".hada_w1_a", "F32", "[2,32]", 256, NULL });
+    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".dora_scale: DoRA is not supported, only LoRA and LoCon", down, up,
+        { Q ".dora_scale", "F32", "[32]", 128, NULL });
+    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".lora_up.bias: LoRA with a bias is not supported, only LoRA and LoCon", down, up,
+        { Q ".lora_up.bias", "F32", "[32]", 128, NULL });
+    FAILS(UDUMP_ERROR_UNSUPPORTED, "model.diffusion_model.input_blocks.0.0.bias: a checkpoint is not supported, only LoRA and LoCon",
+        { "model.diffusion_model.input_blocks.0.0.bias", "F32", "[32]", 128, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, "conv_in.weight: not a tensor of a LoRA for Stable Diffusion", { "conv_in.weight", "F32", "[1]", 4, NULL });
+    FAILS(UDUMP_ERROR_FORMAT,
+        "transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight: not a tensor of a LoRA for Stable Diffusion: it seems to be for "
+        "Flux",
+        { "transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight", "F32", "[1]", 4, NULL });
+}
+
+/* ---- how strong */
+
+#define PROJ_IN "down_blocks.0.attentions.0.proj_in" /* in the tests below [2, 1, 1, 1] */
+#define PEFT "base_model.model." PROJ_IN
+
+/* What is added to a layer of zeros by up and down of ones, rank 2: twice alpha / rank. */
+static float strength(const char *path) {
+    const int64_t shape[] = { 2, 1 };
+    float values[2] = { 0 };
+    udump_lora_file *file;
+    udump_error error;
+    if (udump_lora_open(path, &file, &error)) fail_msg("%s: %s", error.where, error.what);
+    assert_int_equal(udump_lora_merge(file, "unet/" PROJ_IN, 2, shape, 1, 1, values, NULL), UDUMP_OK);
+    udump_lora_close(file);
+    assert_true(values[0] == values[1]);
+    return values[0];
+}
+
+/* A LoRA of ones, and what else is given. */
+static float strength_of(const char *down, const char *up, const tensor *more, const char *metadata) {
+    static const float ones[] = { 1, 1, 1, 1 };
+    tensor tensors[4] = { { .name = down, .dtype = "F32", .shape = "[2,1]", .bytes = 8, .values = ones },
+        { .name = up, .dtype = "F32", .shape = "[2,2]", .bytes = 16, .values = ones } };
+    int count = 2;
+    if (more) tensors[count++] = *more;
+    const char *path = write_file(tensors, count, metadata);
+    float found = strength(path);
+    remove(path);
+    return found;
+}
+
+#define KOHYA "lora_unet_down_blocks_0_attentions_0_proj_in"
+
+static void test_alphas(void **state) {
+    (void)state;
+    const float f32 = 3;
+    const double f64 = 3;
+    const int64_t i64 = 3;
+    const int32_t i32 = 3;
+    const struct {
+        const char *dtype;
+        size_t bytes;
+        const void *values;
+    } alphas[] = { { "F32", 4, &f32 }, { "F64", 8, &f64 }, { "I64", 8, &i64 }, { "I32", 4, &i32 } };
+    assert_true(strength_of(KOHYA ".lora_down.weight", KOHYA ".lora_up.weight", NULL, NULL) == 2);
+    for (size_t i = 0; i < sizeof alphas / sizeof *alphas; i++) {
+        const tensor alpha = { KOHYA ".alpha", alphas[i].dtype, "[]", alphas[i].bytes, alphas[i].values };
+        assert_true(strength_of(KOHYA ".lora_down.weight", KOHYA ".lora_up.weight", &alpha, NULL) == 3);
+    }
+    const tensor lone = { "lora_unet_conv_out.alpha", "F32", "[]", 4, &f32 }; /* of no layer: nothing */
+    assert_true(strength_of(KOHYA ".lora_down.weight", KOHYA ".lora_up.weight", &lone, NULL) == 2);
+}
+
+static void test_metadata_of_one_part(void **state) {
+    (void)state;
+    const char *of_unet = "\"{\\\"unet.lora_alpha\\\": 8}\"",
+               *of_one = "\"{\\\"lora_alpha\\\": 8, \\\"alpha_pattern\\\": {\\\"proj_in\\\": 5}}\"";
+    assert_true(strength_of("unet." PROJ_IN ".lora_A.weight", "unet." PROJ_IN ".lora_B.weight", NULL, of_unet) == 8);
+    assert_true(strength_of(PROJ_IN ".lora_A.weight", PROJ_IN ".lora_B.weight", NULL, of_one) == 5);
+}
+
+/* PEFT's save_pretrained: alpha is in adapter_config.json beside the file. */
+static void test_peft_config(void **state) {
+    (void)state;
+    static const float ones[] = { 1, 1, 1, 1 };
+    const tensor tensors[] = { { PEFT ".lora_A.weight", "F32", "[2,1]", 8, ones }, { PEFT ".lora_B.weight", "F32", "[2,2]", 16, ones } };
+    expect_failure(tensors, 2, NULL, UDUMP_ERROR_FORMAT,
+        PEFT ".lora_A.weight: no alpha: PEFT has it in another file: expected adapter_config.json in the same folder");
+    char folder[] = "/tmp/udump_peft_XXXXXX", config[64], path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(config, sizeof config, "%s/adapter_config.json", folder);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+    assert_int_equal(rename(write_file(tensors, 2, NULL), path), 0);
+    static const struct {
+        const char *text;
+        float strength;
+    } cases[] = { { "{\"r\": 2, \"lora_alpha\": 1, \"target_modules\": [\"proj_in\"]}", 1 },
+        { "{\"r\": 2, \"lora_alpha\": 8, \"use_rslora\": true}", 8 * 1.41421356f },
+        { "{\"r\": 8, \"lora_alpha\": 8, \"alpha_pattern\": {\"attentions.0.proj_in\": 3}}", 3 }, { "{}", 2 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        FILE *file = fopen(config, "w");
+        assert_non_null(file);
+        fputs(cases[i].text, file);
+        assert_int_equal(fclose(file), 0);
+        assert_float_equal(strength(path), cases[i].strength, 1e-5);
+    }
+    remove(config);
+    remove(path);
+    remove(folder);
+}
+
+/* ---- which file a tag means */
+
+static void test_find(void **state) {
+    (void)state;
+    char path[sizeof GOLDEN("lora-kohya")];
+    udump_error error;
+    assert_int_equal(
+        udump_lora_find(TEST_ROOT "/tests/parity", "lora-kohya", path, sizeof path, NULL), UDUMP_OK); /* in a folder within it */
+    assert_string_equal(path, GOLDEN("lora-kohya"));
+    assert_int_equal(udump_lora_find(TEST_ROOT "/tests/parity/goldens", "lora-kohya", path, sizeof path - 1, &error), UDUMP_ERROR_ARGUMENT);
+    assert_int_equal(udump_lora_find(TEST_ROOT "/tests/parity/goldens", "lora-koh", path, sizeof path, &error), UDUMP_ERROR_FILE);
+    assert_string_equal(error.what, "no LoRA 'lora-koh': no file of that name, and none that calls itself so");
+    assert_int_equal(udump_lora_find("/nonexistent", "x", path, sizeof path, &error), UDUMP_ERROR_FILE);
+    assert_int_equal(udump_lora_find(NULL, "x", path, sizeof path, &error), UDUMP_ERROR_ARGUMENT);
 }
 
 /* LoRAs that are fine, for another model. */
@@ -360,24 +490,26 @@ static void test_other_models(void **state) {
     (void)state;
     FAILS(UDUMP_ERROR_WEIGHTS,
         K2 ".lora_down.weight: it does not fit the model's layer; the LoRA seems to be for SD 2: expected [96, 48], found [1280, 1024]",
-        { K2 ".lora_down.weight", "F16", "[1,1024]", 2048, 0 }, { K2 ".lora_up.weight", "F16", "[1280,1]", 2560, 0 });
+        { K2 ".lora_down.weight", "F16", "[1,1024]", 2048, NULL }, { K2 ".lora_up.weight", "F16", "[1280,1]", 2560, NULL });
     FAILS(UDUMP_ERROR_WEIGHTS,
         "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight: the model has no such layer; the LoRA seems to be for SDXL",
-        { "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "F32", "[1,8]", 32, 0 },
-        { "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", "F32", "[8,1]", 32, 0 });
+        { "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "F32", "[1,8]", 32, NULL },
+        { "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight", "F32", "[8,1]", 32, NULL });
     FAILS(UDUMP_ERROR_WEIGHTS, "lora_unet_down_blocks_0_attentions_7_proj_in.lora_down.weight: the model has no such layer",
-        { "lora_unet_down_blocks_0_attentions_7_proj_in.lora_down.weight", "F32", "[1,32]", 128, 0 },
-        { "lora_unet_down_blocks_0_attentions_7_proj_in.lora_up.weight", "F32", "[32,1]", 128, 0 });
-    FAILS(UDUMP_ERROR_WEIGHTS, "lora_unet_conv_in.lora_down.weight: it does not fit the model's layer: expected [32, 4, 3, 3], found [32, 4]",
-        { "lora_unet_conv_in.lora_down.weight", "F32", "[1,4]", 16, 0 }, { "lora_unet_conv_in.lora_up.weight", "F32", "[32,1]", 128, 0 });
+        { "lora_unet_down_blocks_0_attentions_7_proj_in.lora_down.weight", "F32", "[1,32]", 128, NULL },
+        { "lora_unet_down_blocks_0_attentions_7_proj_in.lora_up.weight", "F32", "[32,1]", 128, NULL });
+    FAILS(UDUMP_ERROR_WEIGHTS,
+        "lora_unet_conv_in.lora_down.weight: it does not fit the model's layer: expected [32, 4, 3, 3], found [32, 4]",
+        { "lora_unet_conv_in.lora_down.weight", "F32", "[1,4]", 16, NULL },
+        { "lora_unet_conv_in.lora_up.weight", "F32", "[32,1]", 128, NULL });
 }
 
 /* Layers that the checkpoint has and nothing reads: SDXL's LoRAs have the text encoder's last. */
 static void test_unread_layers(void **state) {
     (void)state;
-    const tensor tensors[] = { { "lora_te_text_model_encoder_layers_9_mlp_fc1.lora_down.weight", "F32", "[1,4]", 16, 0 },
-        { "lora_te_text_model_encoder_layers_9_mlp_fc1.lora_up.weight", "F32", "[4,1]", 16, 0 } };
-    const tensor layer = { "text_encoder/encoder.layers.9.mlp.fc1.weight", "F32", "[4,4]", 64, 0 };
+    const tensor tensors[] = { { "lora_te_text_model_encoder_layers_9_mlp_fc1.lora_down.weight", "F32", "[1,4]", 16, NULL },
+        { "lora_te_text_model_encoder_layers_9_mlp_fc1.lora_up.weight", "F32", "[4,1]", 16, NULL } };
+    const tensor layer = { "text_encoder/encoder.layers.9.mlp.fc1.weight", "F32", "[4,4]", 64, NULL };
     udump_lora_file *file;
     udump_weights *checkpoint;
     udump_error error;
@@ -400,7 +532,8 @@ static void test_unread_layers(void **state) {
 static void test_bad_metadata(void **state) {
     (void)state;
 #define A "unet.mid_block.attentions.0.proj_in.lora_A.weight"
-    const tensor tensors[] = { { A, "F32", "[1,96]", 384, 0 }, { "unet.mid_block.attentions.0.proj_in.lora_B.weight", "F32", "[96,1]", 384, 0 } };
+    const tensor tensors[] = { { A, "F32", "[1,96]", 384, NULL },
+        { "unet.mid_block.attentions.0.proj_in.lora_B.weight", "F32", "[96,1]", 384, NULL } };
     expect_failure(tensors, 2, "\"{\\\"unet.lora_alpha\\\": \\\"x\\\"}\"", UDUMP_ERROR_FORMAT, A ": the metadata's alpha is not a number");
     expect_failure(tensors, 2, "\"[]\"", UDUMP_ERROR_FORMAT, "lora_adapter_metadata: not a JSON object");
     /* Of another part, and of another type: nothing is said of alpha. */
@@ -426,13 +559,14 @@ static void test_bad_options(void **state) {
     const udump_lora bad_block = { .path = GOLDEN("lora-old"), .block_weights = "IN12=0" };
     assert_int_equal(load_with(&bad_block, 1, 0, &model, &error), UDUMP_ERROR_SYNTAX);
     assert_string_equal(error.where, GOLDEN("lora-old") ": block weights");
-    assert_string_equal(error.expected, "a block: IN00..IN11, M00, OUT00..OUT11, TE or BASE");
+    assert_string_equal(error.expected, "a block: IN00..IN11, M00, OUT00..OUT11, UNET, TE or BASE");
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_all_names), cmocka_unit_test(test_blocks), cmocka_unit_test(test_bad_blocks),
-        cmocka_unit_test(test_block_of_layer), cmocka_unit_test(test_parity), cmocka_unit_test(test_bad_tensors),
-        cmocka_unit_test(test_other_models), cmocka_unit_test(test_unread_layers),
-        cmocka_unit_test(test_bad_metadata), cmocka_unit_test(test_bad_options) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_all_names), cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_bad_blocks), cmocka_unit_test(test_block_of_layer), cmocka_unit_test(test_parity),
+        cmocka_unit_test(test_bad_tensors), cmocka_unit_test(test_alphas), cmocka_unit_test(test_metadata_of_one_part),
+        cmocka_unit_test(test_peft_config), cmocka_unit_test(test_find), cmocka_unit_test(test_other_models),
+        cmocka_unit_test(test_unread_layers), cmocka_unit_test(test_bad_metadata), cmocka_unit_test(test_bad_options) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -430,7 +430,9 @@ static void check_ldm(bool text_model) {
         if (text_model) assert_string_equal(weight->file_name, names.ldm[i]);
     }
     assert_string_equal(udump_weights_find(weights, "model_ema.decay")->part, "");
-    assert_string_equal(udump_weights_skipped(weights, 0), "cond_stage_model.transformer.text_model.embeddings.position_ids (I64)");
+    assert_string_equal(udump_weights_skipped(weights, 0)->file_name, "cond_stage_model.transformer.text_model.embeddings.position_ids");
+    assert_string_equal(udump_weights_skipped(weights, 0)->name, "text_encoder/embeddings.position_ids");
+    assert_string_equal(udump_weights_skipped(weights, 0)->dtype_name, "I64");
     assert_null(udump_weights_skipped(weights, 1));
     double value;
     assert_false(udump_weights_config_number(weights, "unet", "sample_size", 0, &value));
