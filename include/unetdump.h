@@ -156,7 +156,8 @@ typedef enum udump_prediction {
 } udump_prediction;
 
 /* A low-rank difference (Hu et al. 2021) that is added to the weights while they load: kohya's, diffusers' and PEFT's safetensors (PEFT's
- * with its adapter_config.json in the same folder); of LyCORIS' adapters LoCon. */
+ * with its adapter_config.json in the same folder). Of LyCORIS' adapters (Yeh et al. 2023) LoCon, LoHa, LoKr, full differences, and those of norms
+ * and biases; with DoRA (Liu et al. 2024), whose weight blends the layer's old and new weight. */
 typedef struct udump_lora {
     const char *path;
     const double *weight; /* what the difference is multiplied by; NULL: 1 */

@@ -155,6 +155,7 @@ static float *read_tensor(udump_loader *l, const char *name, const char *kind, i
     if (!l->status && bad) warn_bad(l, weight, bad);
     l->parameter_count += (int64_t)count;
     if (!l->status && strcmp(kind, "weight") == 0) l->status = udump_loras_merge(l->loras, name, rank, shape, values, &l->error);
+    if (!l->status && strcmp(kind, "bias") == 0) l->status = udump_loras_merge_bias(l->loras, name, (int64_t)count, values, &l->error);
     return values;
 }
 

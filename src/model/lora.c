@@ -152,16 +152,27 @@ void udump_loras_close(udump_loras *loras) {
     *loras = (udump_loras){ 0 };
 }
 
+/* How strongly a LoRA works on a layer. */
+static double factor_of(const udump_loras *loras, const udump_lora_entry *entry, const char *name) {
+    if (strncmp(name, "unet/", 5) != 0) return entry->text_factor;
+    int32_t block = udump_lora_block(&loras->levels, name);
+    return block < 0 ? entry->rest_factor : entry->block_factors[block];
+}
+
 udump_status udump_loras_merge(
     const udump_loras *loras, const char *name, int rank, const int64_t *shape, float *values, udump_error *error) {
-    bool unet = strncmp(name, "unet/", 5) == 0;
-    int32_t block = udump_lora_block(&loras->levels, name);
     udump_status status = UDUMP_OK;
     for (int32_t i = 0; i < loras->count && !status; i++) {
         const udump_lora_entry *entry = &loras->entries[i];
-        double factor = !unet ? entry->text_factor : block < 0 ? entry->rest_factor : entry->block_factors[block];
-        status = udump_lora_merge(entry->file, name, rank, shape, factor, loras->threads, values, error);
+        status = udump_lora_merge(entry->file, name, rank, shape, factor_of(loras, entry, name), loras->threads, values, error);
     }
+    return status;
+}
+
+udump_status udump_loras_merge_bias(const udump_loras *loras, const char *name, int64_t count, float *values, udump_error *error) {
+    udump_status status = UDUMP_OK;
+    for (int32_t i = 0; i < loras->count && !status; i++)
+        status = udump_lora_merge_bias(loras->entries[i].file, name, count, factor_of(loras, &loras->entries[i], name), values, error);
     return status;
 }
 

@@ -38,6 +38,7 @@ void udump_loras_close(udump_loras *loras);
 /* Adds what all of them have for the layer; in their order. As udump_lora_merge. */
 udump_status udump_loras_merge(
     const udump_loras *loras, const char *name, int rank, const int64_t *shape, float *values, udump_error *error);
+udump_status udump_loras_merge_bias(const udump_loras *loras, const char *name, int64_t count, float *values, udump_error *error);
 /* As udump_lora_check_used, of all. */
 udump_status udump_loras_check_used(const udump_loras *loras, const udump_weights *checkpoint, udump_error *error);
 

@@ -40,6 +40,7 @@ udump_status udump_lora_metadata_scale(
     if (!metadata || length >= sizeof part) return UDUMP_OK;
     snprintf(part, sizeof part, "%.*s", (int)length, tensor);
     const json_t *alpha = get(metadata, part, "lora_alpha"), *value;
+    if (!alpha) alpha = get(metadata, part, "alpha"); /* PEFT's for LoHa and LoKr */
     const char *name;
     json_object_foreach((json_t *)get(metadata, part, "alpha_pattern"), name, value) if (is_of(tensor, name)) alpha = value;
     if (!alpha) return UDUMP_OK;

@@ -6,27 +6,57 @@
 #include "weights/name_map.h"
 
 /* How a name ends, '*' being a word of any name, and what the tensor then is. The first that fits decides. */
+#define LOW_RANK(slot)                                                                                                                     \
+    { UDUMP_LORA_##slot, UDUMP_LORA_LOW_RANK }
+#define HADAMARD(index, slot)                                                                                                              \
+    { (index) * UDUMP_LORA_SECOND + UDUMP_LORA_##slot, UDUMP_LORA_HADAMARD }
+#define KRONECKER(index, slot)                                                                                                             \
+    { (index) * UDUMP_LORA_SECOND + UDUMP_LORA_##slot, UDUMP_LORA_KRONECKER }
+#define FULL(slot)                                                                                                                         \
+    { UDUMP_LORA_##slot, UDUMP_LORA_FULL }
+#define ANY(slot)                                                                                                                          \
+    { UDUMP_LORA_##slot, UDUMP_LORA_NO_KIND }
 static const struct {
     const char *end;
     udump_lora_role role;
     bool old; /* diffusers before PEFT: attention's layers have other names */
 } endings[] = {
-    { ".lora_down.weight", UDUMP_LORA_DOWN, false },
-    { ".lora_up.weight", UDUMP_LORA_UP, false },
-    { ".lora_mid.weight", UDUMP_LORA_MID, false },
-    { ".lora_A.weight", UDUMP_LORA_DOWN, false },
-    { ".lora_B.weight", UDUMP_LORA_UP, false },
-    { ".lora_A.*.weight", UDUMP_LORA_DOWN, false }, /* PEFT's name of the adapter */
-    { ".lora_B.*.weight", UDUMP_LORA_UP, false },
-    { ".lora_linear_layer.down.weight", UDUMP_LORA_DOWN, false },
-    { ".lora_linear_layer.up.weight", UDUMP_LORA_UP, false },
-    { ".lora.down.weight", UDUMP_LORA_DOWN, false },
-    { ".lora.up.weight", UDUMP_LORA_UP, false },
-    { "_lora.down.weight", UDUMP_LORA_DOWN, true },
-    { "_lora.up.weight", UDUMP_LORA_UP, true },
-    { "_lora.alpha", UDUMP_LORA_ALPHA, true },
-    { ".lora.alpha", UDUMP_LORA_ALPHA, false },
-    { ".alpha", UDUMP_LORA_ALPHA, false },
+    { ".lora_down.weight", LOW_RANK(DOWN), false },
+    { ".lora_up.weight", LOW_RANK(UP), false },
+    { ".lora_mid.weight", LOW_RANK(MID), false },
+    { ".lora_A.weight", LOW_RANK(DOWN), false },
+    { ".lora_B.weight", LOW_RANK(UP), false },
+    { ".lora_A.*.weight", LOW_RANK(DOWN), false }, /* PEFT's name of the adapter */
+    { ".lora_B.*.weight", LOW_RANK(UP), false },
+    { ".lora_linear_layer.down.weight", LOW_RANK(DOWN), false },
+    { ".lora_linear_layer.up.weight", LOW_RANK(UP), false },
+    { ".lora.down.weight", LOW_RANK(DOWN), false },
+    { ".lora.up.weight", LOW_RANK(UP), false },
+    { "_lora.down.weight", LOW_RANK(DOWN), true },
+    { "_lora.up.weight", LOW_RANK(UP), true },
+    { ".hada_w1_a", HADAMARD(0, UP), false },
+    { ".hada_w1_b", HADAMARD(0, DOWN), false },
+    { ".hada_t1", HADAMARD(0, MID), false },
+    { ".hada_w2_a", HADAMARD(1, UP), false },
+    { ".hada_w2_b", HADAMARD(1, DOWN), false },
+    { ".hada_t2", HADAMARD(1, MID), false },
+    { ".lokr_w1", KRONECKER(0, WHOLE), false },
+    { ".lokr_w1_a", KRONECKER(0, UP), false },
+    { ".lokr_w1_b", KRONECKER(0, DOWN), false },
+    { ".lokr_w2", KRONECKER(1, WHOLE), false },
+    { ".lokr_w2_a", KRONECKER(1, UP), false },
+    { ".lokr_w2_b", KRONECKER(1, DOWN), false },
+    { ".lokr_t2", KRONECKER(1, MID), false },
+    { ".diff", FULL(WHOLE), false },
+    { ".w_norm", FULL(WHOLE), false },
+    { ".diff_b", FULL(BIAS), false },
+    { ".b_norm", FULL(BIAS), false },
+    { ".dora_scale", ANY(MAGNITUDE), false },
+    { ".lora_magnitude_vector", ANY(ROW_MAGNITUDE), false },
+    { ".lora_magnitude_vector.weight", ANY(ROW_MAGNITUDE), false },
+    { "_lora.alpha", ANY(ALPHA), true },
+    { ".lora.alpha", ANY(ALPHA), false },
+    { ".alpha", ANY(ALPHA), false },
 };
 
 /* How a name begins, and the part that it is in. flat: '_' stands where the module's path has '.'. kept: the beginning is the path's own. */
@@ -52,8 +82,9 @@ static const struct {
 /* The path's own names that have an underscore: the others in a flat name are its dots. */
 static const char *const joined[] = { "input_blocks", "middle_block", "output_blocks", "in_layers", "out_layers", "emb_layers",
     "skip_connection", "time_embed", "label_emb", "down_blocks", "mid_block", "up_blocks", "transformer_blocks", "conv_in", "conv_out",
-    "conv_shortcut", "time_emb_proj", "time_embedding", "add_embedding", "linear_1", "linear_2", "proj_in", "proj_out", "to_q", "to_k", "to_v",
-    "to_out", "text_model", "self_attn", "q_proj", "k_proj", "v_proj", "out_proj", "text_projection" };
+    "conv_shortcut", "conv_norm_out", "layer_norm1", "layer_norm2", "final_layer_norm", "time_emb_proj", "time_embedding", "add_embedding",
+    "linear_1", "linear_2", "proj_in", "proj_out", "to_q", "to_k", "to_v", "to_out", "text_model", "self_attn", "q_proj", "k_proj",
+    "v_proj", "out_proj", "text_projection" };
 
 /* Beginnings of the original code's paths in the U-Net. */
 static const char *const original[] = { "input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out." };
@@ -154,9 +185,7 @@ const char *udump_lora_other_kind(const char *name) {
     static const struct {
         const char *in_name, *kind;
     } kinds[] = { { "model.diffusion_model.", "a checkpoint" }, { "cond_stage_model.", "a checkpoint" },
-        { "first_stage_model.", "a checkpoint" }, { "conditioner.embedders.", "a checkpoint" }, { ".hada_", "LoHa" }, { ".lokr_", "LoKr" },
-        { ".dora_scale", "DoRA" }, { ".lora_magnitude_vector", "DoRA" }, { ".oft_", "OFT" }, { ".on_input", "IA3" },
-        { ".diff", "a full difference" }, { ".w_norm", "a norm's difference" }, { ".b_norm", "a norm's difference" },
+        { "first_stage_model.", "a checkpoint" }, { "conditioner.embedders.", "a checkpoint" }, { ".oft_", "OFT" }, { ".on_input", "IA3" },
         { ".a1.weight", "GLoRA" }, { ".lora_B.bias", "LoRA with a bias" }, { ".lora_up.bias", "LoRA with a bias" },
         { ".bias_indices", "LoRA with a bias" }, { ".bias_values", "LoRA with a bias" }, { ".bias_size", "LoRA with a bias" },
         { ".scalar", "LoRA with a scalar" }, { "bundle_emb.", "a LoRA with embeddings in its file" } };

@@ -15,12 +15,13 @@ static void merge_all(udump_lora_file *file, const char *path) {
         const char *name;
         int rank;
         int64_t shape[4];
-    } layers[] = { { "unet/conv_in", 4, { 4, 2, 3, 3 } }, { "unet/mid_block.attentions.0.proj_in", 2, { 4, 2 } },
-        { "text_encoder/encoder.layers.0.mlp.fc1", 2, { 4, 2 } } };
+    } layers[] = { { "unet/conv_in", 4, { 4, 2, 3, 3 } }, { "unet/conv_norm_out", 1, { 4 } },
+        { "unet/mid_block.attentions.0.proj_in", 2, { 4, 2 } }, { "text_encoder/encoder.layers.0.mlp.fc1", 2, { 4, 2 } } };
     float values[4 * 2 * 9] = { 0 };
     udump_error error = { 0 };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         if (udump_lora_merge(file, layers[i].name, layers[i].rank, layers[i].shape, 0.5, 1, values, &error) && !error.what[0]) abort();
+    if (udump_lora_merge_bias(file, "unet/conv_norm_out", 4, 0.5, values, &error) && !error.what[0]) abort();
     udump_weights *checkpoint; /* any will do: its own tensors */
     if (udump_weights_open_tensors(path, &checkpoint, NULL)) abort();
     if (udump_lora_check_used(file, checkpoint, &error) && !error.what[0]) abort();

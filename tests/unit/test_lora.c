@@ -15,13 +15,13 @@
 
 /* ---- names */
 
-static void check_name(const char *name, const char *layer, udump_lora_role role) {
+static void check_name(const char *name, const char *layer, udump_lora_slot slot) {
     char *found;
-    udump_lora_role found_role = UDUMP_LORA_ROLES;
+    udump_lora_role found_role = { UDUMP_LORA_SLOTS, UDUMP_LORA_NO_KIND };
     assert_true(udump_lora_name(name, &found, &found_role));
     if (!found) fail_msg("%s: not known", name);
     assert_string_equal(found, layer);
-    assert_int_equal(found_role, role);
+    assert_int_equal(found_role.slot, slot);
     free(found);
 }
 
@@ -66,7 +66,14 @@ static void test_names(void **state) {
     check_name("mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_k_lora.down.weight",
         "unet/mid_block.attentions.0.transformer_blocks.0.attn1.to_k", UDUMP_LORA_DOWN);
     check_name("unet.down_blocks.0.attentions.0.proj_in.lora.down.weight", "unet/down_blocks.0.attentions.0.proj_in", UDUMP_LORA_DOWN);
-    static const char *const unknown[] = { "", "lora_unet_.alpha", "lora_unet_conv_in.lora_down", "lora_unet_conv_in.hada_w1_a",
+    check_name("lora_unet_mid_block_resnets_0_conv1.hada_w2_b", "unet/mid_block.resnets.0.conv1", UDUMP_LORA_SECOND + UDUMP_LORA_DOWN);
+    check_name("lora_unet_out_0.w_norm", "unet/conv_norm_out", UDUMP_LORA_WHOLE);
+    check_name("lora_unet_conv_norm_out.b_norm", "unet/conv_norm_out", UDUMP_LORA_BIAS);
+    check_name("lora_te_text_model_final_layer_norm.w_norm", "text_encoder/final_layer_norm", UDUMP_LORA_WHOLE);
+    check_name("lora_te_text_model_encoder_layers_0_layer_norm1.w_norm", "text_encoder/encoder.layers.0.layer_norm1", UDUMP_LORA_WHOLE);
+    check_name(
+        "unet.mid_block.attentions.0.proj_in.lora_magnitude_vector", "unet/mid_block.attentions.0.proj_in", UDUMP_LORA_ROW_MAGNITUDE);
+    static const char *const unknown[] = { "", "lora_unet_.alpha", "lora_unet_conv_in.lora_down", "lora_unet_conv_in.oft_blocks",
         "transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight", "model.diffusion_model.input_blocks.0.0.weight" };
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         char *layer;
@@ -341,6 +348,30 @@ static void test_bad_tensors(void **state) {
     const tensor down = { Q ".lora_down.weight", "F32", "[2,32]", 256, NULL }, up = { Q ".lora_up.weight", "F32", "[32,2]", 256, NULL };
     expect_failure(NULL, 0, NULL, UDUMP_ERROR_FORMAT, "no LoRA: the file has no layers");
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_down.weight: the layer lacks a tensor: expected its down and its up, found only its down", down);
+    FAILS(UDUMP_ERROR_FORMAT, Q ".diff_b: the layer lacks a tensor: expected its down and its up, found neither",
+        { Q ".diff_b", "F32", "[32]", 128, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".dora_scale: the layer lacks a tensor: expected its down and its up, found neither",
+        { Q ".dora_scale", "F32", "[32]", 128, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".hada_w1_b: the layer lacks a tensor: expected its down and its up, found neither",
+        { Q ".hada_w1_b", "F32", "[2,32]", 256, NULL }, { Q ".hada_w1_a", "F32", "[32,2]", 256, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".hada_w1_b: two matrices of unequal sizes", { Q ".hada_w1_a", "F32", "[32,2]", 256, NULL },
+        { Q ".hada_w1_b", "F32", "[2,32]", 256, NULL }, { Q ".hada_w2_a", "F32", "[32,2]", 256, NULL },
+        { Q ".hada_w2_b", "F32", "[2,16]", 128, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".lora_down.weight: two kinds of difference for one layer: found " Q ".hada_t1",
+        { Q ".hada_t1", "F32", "[2,2,1,1]", 16, NULL }, down, up);
+    FAILS(UDUMP_ERROR_FORMAT, Q ".lokr_w1: a matrix, and what it would be made of: found [4, 4]",
+        { Q ".lokr_w1", "F32", "[4,4]", 64, NULL }, { Q ".lokr_w1_a", "F32", "[4,2]", 32, NULL },
+        { Q ".lokr_w1_b", "F32", "[2,4]", 32, NULL }, { Q ".lokr_w2", "F32", "[8,8]", 256, NULL });
+    FAILS(UDUMP_ERROR_WEIGHTS, Q ".lokr_w1: it does not fit the model's layer: expected [32, 32], found [32, 16]",
+        { Q ".lokr_w1", "F32", "[4,4]", 64, NULL }, { Q ".lokr_w2", "F32", "[8,4]", 128, NULL });
+    FAILS(UDUMP_ERROR_WEIGHTS, Q ".diff: it does not fit the model's layer: expected [32, 32], found [16, 64]",
+        { Q ".diff", "F32", "[16,64]", 4096, NULL });
+    FAILS(UDUMP_ERROR_WEIGHTS, Q ".diff_b: the model's layer has no bias", { Q ".diff", "F32", "[32,32]", 4096, NULL },
+        { Q ".diff_b", "F32", "[32]", 128, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, "lora_unet_conv_in.diff_b: it does not fit the model's layer: expected [32], found [31]",
+        { "lora_unet_conv_in.diff", "F32", "[32,4,3,3]", 4608, NULL }, { "lora_unet_conv_in.diff_b", "F32", "[31]", 124, NULL });
+    FAILS(UDUMP_ERROR_FORMAT, Q ".dora_scale: tensor has the wrong shape: expected 32 values, one for each input, found [1, 31]", down, up,
+        { Q ".dora_scale", "F32", "[1,31]", 124, NULL });
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_up.weight: the layer lacks a tensor: expected its down and its up, found only its up", up);
     FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: alpha is not one number: expected [], found [2]", down, up, { Q ".alpha", "F32", "[2]", 8, NULL });
     FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: not one number of a type that is read: expected F32, F16, BF16, F64, I64 or I32, found I64", down,
@@ -353,8 +384,7 @@ static void test_bad_tensors(void **state) {
     FAILS(UDUMP_ERROR_FORMAT, Q ".alpha: values are NaN or infinite", down, up, { Q ".alpha", "F32", "[]", 4, nans });
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_up.weight: tensor has the wrong shape: expected [out, 2] or [out, 2, 1, 1], found [2, 32]", down,
         { Q ".lora_up.weight", "F32", "[2,32]", 256, NULL });
-    FAILS(UDUMP_ERROR_FORMAT,
-        Q ".lora_down.weight: tensor has the wrong shape: expected [rank, in] or [rank, in, k, k], a rank from 1 to 16384, found [0, 32]",
+    FAILS(UDUMP_ERROR_FORMAT, Q ".lora_up.weight: tensor has the wrong shape: expected sizes from 1 to 1048576, found [32, 0]",
         { Q ".lora_down.weight", "F32", "[0,32]", 0, NULL }, { Q ".lora_up.weight", "F32", "[32,0]", 0, NULL });
     FAILS(UDUMP_ERROR_FORMAT, Q ".lora_mid.weight: tensor has the wrong shape: expected [2, 2, k, k], found [2, 3, 1, 1]", down, up,
         { Q ".lora_mid.weight", "F32", "[2,3,1,1]", 24, NULL });
@@ -363,13 +393,14 @@ static void test_bad_tensors(void **state) {
         "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight: two tensors for one place in the model: found " Q
         ".lora_down.weight",
         down, up, { "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight", "F32", "[2,32]", 256, NULL });
-    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".hada_w1_a: LoHa is not supported, only LoRA and LoCon",
-        { Q ".hada_w1_a", "F32", "[2,32]", 256, NULL });
-    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".dora_scale: DoRA is not supported, only LoRA and LoCon", down, up,
-        { Q ".dora_scale", "F32", "[32]", 128, NULL });
-    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".lora_up.bias: LoRA with a bias is not supported, only LoRA and LoCon", down, up,
+    FAILS(UDUMP_ERROR_UNSUPPORTED, Q ".oft_blocks: OFT is not supported, only LoRA, LoCon, LoHa, LoKr, DoRA and full differences",
+        { Q ".oft_blocks", "F32", "[2,32]", 256, NULL });
+    FAILS(UDUMP_ERROR_UNSUPPORTED,
+        Q ".lora_up.bias: LoRA with a bias is not supported, only LoRA, LoCon, LoHa, LoKr, DoRA and full differences", down, up,
         { Q ".lora_up.bias", "F32", "[32]", 128, NULL });
-    FAILS(UDUMP_ERROR_UNSUPPORTED, "model.diffusion_model.input_blocks.0.0.bias: a checkpoint is not supported, only LoRA and LoCon",
+    FAILS(UDUMP_ERROR_UNSUPPORTED,
+        "model.diffusion_model.input_blocks.0.0.bias: a checkpoint is not supported, only LoRA, LoCon, LoHa, LoKr, DoRA and full "
+        "differences",
         { "model.diffusion_model.input_blocks.0.0.bias", "F32", "[32]", 128, NULL });
     FAILS(UDUMP_ERROR_FORMAT, "conv_in.weight: not a tensor of a LoRA for Stable Diffusion", { "conv_in.weight", "F32", "[1]", 4, NULL });
     FAILS(UDUMP_ERROR_FORMAT,
@@ -469,6 +500,97 @@ static void test_peft_config(void **state) {
     remove(folder);
 }
 
+/* ---- LyCORIS' kinds (tests/parity/make_lycoris_goldens.py) */
+
+static float *read_demo(udump_weights *demo, const udump_weight *weight) {
+    float *values = malloc((size_t)weight->size_bytes * 2);
+    assert_int_equal(udump_weights_read(demo, weight, values, 1, NULL, NULL), UDUMP_OK);
+    return values;
+}
+
+static void compare(const char *name, const float *found, const float *expected, size_t count) {
+    double most = 0, worst = 0;
+    for (size_t i = 0; i < count; i++) {
+        most = fmax(most, fabs(expected[i]));
+        worst = fmax(worst, fabs((double)found[i] - expected[i]));
+    }
+    if (!(worst <= 2e-6 * most)) fail_msg("%s: %g off, where the largest is %g", name, worst, most); /* a few roundings of fp32 */
+}
+
+static void merge(udump_lora_file *file, const char *layer, const udump_weight *weight, bool bias, double factor, float *values) {
+    udump_status status = bias ? udump_lora_merge_bias(file, layer, weight->shape[0], factor, values, NULL)
+                               : udump_lora_merge(file, layer, weight->rank, weight->shape, factor, 2, values, NULL);
+    assert_int_equal(status, UDUMP_OK);
+}
+
+/* One case's weight or bias: with the whole difference what LyCORIS makes, with half of it half as far. */
+static void check_merged(udump_weights *demo, udump_lora_file *file, const char *layer, const char *kind, const golden *expected) {
+    char name[160];
+    snprintf(name, sizeof name, "%s.%s", layer, kind);
+    const udump_weight *weight = udump_weights_find(demo, name);
+    assert_non_null(weight);
+    float *before = read_demo(demo, weight), *whole = read_demo(demo, weight), *half = read_demo(demo, weight);
+    bool bias = strcmp(kind, "bias") == 0;
+    merge(file, layer, weight, bias, 1, whole);
+    merge(file, layer, weight, bias, 0.5, half);
+    compare(name, whole, expected->values, expected->count);
+    for (size_t i = 0; i < expected->count; i++) whole[i] = (before[i] + whole[i]) / 2;
+    compare(name, half, whole, expected->count);
+    free(before);
+    free(whole);
+    free(half);
+}
+
+static void test_lycoris(void **state) {
+    (void)state;
+    static const char *const cases[] = { "loha", "loha-conv", "loha-tucker", "lokr-whole", "lokr", "lokr-both", "lokr-conv", "lokr-tucker",
+        "full", "norm", "dora", "dora-inputs", "dora-square", "dora-conv", "dora-conv-inputs" };
+    goldens merged = open_goldens("lycoris-merged");
+    udump_weights *demo, *named;
+    udump_lora_file *file;
+    assert_int_equal(udump_weights_open(TEST_ROOT "/models/demo", &demo, NULL), UDUMP_OK);
+    assert_int_equal(udump_weights_open_tensors(GOLDEN("lycoris-merged"), &named, NULL), UDUMP_OK);
+    assert_int_equal(udump_lora_open(GOLDEN("lycoris"), &file, NULL), UDUMP_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *layer = udump_weights_metadata(named, cases[i]);
+        char name[64];
+        assert_non_null(layer);
+        snprintf(name, sizeof name, "%s.weight", cases[i]);
+        golden weight = need_golden(&merged, name);
+        check_merged(demo, file, layer, "weight", &weight);
+        free(weight.values);
+        snprintf(name, sizeof name, "%s.bias", cases[i]);
+        golden bias = read_golden(&merged, name);
+        if (bias.values) check_merged(demo, file, layer, "bias", &bias);
+        free(bias.values);
+    }
+    udump_lora_close(file);
+    udump_weights_close(named);
+    udump_weights_close(demo);
+    close_goldens(&merged);
+    udump_model *model; /* all of it belongs to the model's layers */
+    assert_int_equal(load_with(&(udump_lora){ .path = GOLDEN("lycoris") }, 1, UDUMP_DEVICE_REFERENCE, &model, NULL), UDUMP_OK);
+    udump_model_release(model);
+}
+
+/* PEFT's lengths are of rows whatever their shape: those of a 2 x 1 layer of ones become 3 and 4. */
+static void test_peft_dora(void **state) {
+    (void)state;
+    static const float ones[] = { 1, 1, 1, 1 }, lengths[] = { 3, 4 };
+    const tensor tensors[] = { { "unet." PROJ_IN ".lora_A.weight", "F32", "[2,1]", 8, ones },
+        { "unet." PROJ_IN ".lora_B.weight", "F32", "[2,2]", 16, ones },
+        { "unet." PROJ_IN ".lora_magnitude_vector", "F32", "[2]", 8, lengths } };
+    const char *path = write_file(tensors, 3, NULL);
+    udump_lora_file *file;
+    float values[] = { 1, 1 };
+    assert_int_equal(udump_lora_open(path, &file, NULL), UDUMP_OK);
+    assert_int_equal(udump_lora_merge(file, "unet/" PROJ_IN, 2, (int64_t[]){ 2, 1 }, 1, 1, values, NULL), UDUMP_OK);
+    assert_float_equal(values[0], 3, 1e-5);
+    assert_float_equal(values[1], 4, 1e-5);
+    udump_lora_close(file);
+    remove(path);
+}
+
 /* ---- which file a tag means */
 
 static void test_find(void **state) {
@@ -566,7 +688,8 @@ int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_all_names), cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_bad_blocks), cmocka_unit_test(test_block_of_layer), cmocka_unit_test(test_parity),
         cmocka_unit_test(test_bad_tensors), cmocka_unit_test(test_alphas), cmocka_unit_test(test_metadata_of_one_part),
-        cmocka_unit_test(test_peft_config), cmocka_unit_test(test_find), cmocka_unit_test(test_other_models),
-        cmocka_unit_test(test_unread_layers), cmocka_unit_test(test_bad_metadata), cmocka_unit_test(test_bad_options) };
+        cmocka_unit_test(test_peft_config), cmocka_unit_test(test_find), cmocka_unit_test(test_lycoris), cmocka_unit_test(test_peft_dora),
+        cmocka_unit_test(test_other_models), cmocka_unit_test(test_unread_layers), cmocka_unit_test(test_bad_metadata),
+        cmocka_unit_test(test_bad_options) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
