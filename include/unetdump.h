@@ -723,11 +723,16 @@ typedef struct udump_context udump_context;
 /* A prompt with the webui's emphasis and BREAK, of any length: 77 tokens for each 75 of its own; a schedule as at step 1 of 20. Encoded on the
  * session's device. Errors: SYNTAX, UNSUPPORTED (AND, another weight than 1 at the end, layer prompts), ARGUMENT (not UTF-8), STATE (during a run), MEMORY, DEVICE. */
 UDUMP_API udump_status udump_context_encode(udump_session *session, const char *prompt, udump_context **context, udump_error *error);
-/* From your own tensor [tokens, context_dim] (copied), of 1 to 1048576 tokens, any dtype and strides. Errors: ARGUMENT (shape), MEMORY. */
+/* From your own tensor [tokens, context_dim] (copied), of 1 to 1048576 tokens, any dtype and strides. Errors: ARGUMENT (shape, a value that is not
+ * finite), MEMORY. */
 UDUMP_API udump_status udump_context_from_tensor(udump_model *model, const udump_view *tensor, udump_context **context, udump_error *error);
+/* Another context with your own values for the same prompt: from's text, columns and pooled vector, and a tensor [tokens, context_dim] of from's shape (copied; any
+ * dtype and strides). Errors: ARGUMENT (shape, a value that is not finite), MEMORY. */
+UDUMP_API udump_status udump_context_replace(
+    const udump_context *from, const udump_view *tensor, udump_context **context, udump_error *error);
 /* SDXL's pooled vector, [pooled_dim], which goes with a context: every residual block gets that of its own
  * block's context. A context from a tensor has zeros until it is set (copied; any dtype and strides); not to be changed while a run uses the context.
- * Errors: ARGUMENT (shape, or a family without pooled vectors). get: fp32; returns 0, and an empty view, where there is none. */
+ * Errors: ARGUMENT (shape, a value that is not finite, or a family without pooled vectors), MEMORY. get: fp32; returns 0, and an empty view, where there is none. */
 UDUMP_API udump_status udump_context_set_pooled(udump_context *context, const udump_view *tensor, udump_error *error);
 UDUMP_API int32_t udump_context_get_pooled(const udump_context *context, udump_view *view);
 /* The text it was encoded from, and its tokens, [tokens]; NULL for a context made from a tensor. They live as long as the context. */

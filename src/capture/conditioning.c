@@ -19,8 +19,8 @@ static udump_status place_all(udump_conditioning *c, const udump_table *table, i
     for (int32_t i = 0; i < c->blocks * c->rows; i++, at++) {
         udump_context *context = table->entries[i];
         if (!context)
-            return udump_fail(
-                error, UDUMP_ERROR_ARGUMENT, "table", "block %d, row %d has no context", (int)(i / c->rows), (int)(i % c->rows));
+            return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "block %s, row %d has no context",
+                udump_block_name(table->model, i / c->rows), (int)(i % c->rows));
         c->which[at] = place_context(c, context);
         c->first[at] = c->begins[c->which[at]];
         c->count[at] = context->tokens;

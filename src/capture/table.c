@@ -31,9 +31,10 @@ static void set_entry(udump_context **entry, udump_context *context) {
 
 udump_status udump_table_set(udump_table *table, int32_t block, int32_t row, udump_context *context, udump_error *error) {
     if (!table) return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a null pointer");
-    if (block < -1 || block >= table->blocks || row < -1 || row >= table->rows)
-        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "no entry for block %d, row %d: the table has %d blocks and %d rows",
-            (int)block, (int)row, (int)table->blocks, (int)table->rows);
+    if (block < -1 || block >= table->blocks)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "no block %d: the table has %d", (int)block, (int)table->blocks);
+    if (row < -1 || row >= table->rows)
+        return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "no row %d: the table has %d", (int)row, (int)table->rows);
     if (context && context->dim != table->model->unet.context_dim)
         return udump_fail(error, UDUMP_ERROR_ARGUMENT, "table", "a context %d wide for a model with %d", (int)context->dim,
             (int)table->model->unet.context_dim);

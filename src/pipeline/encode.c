@@ -274,10 +274,10 @@ static udump_status encode_context(udump_session *session, const char *prompt, u
     if (session->run.active) return udump_session_running("context", error);
     udump_status status = udump_prompt_parse(session->model, prompt, UDUMP_DEFAULT_STEPS, 0, &parsed, error);
     if (!status && has_layers(parsed))
-        status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: see udump_table_encode");
+        status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "layer prompts make a context for each block: those are a table's");
     const udump_prompt_entry *entry = status ? NULL : entry_at(parsed, 0, 1);
     if (entry && entry->part_count > 1)
-        status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several contexts, with weights: see udump_table_encode");
+        status = udump_fail(error, UDUMP_ERROR_UNSUPPORTED, "prompt", "AND joins several contexts, with weights: those are a table's");
     else if (entry) status = udump_and_check_weight(entry->parts[0].weight, error);
     if (!status) status = get_context(&encoder, &entry->parts[0], false, &context, error);
     if (!status) udump_context_retain(context);

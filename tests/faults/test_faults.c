@@ -151,9 +151,11 @@ static udump_status take_context(udump_error *error) {
     udump_model_get_info(pooled, &info);
     float *values = calloc((size_t)info.context_dim, sizeof *values);
     udump_view view = { values, UDUMP_F32, 2, { 1, info.context_dim }, { info.context_dim, 1 } };
-    udump_context *context = NULL;
+    udump_context *context = NULL, *other = NULL;
     udump_status status = values ? udump_context_from_tensor(pooled, &view, &context, error) : UDUMP_OK;
+    if (values && !status) status = udump_context_replace(context, &view, &other, error);
     udump_context_release(context);
+    udump_context_release(other);
     free(values);
     return status;
 }

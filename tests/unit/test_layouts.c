@@ -509,6 +509,13 @@ static void pooled_vectors(void **state) {
     assert_string_equal(error.expected, "[96]");
     assert_string_equal(error.found, "[97]");
     assert_int_equal(udump_context_set_pooled(context, NULL, NULL), UDUMP_ERROR_ARGUMENT);
+    vector[95] = INFINITY;
+    assert_int_equal(udump_context_set_pooled(context, &pooled, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "value 95 is not finite");
+    udump_context *other;
+    assert_int_equal(udump_context_replace(context, &view, &other, NULL), UDUMP_OK);
+    assert_true(udump_context_get_pooled(other, &found) && found.shape[0] == 96 && ((float *)found.data)[95] == 95);
+    udump_context_release(other);
     udump_table *table;
     assert_int_equal(udump_table_create(model, 1, &table, NULL), UDUMP_OK);
     assert_int_equal(udump_table_set(table, -1, 0, context, NULL), UDUMP_OK);

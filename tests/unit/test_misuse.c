@@ -69,6 +69,7 @@ static void test_null_pointers(void **state) {
     REFUSES_NULL(udump_latent_view(session, NULL, &error));
     REFUSES_NULL(udump_table_set(NULL, 0, 0, NULL, &error));
     REFUSES_NULL(udump_context_from_tensor(model, NULL, &context, &error));
+    REFUSES_NULL(udump_context_replace(NULL, &(udump_view){ 0 }, &context, &error));
     REFUSES_NULL(udump_sweep_get_cell(NULL, 0, &cell, &error));
     REFUSES_NULL(udump_sweep_result_get(NULL, 0, &cell, &there, NULL, &error));
     assert_null(udump_folder_sink(NULL));

@@ -1,4 +1,5 @@
 /* Models, sessions, contexts, tables, stepping, hooks and sinks on the demo model, through the public header. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -322,6 +323,49 @@ static void test_tables_give_each_block_its_context(void **state) {
     udump_session_destroy(session);
 }
 
+static void test_a_context_with_other_values(void **state) {
+    (void)state;
+    udump_session *session = new_session();
+    udump_context *red, *other, *bare, *before;
+    udump_view view, found;
+    udump_error error;
+    assert_int_equal(udump_context_encode(session, "a red circle", &red, NULL), UDUMP_OK);
+    udump_context_get_view(red, &view);
+    size_t bytes = (size_t)(view.shape[0] * view.shape[1]) * sizeof(float);
+    float *values = malloc(bytes);
+    assert_non_null(values);
+    memcpy(values, view.data, bytes);
+    values[5] = 7;
+    view.data = values;
+    assert_int_equal(udump_context_replace(red, &view, &other, NULL), UDUMP_OK);
+    udump_context_get_view(other, &found);
+    assert_memory_equal(found.data, values, bytes);
+    assert_string_equal(udump_context_text(other), "a red circle");
+    assert_memory_equal(udump_context_columns(other), udump_context_columns(red), 77 * sizeof(udump_column));
+    assert_int_equal(udump_context_from_tensor(model, &view, &bare, NULL), UDUMP_OK);
+    udump_context_release(red);
+    assert_int_equal(udump_context_replace(bare, &view, &red, NULL), UDUMP_OK);
+    assert_null(udump_context_text(red));
+    assert_null(udump_context_columns(red));
+
+    before = red;
+    values[5] = NAN;
+    assert_int_equal(udump_context_replace(other, &view, &red, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "value 5 is not finite");
+    assert_int_equal(udump_context_from_tensor(model, &view, &red, &error), UDUMP_ERROR_ARGUMENT);
+    assert_string_equal(error.what, "value 5 is not finite");
+    view.shape[0] = 76;
+    assert_int_equal(udump_context_replace(other, &view, &red, &error), UDUMP_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.expected, "[77, "));
+    assert_non_null(strstr(error.found, "[76, "));
+    assert_ptr_equal(red, before);
+    udump_context_release(red);
+    udump_context_release(other);
+    udump_context_release(bare);
+    free(values);
+    udump_session_destroy(session);
+}
+
 static void test_contexts_of_other_lengths(void **state) {
     (void)state;
     udump_session *session = new_session();
@@ -579,6 +623,7 @@ int main(void) {
         cmocka_unit_test(test_latent_may_be_rewritten_between_steps),
         cmocka_unit_test(test_hooks_see_and_change),
         cmocka_unit_test(test_tables_give_each_block_its_context),
+        cmocka_unit_test(test_a_context_with_other_values),
         cmocka_unit_test(test_contexts_of_other_lengths),
         cmocka_unit_test(test_sink_and_cancel_stop_the_run),
         cmocka_unit_test(test_progress_stops_the_steps),

@@ -214,6 +214,81 @@ def test_edit_context(model: unetdump.Model) -> None:
     assert model.generate("a red circle", **SMALL, edit_context=turn).image.tobytes() != plain.image.tobytes()
 
 
+EDITED = ["a red circle", "a red circle :0.5", "a red circle AND a blue square :0.7", "a (~: M00: blue :~) circle"]
+
+
+@pytest.mark.parametrize("prompt", EDITED)
+def test_an_edit_that_changes_nothing(model: unetdump.Model, prompt: str) -> None:
+    options: dict[str, Any] = {**SMALL, "attention": "M00", "words": "circle"}
+    plain, same = model.generate(prompt, **options), model.generate(prompt, **options, edit_context=lambda *_: None)
+    assert same.image.tobytes() == plain.image.tobytes() and same.run.infotext == plain.run.infotext
+    assert [context.columns for context in same.run.contexts] == [context.columns for context in plain.run.contexts]
+    assert same.heat["circle"].tobytes() == plain.heat["circle"].tobytes()
+
+
+def test_edit_context_keeps_the_words(model: unetdump.Model) -> None:
+    def turn(text: str, values: NDArray[np.float32]) -> None:
+        values[1:3] = values[2:0:-1].copy()
+
+    result = model.generate("a red circle", **SMALL, attention="M00", edit_context=turn)
+    assert result.attention["M00"].word("circle").shape == (1, 1) and "a red circle" in [context.text for context in result.run.contexts]
+
+
+def test_a_table_that_was_given_is_as_it_was(model: unetdump.Model) -> None:
+    table = model.table("a red circle :0.5", **SMALL)
+    plain = model.generate("", **SMALL, table=table)
+    before = [table.get(block.name, row) for block in model.blocks for row in range(table.rows)]
+
+    def clear(_: str, values: NDArray[np.float32]) -> None:
+        values[...] = 0
+
+    assert model.generate("", **SMALL, table=table, edit_context=clear).image.tobytes() != plain.image.tobytes()
+    after = [table.get(block.name, row) for block in model.blocks for row in range(table.rows)]
+    assert [context and context.handle for context in after] == [context and context.handle for context in before]
+    assert model.generate("", **SMALL, table=table).image.tobytes() == plain.image.tobytes()
+
+
+def test_a_context_with_other_values(model: unetdump.Model) -> None:
+    context = model.encode("a red circle")
+    other = context.replace(context.values * 2)
+    assert (other.text, other.columns) == (context.text, context.columns)
+    assert other.values.tobytes() == (context.values * 2).tobytes()
+    for values in (np.full_like(context.values, np.nan), context.values[:9]):
+        with pytest.raises(unetdump.ArgumentError, match="context"):
+            context.replace(values)
+    with pytest.raises(unetdump.ArgumentError, match="context: value 0 is not finite"):
+        unetdump.Context.from_array(model, np.full_like(context.values, np.inf))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "more", "found"),
+    [
+        ("a [red:green:2] circle", {}, r"found 'a \[red:green:2\] circle'"),
+        ("a [red|green] circle", {}, "found 'a "),
+        ("a", {"negative_prompt": "[red:green:2]"}, "found the negative prompt '"),
+        ("a :0.5", {"negative_prompt": "[red:green:2]", "cfg": 1}, "found the negative prompt '"),
+        ("a [red:green:0.5] circle", {"sampler": "Heun"}, "found 'a "),
+        ("a [red:green:4] circle", {"sampler": "Heun"}, "found 'a "),
+        ("a [red:green:4] circle", {}, None),
+        ("a [red:green:5] circle", {"sampler": "Heun"}, None),
+        ("a", {"negative_prompt": "[red:green:2]", "cfg": 1}, None),
+    ],
+)
+def test_edit_context_refuses_prompts_that_change(model: unetdump.Model, prompt: str, more: dict[str, Any], found: str | None) -> None:
+    options = {**SMALL, **more}
+    if found:
+        with pytest.raises(unetdump.ArgumentError, match="edit_context: expected prompts that stay the same over the steps, " + found):
+            model.generate(prompt, **options, edit_context=lambda *_: None)
+    else:
+        plain = model.generate(prompt, **options)
+        assert model.generate(prompt, **options, edit_context=lambda *_: None).image.tobytes() == plain.image.tobytes()
+
+
+def test_edit_context_is_of_one_model(model: unetdump.Model) -> None:
+    with pytest.raises(unetdump.ArgumentError, match="edit_context: expected none in a diff between two models"):
+        model.generate("a", **SMALL, diff="", other=model, edit_context=lambda *_: None)
+
+
 def test_arrays_outlive_everything() -> None:
     model = unetdump.load(DEMO, threads=1)
     result = model.generate("a red circle", **SMALL, features="OUT11")

@@ -27,19 +27,38 @@ class Context(Owner):
 
     @classmethod
     def from_array(cls, model: Model, values: NDArray[Any], pooled: NDArray[Any] | None = None) -> Context:
-        """From your own values, [tokens, context_dim] (copied), for SDXL with the pooled vector, [pooled_dim]. Raises ArgumentError."""
+        """From your own values, [tokens, context_dim] (copied), for SDXL with the pooled vector, [pooled_dim]. It has no words.
+
+        Raises ArgumentError (a shape, a value that is not finite).
+        """
         held, error = ffi.new("udump_context **"), new_error()
         view, _values = to_view(np.asarray(values))
         check(lib.udump_context_from_tensor(model.handle, view, held, error), error)
         context = cls(model, held[0])
-        if pooled is not None:
-            view, _pooled = to_view(np.asarray(pooled))
-            check(lib.udump_context_set_pooled(context.handle, view, error), error)
+        context._set_pooled(pooled)
         return context
+
+    def replace(self, values: NDArray[Any], pooled: NDArray[Any] | None = None) -> Context:
+        """Another context of the same text and columns with your own values, [tokens, context_dim] (copied).
+
+        pooled: SDXL's pooled vector, [pooled_dim]; None keeps it. Raises ArgumentError (the shape, a value that is not finite).
+        """
+        held, error = ffi.new("udump_context **"), new_error()
+        view, _values = to_view(np.asarray(values))
+        check(lib.udump_context_replace(self.handle, view, held, error), error)
+        context = Context(self.model, held[0])
+        context._set_pooled(pooled)
+        return context
+
+    def _set_pooled(self, pooled: NDArray[Any] | None) -> None:
+        if pooled is not None:
+            error = new_error()
+            view, _pooled = to_view(np.asarray(pooled))
+            check(lib.udump_context_set_pooled(self.handle, view, error), error)
 
     @property
     def values(self) -> Array:
-        """A copy of the values, [tokens, context_dim]: change it and make another context of it."""
+        """A copy of the values, [tokens, context_dim]: change it, and `replace` makes another context of it."""
         view = ffi.new("udump_view *")
         lib.udump_context_get_view(self.handle, view)
         return copy(view)

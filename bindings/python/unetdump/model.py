@@ -245,12 +245,18 @@ class Model(Owner):
         return int(count[0])
 
     def encode(self, prompt: str) -> Context:
-        """A prompt as a context. Raises NotationError, UnsupportedError (AND, layer prompts), ArgumentError, OutOfMemoryError."""
+        """A prompt as a context; one that changes over the steps as it is at step 1 of 20.
+
+        Raises NotationError, UnsupportedError (AND, layer prompts), ArgumentError, OutOfMemoryError.
+        """
         with self._borrowed_session() as session:
             return session.encode(prompt)
 
     def table(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Table:
-        """The table that a run's prompts make, to be changed and given as `table=`. Raises as `encode`."""
+        """The table that a run's prompts make, to be changed and given as `table=`. Prompts that change over the steps stay as at step 1.
+
+        Raises as `encode`.
+        """
         with self._borrowed_session() as session:
             return session.table(prompt, **options)
 

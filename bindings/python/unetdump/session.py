@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ._c import ffi, lib
 from .contexts import Context, Table
+from .editing import EditContext, EditedTable, refuse_changing
 from .errors import StateError, bad_argument, c_text, check, new_error
 from .folder import Folder
 from .notation import parse_layers
@@ -28,15 +29,13 @@ if TYPE_CHECKING:
     from .model import Model
 
 
-EditContext = Callable[[str, NDArray[np.float32]], None]
-
-
 class RunOptions(Options, total=False):
     """`Options`, and what a run does besides."""
 
     progress: bool | Listener  #: True: tqdm's bar where it is installed; or a function of a Progress
     hooks: Mapping[str, Hook]  #: by layer spec: called with a Place and the output, [rows, h, w, channels], which it may change in place
-    edit_context: EditContext  #: called with each context's text and values, which it may change in place
+    #: called with each context's text and values, [tokens, context_dim], to be changed in place; not of prompts that change over the steps
+    edit_context: EditContext
     table: Table  #: other contexts than the prompts'
     other: Model  #: `diff` compares with this model instead of with no layer prompts
     output: str | os.PathLike[str]  #: also write everything to this folder, as the command does
@@ -125,14 +124,29 @@ class _Run:
         self.session, self.options = session, fill(prompt, given)
         self.other: Model | None = ours.get("other")
         self.table: Table | None = ours.get("table")
-        if edit := ours.get("edit_context"):
-            self.table = _edited(session, self.table or session._table(self.options), edit)
+        self._edited = self._edit(ours["edit_context"]) if ours.get("edit_context") else None
         progress = ours.get("progress", False)
         self.bar = Bar() if progress is True else None
         listeners = [self.bar or progress] if progress else []
         hooks = [(block, hook) for spec, hook in ours.get("hooks", {}).items() for block in parse_layers(spec, session.model)]
         self.folder = Folder(ours["output"], ours.get("dump"), force=ours.get("force", False)) if "output" in ours else None
         self.receiver = Receiver(listeners, hooks, self.folder.sink if self.folder else ffi.NULL, ours.get("keep"))
+
+    def _edit(self, edit: EditContext) -> EditedTable:
+        if self.other is not None:
+            raise bad_argument("edit_context", "none in a diff between two models, which each encode the prompts for themselves", "one")
+        if self.table:
+            return EditedTable(self.table, edit)
+        made = self.session._table(self.options)
+        refuse_changing(self.session.model, self.options)
+        return EditedTable(made, edit)
+
+    def begin(self) -> None:
+        """Begins it, to be run step by step."""
+        error = new_error()
+        with self._edited.put_in() if self._edited else nullcontext(self.table) as table:
+            handle = table.handle if table else ffi.NULL
+            self.check(lib.udump_begin(self.session.handle, self.options.handle, handle, self.receiver.sink, error), error)
 
     def enter(self) -> None:
         """Hands the session the other model and the hooks."""
@@ -161,25 +175,6 @@ class _Run:
             lib.udump_session_set_other(self.session.handle, ffi.NULL, ffi.NULL)
         if self.folder:
             self.folder.close(keep=keep)
-
-
-def _edited(session: Session, table: Table, edit: EditContext) -> Table:
-    """The table with each distinct context's values as `edit` leaves them."""
-    made: dict[int, Context] = {}
-    edited = Table(session.model, table.rows)
-    for block in session.model.blocks:
-        for row in range(table.rows):
-            context = table.get(block.name, row)
-            if context is None:
-                continue
-            address = int(ffi.cast("intptr_t", context.handle))
-            if address not in made:
-                values = context.values
-                if edit(context.text, values) is not None:  # type: ignore[func-returns-value]
-                    raise TypeError("edit_context: expected None, found a returned value: change the array in place, values[...] = ...")
-                made[address] = Context.from_array(session.model, values, context.pooled)
-            edited.set(made[address], block.name, row)
-    return edited
 
 
 class Step:
@@ -230,8 +225,7 @@ class Stream(Owner, Iterator[Step]):
         self._run = _Run(session, prompt, given)
         try:
             self._run.enter()
-            error, table = new_error(), self._run.table.handle if self._run.table else ffi.NULL
-            self._run.check(lib.udump_begin(session.handle, self._run.options.handle, table, self._run.receiver.sink, error), error)
+            self._run.begin()
         except BaseException:
             self._leave(keep=False)
             raise
