@@ -122,6 +122,26 @@ def test_cancel_and_callbacks_that_raise(model: unetdump.Model) -> None:
     assert model.generate("a", **SMALL).image.size == (64, 64)
 
 
+def stop(*_: Any) -> None:
+    raise StopIteration
+
+
+def test_stop_iteration_is_no_end(model: unetdump.Model) -> None:
+    ways: list[dict[str, Any]] = [
+        {"progress": stop},
+        {"hooks": {"M00": stop}},
+        {"features": "M00", "keep": stop},
+        {"edit_context": stop},
+        {"progress": stop, "table": model.table("a", **SMALL)},
+    ]
+    for way in ways:
+        with pytest.raises(RuntimeError, match="raised StopIteration") as caught:
+            model.generate("a", **SMALL, **way)
+        assert isinstance(caught.value.__cause__, StopIteration)
+        with pytest.raises(RuntimeError, match="raised StopIteration"):
+            list(model.stream("a", **SMALL, **way))
+
+
 def test_hooks_change_what_follows(model: unetdump.Model) -> None:
     seen: list[tuple[str, int, tuple[int, ...]]] = []
     plain = model.generate("a red circle", **SMALL, features="OUT05,OUT11")
@@ -199,6 +219,19 @@ def test_contexts_and_tables(model: unetdump.Model) -> None:
     table.set(copied)
     entry = table.get("M00", 1)
     assert entry and entry.values.tobytes() == blue.values.tobytes() and entry.text == ""
+
+
+def test_entries_of_a_table_that_are_not_there(model: unetdump.Model) -> None:
+    table = model.table("a red circle", **SMALL)
+    blue = model.encode("a blue circle")
+    for row in (-1, 2):
+        with pytest.raises(unetdump.ArgumentError, match=f"row: expected 0 to 1, found {row}"):
+            table.set(blue, row=row)
+    for block in (-1, 3, "M01", ["M00"]):
+        with pytest.raises(unetdump.ArgumentError, match="block: expected one of IN00"):
+            table.set(blue, block)  # type: ignore[arg-type]
+    entry = table.get("M00", 0)
+    assert entry and entry.text == "a red circle" and table.get("M00", -1) is None
 
 
 def test_edit_context(model: unetdump.Model) -> None:
@@ -334,6 +367,40 @@ def test_batches_and_sides(model: unetdump.Model) -> None:
         result.features["M01"]
     with pytest.raises(KeyError, match="kept are"):
         result.features["M00"][9]
+
+
+def test_a_run_of_several_batches_is_told_of_once(model: unetdump.Model) -> None:
+    result = model.generate("a", **{**SMALL, "seed": 3}, batch_size=2, batch_count=2)
+    alone = model.generate("a", **{**SMALL, "seed": 3})
+    assert (result.run.seed, result.run.infotext) == (3, alone.run.infotext)
+
+
+def nothing_but_nan(place: unetdump.Place, output: NDArray[Any]) -> None:
+    output[...] = np.nan
+
+
+def test_what_the_command_warns_of(model: unetdump.Model) -> None:
+    looks: dict[str, Any] = {"features": "M00", "feature_steps": "1,9", "attention": "M00", "attention_steps": "2-9"}
+    with pytest.warns(UserWarning, match="^feature_steps: 1 of the steps named lie past the last, 3$") as warned:
+        model.generate("a", **SMALL, **looks)
+    assert len(warned) == 1 and warned[0].filename == __file__
+    with pytest.warns(UserWarning, match="of the decoded pictures are no numbers") as warned:
+        model.generate("a", **SMALL, hooks={"OUT11": nothing_but_nan})
+    assert len(warned) == 1 and warned[0].filename == __file__
+    with pytest.warns(UserWarning, match=f"^{3 * 64 * 64} values of the decoded"):
+        list(model.stream("a", **SMALL, hooks={"OUT11": nothing_but_nan}))
+
+
+@pytest.mark.filterwarnings("error")
+def test_blocks_without_attention(model: unetdump.Model) -> None:
+    with pytest.raises(unetdump.ArgumentError, match="attention: expected blocks of which some have attention, found 'IN00,IN03'"):
+        model.generate("a", **SMALL, attention="IN00,IN03")
+    some = model.generate("a", **SMALL, attention="IN00,M00")
+    assert list(some.attention) == ["M00"] and some.run.skipped == ("IN00",)
+    with pytest.raises(unetdump.NotationError, match="IN99"):
+        model.generate("a", **SMALL, attention="IN99")
+    with pytest.raises(unetdump.ArgumentError, match="feature steps"):  # none is left: the run's to refuse
+        model.generate("a", **SMALL, features="M00", feature_steps="9")
 
 
 def test_notebook_forms(model: unetdump.Model) -> None:

@@ -72,6 +72,15 @@ def test_folder(model: unetdump.Model, command: Callable[..., Path], tmp_path: P
             assert a == b, name
 
 
+def test_a_dump_is_the_folders_alone(model: unetdump.Model, tmp_path: Path) -> None:
+    options = {"width": 64, "height": 64, "steps": 1, "features": "M00", "attention": "M00", "attention_kinds": "self-map", "dump": "npy"}
+    kept = model.generate("a", **options, output=tmp_path / "kept")  # type: ignore[arg-type]
+    alone = model.generate("a", **options, output=tmp_path / "alone", tensors=False)  # type: ignore[arg-type]
+    assert not alone.features and not alone.attention and kept.features
+    arrays = {path.name: path.read_bytes() for path in (tmp_path / "kept").glob("*.npy")}
+    assert len(arrays) == 2 and arrays == {path.name: path.read_bytes() for path in (tmp_path / "alone").glob("*.npy")}
+
+
 def test_stream_is_the_same_run(model: unetdump.Model) -> None:
     whole = run(model)
     stream = model.stream(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._c import ffi, lib
-from .errors import check, new_error, text
+from .errors import bad_argument, check, new_error, text
 from .owner import Owner
 from .places import Column
 from .views import Array, copy, to_view
@@ -123,6 +123,8 @@ class Table(Owner):
     def set(self, context: Context, block: str | None = None, row: int | None = None) -> None:
         """Sets one entry; without a block or row all blocks or all rows. Raises ArgumentError."""
         error = new_error()
+        if row is not None and row not in range(self.rows):
+            raise bad_argument("row", f"0 to {self.rows - 1}", repr(row))
         check(lib.udump_table_set(self.handle, self._block(block), -1 if row is None else row, context.handle, error), error)
 
     def get(self, block: str, row: int) -> Context | None:

@@ -85,7 +85,7 @@ class Options(Sampling, total=False):
     transform: str
     average: str  #: "none", "sum", "1-norm", "2-norm": also draw the average
     canvases: bool  #: also keep everything as pictures; False
-    tensors: bool  #: keep values; True
+    tensors: bool  #: keep values in the result; True
     parameters: Parameters  #: a picture's own parameters, where nothing else is given
 
 

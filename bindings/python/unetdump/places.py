@@ -71,7 +71,7 @@ class RunPrompt:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a run is, told before its first step."""
+    """What a run is, told before its first step; of several batches, before the first one's."""
 
     prompt: str
     negative_prompt: str
@@ -84,7 +84,7 @@ class RunInfo:
     device_note: str  #: which was chosen, and why
     precision: str
     infotext: str  #: of image 0: the webui's "parameters" text
-    seed: int
+    seed: int  #: of image 0
     cfg: float
     width_px: int
     height_px: int

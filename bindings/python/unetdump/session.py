@@ -16,6 +16,7 @@ from .editing import EditContext, EditedTable, refuse_changing
 from .errors import StateError, bad_argument, c_text, check, new_error
 from .folder import Folder
 from .notation import parse_layers
+from .notices import refuse_without_attention, warn_about_steps, warn_about_values
 from .options import Options, Struct, fill
 from .owner import Owner
 from .progress import Bar, Listener
@@ -39,7 +40,7 @@ class RunOptions(Options, total=False):
     table: Table  #: other contexts than the prompts'
     other: Model  #: `diff` compares with this model instead of with no layer prompts
     output: str | os.PathLike[str]  #: also write everything to this folder, as the command does
-    dump: str  #: what `output` gets of the values: "npy", "bin" or "safetensors"
+    dump: str  #: what `output` gets of the values, whatever `tensors` says: "npy", "bin" or "safetensors"
     force: bool  #: begin even where the disk may be too small
     #: called with every array as it is made, a self-map's parts one by one: what it gives is kept instead, None nothing. It may be an
     #: array of fewer heads or values of another type; `values.mean(0, keepdims=True)` is the mean over heads
@@ -121,7 +122,12 @@ class _Run:
             raise TypeError("dump needs output")
         if "output" in ours:
             given.setdefault("canvases", True)
+        keep = ours.get("keep")
+        if ours.get("dump") is not None and not given.get("tensors", True):
+            given["tensors"], keep = True, lambda *_: None  # the folder's alone
         self.session, self.options = session, fill(prompt, given)
+        refuse_without_attention(session.model, given.get("attention"))
+        warn_about_steps(session.model, self.options, given)
         self.other: Model | None = ours.get("other")
         self.table: Table | None = ours.get("table")
         self._edited = self._edit(ours["edit_context"]) if ours.get("edit_context") else None
@@ -130,7 +136,7 @@ class _Run:
         listeners = [self.bar or progress] if progress else []
         hooks = [(block, hook) for spec, hook in ours.get("hooks", {}).items() for block in parse_layers(spec, session.model)]
         self.folder = Folder(ours["output"], ours.get("dump"), force=ours.get("force", False)) if "output" in ours else None
-        self.receiver = Receiver(listeners, hooks, self.folder.sink if self.folder else ffi.NULL, ours.get("keep"))
+        self.receiver = Receiver(listeners, hooks, self.folder.sink if self.folder else ffi.NULL, keep)
 
     def _edit(self, edit: EditContext) -> EditedTable:
         if self.other is not None:
@@ -167,6 +173,7 @@ class _Run:
 
     def leave(self, *, keep: bool) -> None:
         """Takes all of it back; `keep`: the run is whole, and the folder gets its manifest."""
+        bad_values = self.session.bad_values if keep else 0
         if self.bar:
             self.bar.close()
         if self.session.handle != ffi.NULL:
@@ -175,6 +182,7 @@ class _Run:
             lib.udump_session_set_other(self.session.handle, ffi.NULL, ffi.NULL)
         if self.folder:
             self.folder.close(keep=keep)
+        warn_about_values(bad_values)
 
 
 class Step:

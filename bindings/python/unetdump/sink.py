@@ -49,9 +49,11 @@ class Listening:
         self.handle = ffi.new_handle(self)
 
     def raise_failure(self) -> None:
-        """Raises what a callback raised, once."""
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
+        """Raises what a callback raised, once; RuntimeError from a StopIteration, which loops would take for their end."""
+        failure, self.failure = self.failure, None
+        if isinstance(failure, StopIteration):
+            raise RuntimeError("a callback raised StopIteration") from failure
+        if failure is not None:
             raise failure
 
 
@@ -136,9 +138,9 @@ def _list(pointer: Any, count: int) -> list[Any]:
 
 @callback  # type: ignore[untyped-decorator]
 def sink_begin(user: Any, run: Any) -> int:
-    """The run, before its first step."""
+    """The run, before its first step; of several batches the first is the run's."""
     receiver: Receiver = ffi.from_handle(user)
-    receiver.store.run = _run_of(run)
+    receiver.store.run = receiver.store.run or _run_of(run)
     return receiver.forward("begin", run)
 
 
@@ -219,6 +221,15 @@ def block_hook(user: Any, place: Any, view: Any) -> int:
     return int(lib.UDUMP_CONTINUE)
 
 
+def _references_of_one() -> int:
+    """What `sys.getrefcount` says of an object that one local variable holds: a call counts it too, up to Python 3.13."""
+    fresh = object()
+    return sys.getrefcount(fresh)
+
+
+_ALONE = _references_of_one()
+
+
 def _call_hook(hook: Hook, where: Place, view: Any) -> None:
     memory, holder = borrow(view)
     seen = from_bf16(memory) if view.dtype == lib.UDUMP_BF16 else memory.view()
@@ -227,5 +238,5 @@ def _call_hook(hook: Hook, where: Place, view: Any) -> None:
     if view.dtype == lib.UDUMP_BF16:
         memory[...] = to_bf16(seen)
     del seen, memory
-    if sys.getrefcount(holder) > 2:  # this variable, and the call's argument
+    if sys.getrefcount(holder) > _ALONE:
         raise RuntimeError(f"a hook of {where.block} kept its array, whose memory the run uses again: keep array.copy()")
