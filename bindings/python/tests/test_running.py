@@ -1,9 +1,12 @@
 """Runs from outside: errors, threads, Ctrl-C, hooks, contexts, what lives how long."""
 
+import base64
 import copy
 import gc
+import io
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -196,6 +199,14 @@ def test_stream_can_change_the_latent_and_stop(model: unetdump.Model) -> None:
     stream.close()
     with pytest.raises(unetdump.StateError):
         step.latent  # noqa: B018
+    stream = model.stream("a red circle", **SMALL)
+    first = next(stream)
+    read = first.latent
+    next(stream)
+    assert first.latent is read
+    with pytest.raises(unetdump.StateError, match="gone on"):
+        first.latent = read * 0
+    stream.close()
     for _ in model.stream("a", **SMALL):
         break
     assert model.generate("a red circle", **SMALL).image.tobytes() == plain.image.tobytes()
@@ -367,6 +378,30 @@ def test_batches_and_sides(model: unetdump.Model) -> None:
         result.features["M01"]
     with pytest.raises(KeyError, match="kept are"):
         result.features["M00"][9]
+    assert (repr(result).count("4 images"), repr(result.at(image=1)).count("4 images")) == (1, 1)
+
+
+def test_turning_to_what_is_not_there(model: unetdump.Model) -> None:
+    prompt = "a (~: M00: red :~) circle"
+    result = model.generate(prompt, **SMALL, features="M00", diff="M00", side="uncond")
+    assert list(result.features["M00"]) == [1, 2, 3]  # the side that was kept
+    assert result.at(side="uncond").features["M00"][1] is result.features["M00"][1]
+    assert result.at(variant="erased").image.size == (64, 64) and "1 images" in repr(result)
+    for place, known in (
+        ({"side": "cond"}, "no side 'cond': there are uncond"),
+        ({"side": "left"}, "no side 'left': there are uncond"),
+        ({"variant": "other"}, "no variant 'other': there are enabled, erased"),
+        ({"image": 1}, "no image 1: there are 0"),
+        ({"part": 1}, "no part 1: there are 0"),
+    ):
+        with pytest.raises(KeyError, match=known):
+            result.at(**place)
+    joined = model.generate("a circle AND a square", **SMALL, features="M00", side="both")
+    assert joined.at(part=1).features["M00"][1].any() and joined.at(side="uncond").features["M00"][1].any()
+    other = model.generate("a", **SMALL, diff="M00", other=model)
+    assert other.at(variant="other").image.tobytes() == other.image.tobytes()
+    with pytest.raises(KeyError, match="no variant 'erased': there are enabled, other"):
+        other.at(variant="erased")
 
 
 def test_a_run_of_several_batches_is_told_of_once(model: unetdump.Model) -> None:
@@ -403,13 +438,75 @@ def test_blocks_without_attention(model: unetdump.Model) -> None:
         model.generate("a", **SMALL, features="M00", feature_steps="9")
 
 
+@pytest.mark.parametrize("words", ["circle red", ["circle", "red"]])
+def test_words_without_qk(model: unetdump.Model, words: Any) -> None:
+    asked: dict[str, Any] = {**SMALL, "attention": "M00"}
+    whole = model.generate("a red circle", **asked, attention_kinds="qk", words=words)
+    result = model.generate("a red circle", **asked, words=words)
+    attention = result.attention["M00"]
+    for step in (None, 2):
+        np.testing.assert_allclose(attention.word("circle", step), whole.attention["M00"].word("circle", step), rtol=1e-5)
+    assert attention.columns(2) == whole.attention["M00"].columns(2)
+    with pytest.raises(KeyError, match=r"'a' is none of words, and qk of M00 was not kept: the words are circle, red"):
+        attention.word("a")
+    with pytest.raises(KeyError, match=r"words of M00 was not kept at step 9: kept are \[1, 2, 3\]"):
+        attention.word("circle", 9)
+
+
+def test_columns_of_what_was_kept(model: unetdump.Model) -> None:
+    asked: dict[str, Any] = {**SMALL, "attention": "M00", "attention_steps": "1-2"}
+    keys = model.generate("a red circle", **asked, attention_kinds="k").attention["M00"]
+    assert [column.text for column in keys.columns(2)[:4]] == ["<start>", "a", "red", "circle"]
+    with pytest.raises(KeyError, match=r"k of M00 was not kept at step 3: kept are \[1, 2\]"):
+        keys.columns(3)
+    with pytest.raises(KeyError, match="qk of M00 was not kept: kept are k"):
+        keys.word("circle")
+    own = model.generate("a red circle", **asked, attention_kinds="self").attention["M00"]
+    with pytest.raises(KeyError, match="no cross-attention of M00 was kept: kept are self-received, self-entropy, self-pca"):
+        own.columns(1)
+
+
+def test_layers_of_a_block(model: unetdump.Model) -> None:
+    result = model.generate("a red circle", **SMALL, attention="M00")
+    assert result.attention["M00"].layer(0).qk[1] is result.attention["M00"].qk[1]
+    with pytest.raises(KeyError, match="no attention of M00, layer 5 was kept: kept are 0"):
+        result.attention["M00"].layer(5)
+    place = ("qk", 0, "enabled", "cond", 0, "M00", 3)
+    result._store.tensors[place] = {1: np.zeros((1, 77, 1, 1), np.float32)}
+    assert repr(result.attention["M00"].layer(3)) == "<attention of M00, layer 3: qk>"
+
+
+def test_results_are_pickled(model: unetdump.Model) -> None:
+    result = model.generate("a (~: M00: red :~) circle", **SMALL, features="M00", attention="M00", diff="M00", words="circle")
+    features, attention, diff = pickle.loads(pickle.dumps((result.features, result.attention, result.diff)))
+    assert features["M00"][2].tobytes() == result.features["M00"][2].tobytes()
+    assert attention["M00"].word("circle").tobytes() == result.attention["M00"].word("circle").tobytes()
+    assert diff["M00"].norms == result.diff["M00"].norms
+
+
+def test_notebooks_draw_what_canvases_show(model: unetdump.Model) -> None:
+    kinds = ("k", "qk", "vqk", "words", "self-queries", "self-received", "self-entropy", "self-pca")
+    looks: dict[str, Any] = {"attention": "IN05", "attention_kinds": "k qk vqk self self-map", "words": "red circle", "canvases": True}
+    result = model.generate("a red circle", **SMALL, **looks, self_queries=[(8, 8), (16, 40), (60, 60)])
+    attention = result.attention["IN05"]
+    for kind in kinds:
+        data = re.search("base64,([^\"]+)", attention.kind(kind)._repr_html_())
+        assert data
+        shown = Image.open(io.BytesIO(base64.b64decode(data[1])))
+        assert shown.tobytes() == result.canvas(kind, "IN05", 3).image.tobytes(), kind
+    assert attention.kind("self-map")._repr_html_() == "<p>self-map of IN05 [heads, h * w, h * w] = [2, 16, 16], step 3 of [1, 2, 3]</p>"
+    assert attention._repr_html_().count("<figure>") == len(kinds)
+
+
 def test_notebook_forms(model: unetdump.Model) -> None:
     result = model.generate("a red circle", **SMALL, features="M00", attention="M00", canvases=True)
     assert (result._repr_png_() or b"")[:4] == b"\x89PNG" and result.canvases[0]._repr_png_()[:4] == b"\x89PNG"
     for shown in (result.features["M00"], result.attention["M00"]):
         assert "data:image/png;base64," in shown._repr_html_()
-    with pytest.raises(KeyError, match="no word of the prompt"):
+    with pytest.raises(KeyError, match="no word of the prompt: its tokens are a, red, circle"):
         result.attention["M00"].word("square")
+    with pytest.raises(KeyError, match="'square' is no word of the prompt, which has none"):
+        model.generate("", **SMALL, attention="M00").attention["M00"].word("square")
     with pytest.raises(unetdump.ArgumentError, match="no tokens"):
         result.attention["M00"].word(" ")
 
@@ -434,6 +531,13 @@ def test_keep_decides_what_of_each_array_is_kept(model: unetdump.Model) -> None:
         assert kept.dtype == np.float16 and kept.shape == (1, *full.shape[1:])
         assert np.array_equal(kept, full.mean(0, keepdims=True).astype(np.float16))
     assert some.attention["IN05"].word("circle", 2).shape == whole.attention["IN05"].word("circle", 2).shape
+
+
+def test_keep_leaves_heat_alone(model: unetdump.Model) -> None:
+    looks: dict[str, Any] = {"attention": "M00", "attention_kinds": "qk", "words": "red circle"}
+    whole = model.generate("a red circle", **SMALL, **looks)
+    some = model.generate("a red circle", **SMALL, **looks, keep=lambda _, values: values.mean(0, keepdims=True))
+    assert list(some.heat) == ["red", "circle"] and some.heat["circle"].tobytes() == whole.heat["circle"].tobytes()
 
 
 @pytest.mark.filterwarnings("error")  # an exception in `__del__` is a warning to pytest

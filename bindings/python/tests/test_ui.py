@@ -123,7 +123,7 @@ def test_a_form_is_options_and_a_command(model: unetdump.Model) -> None:
     form = Form(prompt=PROMPT, width=128, height=128, features=Looks(True, "", "10"), attention=Looks(True, " IN05 "), points=True)
     options = form.options(model)
     assert (options["features"], options["feature_steps"], options["attention"]) == ("", "10", "IN05") and "diff" not in options
-    assert list(options["attention_kinds"]) == ["qk", "self-map"]
+    assert list(options["attention_kinds"] or ()) == ["qk", "self-map"]
     assert "self-map" not in form.command(model, ["-m", "m"]) and "--features ''" in form.command(model, ["-m", "m"])
     assert Form(prompt=PROMPT, layer_prompts=False).prompts(model)[0] == "a  circle"
     large = Form(width=512, height=512, attention=Looks(True), points=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ._c import ffi, lib
+
+T = TypeVar("T")
 
 
 class Error(Exception):
@@ -104,11 +107,21 @@ def text(pointer: Any) -> str:
     return "" if pointer == ffi.NULL else ffi.string(pointer).decode("utf-8", "replace")
 
 
+def of_kind(value: T, kind: Any, where: str, name: str = "") -> T:
+    """The value, which must be of a class; name: the class in words. Raises TypeError; `where`: the option."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{where}: expected {name or kind.__name__}, found {type(value).__name__}: {value!r}")
+    return value
+
+
+def function(value: T, where: str) -> T:
+    """The value, which must be callable. Raises TypeError; `where`: the option."""
+    return of_kind(value, Callable, where, "a function")
+
+
 def c_text(value: str, where: str) -> bytes:
     """A text for C. Raises TypeError, ArgumentError; `where`: the option."""
-    if not isinstance(value, str):
-        raise TypeError(f"{where}: expected str, found {type(value).__name__}: {value!r}")
-    return _whole(value.encode(), where)
+    return _whole(of_kind(value, str, where).encode(), where)
 
 
 def c_path(path: str | os.PathLike[str], where: str = "path") -> bytes:

@@ -16,8 +16,13 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def figure(image: Image.Image, caption: str) -> str:
+def caption(words: str) -> str:
+    """A line of text, as HTML."""
+    return f"<p>{html.escape(words)}</p>"
+
+
+def figure(image: Image.Image, words: str) -> str:
     """A picture with a line under it, as HTML that needs nothing else."""
     data = base64.b64encode(png(image)).decode()
-    words = html.escape(caption)
+    words = html.escape(words)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{words}"><figcaption>{words}</figcaption></figure>'

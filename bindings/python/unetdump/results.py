@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from .html import figure, png
+from .drawing import drawn
+from .html import caption, figure, png
 from .pictures import write_png
 from .places import Canvas, Column, DiffNorms, Key, RunInfo
-from .rendering import render
 from .views import Array
 from .words import find_words
 
 T = TypeVar("T")
+
+
 @dataclass
 class Store:
     """Everything that a run gave so far. Arrays are fp32, in C order, and their own memory."""
 
     run: RunInfo | None = None
+    side: str = "cond"  #: whose rows were kept: "cond", "uncond" or "both"
     images: dict[tuple[int, str], Image.Image] = field(default_factory=dict)
     tensors: dict[Key, dict[int, Array]] = field(default_factory=dict)
     contexts: dict[Key, dict[int, int]] = field(default_factory=dict)
@@ -33,9 +36,9 @@ class Store:
 class Steps(Mapping[int, Array]):
     """Arrays by step (the ordinal of the U-Net's evaluation, from 1): `steps[20]`. Nothing is copied."""
 
-    def __init__(self, arrays: Mapping[int, Array], title: str, axes: str) -> None:
-        """`axes`: the shape in words, "channels, h, w"."""
-        self._arrays, self._title, self.axes = arrays, title, axes
+    def __init__(self, arrays: Mapping[int, Array], title: str, axes: str, kind: str = "features") -> None:
+        """`axes`: the shape in words, "channels, h, w". kind: what the arrays are, for notebooks to draw."""
+        self._arrays, self._title, self.axes, self._kind = arrays, title, axes, kind
 
     def __getitem__(self, step: int) -> Array:
         """The array of one step."""
@@ -63,11 +66,10 @@ class Steps(Mapping[int, Array]):
 
     def _repr_html_(self) -> str:
         if not self._arrays:
-            return f"{self._title}: nothing was kept"
-        array = self.last
-        tiles = array.reshape(-1, *array.shape[-2:])
-        kept = list(self._arrays)
-        return figure(render(tiles), f"{self._title} [{self.axes}] = {list(array.shape)}, step {kept[-1]} of {kept}")
+            return caption(f"{self._title}: nothing was kept")
+        array, kept = self.last, list(self._arrays)
+        picture, words = drawn(self._kind, array), f"{self._title} [{self.axes}] = {list(array.shape)}, step {kept[-1]} of {kept}"
+        return figure(picture, words) if picture else caption(words)
 
 
 class Diff(Steps):
@@ -118,6 +120,9 @@ _ATTENTION = {
 }
 
 
+_CROSS = ("qk", "k", "vqk", "words")
+
+
 class Attention:
     """What was kept of a block's attention. SDXL's blocks have several layers: `attention["M00"].layer(3)`."""
 
@@ -126,15 +131,26 @@ class Attention:
         self._result, self.block, self.depth = result, block, depth
 
     def layer(self, depth: int) -> Attention:
-        """The same of the block's transformer layer `depth`, from 0."""
+        """The same of the block's transformer layer `depth`, from 0. Raises KeyError where nothing was kept of it."""
+        kept = self._result._layers(self.block)
+        if depth not in kept:
+            raise KeyError(f"no attention of {self.block}, layer {depth} was kept: kept are {', '.join(map(str, kept)) or 'none'}")
         return Attention(self._result, self.block, depth)
+
+    @property
+    def _title(self) -> str:
+        return self.block + (f", layer {self.depth}" if self.depth else "")
+
+    def _kept(self) -> str:
+        """The kinds that were kept, in words."""
+        return ", ".join(kind for kind in _ATTENTION if self._result._arrays(kind, self.block, self.depth)) or "none"
 
     def kind(self, kind: str) -> Steps:
         """One kind's arrays by step: "qk" is [heads, tokens, h, w]; see `udump_kind` for all."""
         if kind not in _ATTENTION:
             raise KeyError(f"no such kind: {kind}; there are {', '.join(_ATTENTION)}")
         arrays = self._result._arrays(kind, self.block, self.depth)
-        return Steps(arrays, f"{kind} of {self.block}" + (f", layer {self.depth}" if self.depth else ""), _ATTENTION[kind])
+        return Steps(arrays, f"{kind} of {self._title}", _ATTENTION[kind], kind)
 
     @property
     def k(self) -> Steps:
@@ -152,26 +168,41 @@ class Attention:
         return self.kind("vqk")
 
     def columns(self, step: int) -> tuple[Column, ...]:
-        """The tokens of qk's columns at a step."""
-        context = self._result._contexts("qk", self.block, self.depth)[step]
-        return self._result.run.contexts[context].columns
+        """The tokens at a step: qk's columns, k's rows. Raises KeyError where nothing of cross-attention was kept."""
+        kept = {kind: self._result._contexts(kind, self.block, self.depth) for kind in _CROSS}
+        found = [kind for kind, contexts in kept.items() if contexts]
+        if not found:
+            raise KeyError(f"no cross-attention of {self._title} was kept: kept are {self._kept()}")
+        if step not in kept[found[0]]:
+            raise KeyError(f"{found[0]} of {self._title} was not kept at step {step}: kept are {list(kept[found[0]])}")
+        return self._result.run.contexts[kept[found[0]][step]].columns
 
     def word(self, word: str, step: int | None = None) -> Array:
         """A word's map, [h, w]: qk, the mean over heads, summed over the word's tokens; without a step the mean over all that were kept.
 
-        Raises KeyError where the prompt has no such word at a step, or qk was not kept.
+        Where `words` was given and qk not kept, the map of one of these; it is zero where the block's prompt lacks the word.
+        Raises KeyError where the prompt has no such word at a step, or neither qk nor its map was kept.
         """
-        qk, steps = self.qk, [step] if step is not None else list(self.qk)
-        if not steps:
-            raise KeyError(f"qk of {self.block} was not kept")
-        maps = [qk[at][:, find_words(self.columns(at), word)].mean(0).sum(0) for at in steps]
+        if not self.qk:
+            return self._word_of_words(word, step)
+        steps = [step] if step is not None else list(self.qk)
+        maps = [self.qk[at][:, find_words(self.columns(at), word)].mean(0).sum(0) for at in steps]
         mean: Array = np.mean(maps, axis=0, dtype=np.float32)
+        return mean
+
+    def _word_of_words(self, word: str, step: int | None) -> Array:
+        maps, known = self.kind("words"), self._result.run.words
+        if not maps:
+            raise KeyError(f"qk of {self._title} was not kept: kept are {self._kept()}")
+        if word not in known:
+            raise KeyError(f"{word!r} is none of words, and qk of {self._title} was not kept: the words are {', '.join(known)}")
+        steps = [step] if step is not None else list(maps)
+        mean: Array = np.mean([maps[at][known.index(word)] for at in steps], axis=0, dtype=np.float32)
         return mean
 
     def __repr__(self) -> str:
         """What there is."""
-        kinds = [kind for kind in _ATTENTION if self._result._arrays(kind, self.block, self.depth)]
-        return f"<attention of {self.block}: {', '.join(kinds)}>"
+        return f"<attention of {self._title}: {self._kept()}>"
 
     def _repr_html_(self) -> str:
         return "".join(self.kind(kind)._repr_html_() for kind in _ATTENTION if self._result._arrays(kind, self.block, self.depth))
@@ -180,15 +211,32 @@ class Attention:
 class Result:
     """What a run gave, of one of its images; `at` turns to another one."""
 
-    def __init__(self, store: Store, image: int = 0, variant: str = "enabled", side: str = "cond", part: int = 0) -> None:
-        """Made by runs."""
+    def __init__(self, store: Store, image: int = 0, variant: str = "enabled", side: str | None = None, part: int = 0) -> None:
+        """Made by runs. side: None is "cond", unless "uncond" alone was kept."""
         self._store = store
-        self._place = (image, variant, side, part)
+        self._place = (image, variant, side or ("uncond" if store.side == "uncond" else "cond"), part)
 
     def at(self, image: int | None = None, variant: str | None = None, side: str | None = None, part: int | None = None) -> Result:
-        """The same run's results of another image, variant ("enabled", "erased", "other"), side ("cond", "uncond") or part of an AND."""
-        asked = (image, variant, side, part)
-        return Result(self._store, *(old if new is None else new for old, new in zip(self._place, asked, strict=True)))  # type: ignore[arg-type]
+        """The same run's results of another image, variant ("enabled", "erased", "other"), side ("cond", "uncond") or part of an AND.
+
+        Raises KeyError for what the run has not, or has not kept.
+        """
+        asked = {"image": image, "variant": variant, "side": side, "part": part}
+        place = {name: old if asked[name] is None else asked[name] for name, old in zip(asked, self._place, strict=True)}
+        for name, there in self._there(str(place["variant"]), str(place["side"])).items():
+            if asked[name] is not None and asked[name] not in there:
+                raise KeyError(f"no {name} {asked[name]!r}: there are {', '.join(map(str, there))}")
+        return Result(self._store, **place)  # type: ignore[arg-type]
+
+    def _there(self, variant: str, side: str) -> dict[str, Sequence[int | str]]:
+        """What `at` may turn to; parts: of a variant's side."""
+        run = self.run
+        return {
+            "image": range(run.batch_size * run.batch_count),
+            "variant": list(dict.fromkeys(prompt.variant for prompt in run.prompts)),
+            "side": ("cond", "uncond") if self._store.side == "both" else (self._store.side,),
+            "part": sorted({prompt.part for prompt in run.prompts if (prompt.variant, prompt.side) == (variant, side)}),
+        }
 
     @property
     def run(self) -> RunInfo:
@@ -212,12 +260,12 @@ class Result:
     @property
     def features(self) -> Blocks[Steps]:
         """Blocks' outputs: `features["OUT11"][20]` is [channels, h, w]."""
-        return Blocks(self._blocks("features"), lambda block: Steps(self._arrays("features", block), block, "channels, h, w"), "features")
+        return Blocks(self._blocks("features"), self._features, "features")
 
     @property
     def attention(self) -> Blocks[Attention]:
         """Blocks' attention: `attention["M00"].qk[20]` is [heads, tokens, h, w], `.word("circle")` [h, w]."""
-        return Blocks(self._blocks(*_ATTENTION), lambda block: Attention(self, block), "attention")
+        return Blocks(self._blocks(*_ATTENTION), self._attention, "attention")
 
     @property
     def diff(self) -> Blocks[Diff]:
@@ -226,7 +274,10 @@ class Result:
 
     @property
     def heat(self) -> dict[str, Array]:
-        """Each word's heat over the image, [height / 8, width / 8]: the mean over blocks and steps (DAAM). Needs `words`."""
+        """Each word's heat over the image, [height / 8, width / 8]: the mean over blocks and steps (DAAM). Needs `words`.
+
+        Of a word that this image's, side's or part's prompt lacks it is zero.
+        """
         arrays = self._arrays("heat", "")
         return dict(zip(self.run.words, next(iter(arrays.values())), strict=True)) if arrays else {}
 
@@ -257,6 +308,16 @@ class Result:
     def _contexts(self, kind: str, block: str, depth: int) -> dict[int, int]:
         return self._store.contexts.get(self._key(kind, block, depth), {})
 
+    def _features(self, block: str) -> Steps:
+        return Steps(self._arrays("features", block), block, "channels, h, w")
+
+    def _attention(self, block: str) -> Attention:
+        return Attention(self, block)
+
+    def _layers(self, block: str) -> list[int]:
+        """The transformer layers of a block of which something was kept."""
+        return sorted({key[6] for key in self._store.tensors if key[0] in _ATTENTION and key[1:6] == (*self._place, block)})
+
     def _diff(self, block: str) -> Diff:
         return Diff(self._arrays("diff", block), f"difference of {block}", self._store.norms.get(self._key("diff", block), {}))
 
@@ -268,7 +329,7 @@ class Result:
         """What there is."""
         if self._store.run is None:
             return "<result of a run that has not begun>"
-        return f"<result of {self.run.prompt!r}: {len(self._store.images)} images, {self.features}, {self.attention}, {self.diff}>"
+        return f"<result of {self.run.prompt!r}: {len(self.images)} images, {self.features}, {self.attention}, {self.diff}>"
 
     def _repr_png_(self) -> bytes | None:
         image = self._store.images.get(self._place[:2])

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from ._c import ffi, lib
 from .contexts import Context, Table
 from .editing import EditContext, EditedTable, refuse_changing
-from .errors import StateError, bad_argument, c_text, check, new_error
+from .errors import StateError, bad_argument, c_text, check, function, new_error, of_kind
 from .folder import Folder
+from .model import Model
 from .notation import parse_layers
 from .notices import refuse_without_attention, warn_about_steps, warn_about_values
 from .options import Options, Struct, fill
@@ -27,14 +29,13 @@ from .views import Array, borrow, copy
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .model import Model
-
 
 class RunOptions(Options, total=False):
     """`Options`, and what a run does besides."""
 
     progress: bool | Listener  #: True: tqdm's bar where it is installed; or a function of a Progress
-    hooks: Mapping[str, Hook]  #: by layer spec: called with a Place and the output, [rows, h, w, channels], which it may change in place
+    #: by layer spec: called with a Place and the output, [rows, h, w, channels], which it may change in place
+    hooks: Mapping[str, Hook] | None
     #: called with each context's text and values, [tokens, context_dim], to be changed in place; not of prompts that change over the steps
     edit_context: EditContext
     table: Table  #: other contexts than the prompts'
@@ -42,8 +43,9 @@ class RunOptions(Options, total=False):
     output: str | os.PathLike[str]  #: also write everything to this folder, as the command does
     dump: str  #: what `output` gets of the values, whatever `tensors` says: "npy", "bin" or "safetensors"
     force: bool  #: begin even where the disk may be too small
-    #: called with every array as it is made, a self-map's parts one by one: what it gives is kept instead, None nothing. It may be an
-    #: array of fewer heads or values of another type; `values.mean(0, keepdims=True)` is the mean over heads
+    #: called with a Place and every array but heat as it is made, a self-map's parts one by one: what it gives is kept instead, None
+    #: nothing. It may be an array of fewer heads or values of another type; where place.kind is "qk", `values.mean(0, keepdims=True)`
+    #: is the mean over heads
     keep: Keep
 
 
@@ -78,7 +80,7 @@ class Session(Owner):
 
     def generate(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Result:
         """As `Model.generate`."""
-        if "table" in options or "edit_context" in options:  # what only a stepped run takes
+        if options.get("table") is not None or options.get("edit_context") is not None:  # what only a stepped run takes
             stream = self.stream(prompt, **options)
             for _ in stream:
                 pass
@@ -102,10 +104,9 @@ class Session(Owner):
         check(lib.udump_context_encode(self.handle, c_text(prompt, "prompt"), held, error), error)
         return Context(self.model, held[0])
 
-    def table(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Table:
+    def table(self, prompt: str | None = None, **options: Unpack[Options]) -> Table:
         """As `Model.table`."""
-        given = {name: value for name, value in options.items() if name not in _OURS}
-        return self._table(fill(prompt, given))
+        return self._table(fill(prompt, dict(options)))
 
     def _table(self, options: Struct) -> Table:
         held, error = ffi.new("udump_table **"), new_error()
@@ -113,30 +114,46 @@ class Session(Owner):
         return Table(self.model, handle=held[0])
 
 
+def _ours(given: dict[str, Any]) -> dict[str, Any]:
+    """Takes a run's own options out of what was given; None is not given. Raises TypeError (another type, one that needs another)."""
+    ours = {name: value for name in _OURS if (value := given.pop(name, None)) is not None}
+    for name, kind in (("hooks", Mapping), ("table", Table), ("other", Model)):
+        of_kind(ours.get(name), (kind, NoneType), name, kind.__name__)
+    functions = {f"hooks, {spec!r}": hook for spec, hook in ours.get("hooks", {}).items()}
+    functions |= {name: ours[name] for name in ("edit_context", "keep") if name in ours}
+    if not isinstance(ours.get("progress", False), bool):
+        functions["progress"] = ours["progress"]
+    for name, value in functions.items():
+        function(value, name)
+    for name, needed in (("dump", "output"), ("force", "output"), ("other", "diff")):
+        if ours.get(name) and needed not in ours and given.get(needed) is None:
+            raise TypeError(f"{name} needs {needed}")
+    return ours
+
+
 class _Run:
     """What a run needs besides the session: set up by `enter`, taken down by `leave`, however it ended."""
 
     def __init__(self, session: Session, prompt: str | None, given: dict[str, Any]) -> None:
-        ours = {name: given.pop(name) for name in _OURS if name in given}
-        if "dump" in ours and "output" not in ours:
-            raise TypeError("dump needs output")
+        ours = _ours(given)
         if "output" in ours:
             given.setdefault("canvases", True)
-        keep = ours.get("keep")
-        if ours.get("dump") is not None and not given.get("tensors", True):
-            given["tensors"], keep = True, lambda *_: None  # the folder's alone
+        tensors, side = given.get("tensors", True), given.get("side", "cond")
+        if "dump" in ours:
+            given["tensors"] = True  # for the folder
         self.session, self.options = session, fill(prompt, given)
         refuse_without_attention(session.model, given.get("attention"))
         warn_about_steps(session.model, self.options, given)
         self.other: Model | None = ours.get("other")
         self.table: Table | None = ours.get("table")
-        self._edited = self._edit(ours["edit_context"]) if ours.get("edit_context") else None
+        self._edited = self._edit(ours["edit_context"]) if "edit_context" in ours else None
         progress = ours.get("progress", False)
         self.bar = Bar() if progress is True else None
         listeners = [self.bar or progress] if progress else []
         hooks = [(block, hook) for spec, hook in ours.get("hooks", {}).items() for block in parse_layers(spec, session.model)]
         self.folder = Folder(ours["output"], ours.get("dump"), force=ours.get("force", False)) if "output" in ours else None
-        self.receiver = Receiver(listeners, hooks, self.folder.sink if self.folder else ffi.NULL, keep)
+        sink = self.folder.sink if self.folder else ffi.NULL
+        self.receiver = Receiver(listeners, hooks, sink, ours.get("keep"), tensors=tensors, side=side)
 
     def _edit(self, edit: EditContext) -> EditedTable:
         if self.other is not None:
@@ -200,18 +217,23 @@ class Step:
     def latent(self) -> Array:
         """The latent, [batch, h / 8, w / 8, 4] (with a diff the twins follow): an array of its own. What is written to it goes on.
 
-        Raises StateError if it is first asked for after the stream went on.
+        Raises StateError if it is first asked for, or set, after the stream went on.
         """
         if self._latent is None:
-            stream = self._stream()
-            if stream is None or not stream.is_at(self):
-                raise StateError("the stream has gone on", lib.UDUMP_ERROR_STATE)
-            self._latent = stream.read_latent()
+            self._latent = self._stream_here().read_latent()
         return self._latent
 
     @latent.setter
     def latent(self, values: NDArray[Any]) -> None:
+        self._stream_here()
         self.latent[...] = values
+
+    def _stream_here(self) -> Stream:
+        """The stream. Raises StateError if it went on."""
+        stream = self._stream()
+        if stream is None or not stream.is_at(self):
+            raise StateError("the stream has gone on", lib.UDUMP_ERROR_STATE)
+        return stream
 
     def changed_latent(self) -> Array | None:
         """The latent, if anybody asked for it."""

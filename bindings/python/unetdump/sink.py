@@ -16,7 +16,7 @@ from .pictures import from_picture
 from .places import Canvas, DiffNorms, Place, RunContext, RunInfo, RunPrompt
 from .progress import Listener, Progress
 from .results import Store
-from .views import borrow, copy, from_bf16, shape_of, to_bf16
+from .views import Array, borrow, copy, from_bf16, shape_of, to_bf16
 
 Hook = Callable[[Place, NDArray[Any]], None]
 Keep = Callable[[Place, NDArray[Any]], "NDArray[Any] | None"]
@@ -66,11 +66,14 @@ class Receiver(Listening):
         hooks: Sequence[tuple[str, Hook]] = (),
         folder: Any = ffi.NULL,
         keep: Keep | None = None,
+        *,
+        tensors: bool = True,
+        side: str = "cond",
     ) -> None:
-        """hooks: block and function, called in this order. keep: see `RunOptions`."""
+        """hooks: block and function, called in this order. keep: see `RunOptions`. tensors: whether they are kept; side: whose are made."""
         super().__init__()
-        self.store, self.listeners, self.hooks, self.folder = Store(), listeners, hooks, folder
-        self.keep = keep or (lambda _, values: values)
+        self.store, self.listeners, self.hooks, self.folder = Store(side=side), listeners, hooks, folder
+        self.keep, self.tensors = keep or (lambda _, values: values), tensors
         self.sink = ffi.new("udump_sink *", {"struct_bytes": ffi.sizeof("udump_sink"), "user": self.handle})
         for name in ("begin", "canvas", "tensor", "part", "diff", "image", "progress"):
             setattr(self.sink, name, getattr(lib, f"sink_{name}"))
@@ -155,16 +158,32 @@ def sink_canvas(user: Any, canvas: Any) -> int:
     return receiver.forward("canvas", canvas)
 
 
+def _take_tensor(receiver: Receiver, where: Place, values: Array) -> None:
+    kept = values if where.kind == "heat" else receiver.keep(where, values)
+    if kept is None:
+        return
+    receiver.store.tensors.setdefault(where.key(), {})[where.step] = kept
+    if where.context >= 0:
+        receiver.store.contexts.setdefault(where.key(), {})[where.step] = where.context
+
+
+def _take_part(receiver: Receiver, where: Place, values: Array, *, shape: tuple[int, ...], axis: int, first: int) -> None:
+    """shape: the whole array's; axis, first: where the values stand in it."""
+    rows = receiver.keep(where, values)
+    if rows is None:
+        return
+    steps = receiver.store.tensors.setdefault(where.key(), {})
+    if where.step not in steps:
+        steps[where.step] = np.empty((*rows.shape[:axis], shape[axis], *rows.shape[axis + 1 :]), rows.dtype)
+    steps[where.step][(slice(None),) * axis + (slice(first, first + rows.shape[axis]),)] = rows
+
+
 @callback  # type: ignore[untyped-decorator]
 def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
     """One array of values: copied once, since the library's memory is used again."""
     receiver: Receiver = ffi.from_handle(user)
-    where = place_of(place)
-    kept = receiver.keep(where, copy(tensor))
-    if kept is not None:
-        receiver.store.tensors.setdefault(where.key(), {})[where.step] = kept
-    if kept is not None and where.context >= 0:
-        receiver.store.contexts.setdefault(where.key(), {})[where.step] = where.context
+    if receiver.tensors:
+        _take_tensor(receiver, place_of(place), copy(tensor))
     return receiver.forward("tensor", place, tensor)
 
 
@@ -172,14 +191,8 @@ def sink_tensor(user: Any, place: Any, tensor: Any) -> int:
 def sink_part(user: Any, place: Any, whole: Any, axis: int, first: int, part: Any) -> int:  # noqa: PLR0917 (as C calls it)
     """Some rows of an array that the library never holds whole."""
     receiver: Receiver = ffi.from_handle(user)
-    where = place_of(place)
-    rows = receiver.keep(where, copy(part))
-    if rows is not None:
-        steps = receiver.store.tensors.setdefault(where.key(), {})
-        if where.step not in steps:
-            shape = (*rows.shape[:axis], shape_of(whole)[axis], *rows.shape[axis + 1 :])
-            steps[where.step] = np.empty(shape, rows.dtype)
-        steps[where.step][(slice(None),) * axis + (slice(first, first + rows.shape[axis]),)] = rows
+    if receiver.tensors:
+        _take_part(receiver, place_of(place), copy(part), shape=shape_of(whole), axis=axis, first=first)
     return receiver.forward("part", place, whole, axis, first, part)
 
 

@@ -24,5 +24,5 @@ def find_words(columns: Sequence[Column], word: str) -> list[int]:
     check(lib.udump_columns_find(held, len(columns), c_text(word, "word"), found, count, error), error)
     if not count[0]:
         known = dict.fromkeys(column.text for column in columns if column.word >= 0)
-        raise KeyError(f"{word!r} is no word of the prompt: its tokens are {', '.join(known)}")
+        raise KeyError(f"{word!r} is no word of the prompt" + (f": its tokens are {', '.join(known)}" if known else ", which has none"))
     return list(ffi.unpack(found, count[0]))
