@@ -10,6 +10,7 @@ import re
 import signal
 import threading
 import time
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 
 import unetdump
 from conftest import DEMO, start
+from unetdump import typed
 from unetdump.folder import Folder
 
 SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 3, "cfg": 3.5, "seed": 1}
@@ -600,6 +602,74 @@ def test_texts_are_whole(model: unetdump.Model) -> None:
 def test_types_of_options(model: unetdump.Model, option: str, value: Any, kind: str) -> None:
     with pytest.raises(TypeError, match=f"^{option}: expected {kind}"):
         model.generate(**{"prompt": "a", **SMALL, option: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hooks": [("M00", print)]}, "hooks: expected Mapping, found list"),
+        ({"hooks": {"M00": 3}}, "hooks, 'M00': expected a function, found int: 3"),
+        ({"edit_context": "a"}, "edit_context: expected a function, found str: 'a'"),
+        ({"keep": "qk"}, "keep: expected a function, found str: 'qk'"),
+        ({"progress": "yes"}, "progress: expected a function, found str: 'yes'"),
+        ({"cancel": True}, "cancel: expected Cancel, found bool: True"),
+        ({"other": str(DEMO), "diff": ""}, "other: expected Model, found str"),
+        ({"table": "a"}, "table: expected Table, found str: 'a'"),
+        ({"parameters": {"Seed": "3"}}, "parameters: expected Parameters, found dict"),
+        ({"words": 3}, "words: expected str, or a list of them, found int: 3"),
+        ({"words": [3]}, "words: expected str, found int: 3"),
+        ({"force": True}, "force needs output"),
+        ({"dump": "npy"}, "dump needs output"),
+    ],
+)
+def test_types_of_what_a_run_takes(model: unetdump.Model, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}"):
+        model.generate("a", **{**SMALL, **options})
+
+
+def test_none_is_not_given(model: unetdump.Model) -> None:
+    nothing = dict.fromkeys(("hooks", "edit_context", "table", "other", "output", "dump", "keep", "words", "attention_kinds", "cancel", "parameters"))
+    plain = model.generate("a", **SMALL, attention="M00")
+    assert repr(model.generate("a", **SMALL, attention="M00", **nothing)) == repr(plain)  # type: ignore[arg-type]
+    assert unetdump.load(DEMO, threads=1, loras=None).info.family == model.info.family
+
+
+def test_types_of_what_else_is_given(model: unetdump.Model, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"^other needs diff"):
+        model.generate("a", **SMALL, other=model)
+    with pytest.raises(TypeError, match=r"^context: expected Context, found str: 'a'"):
+        model.table("a", **SMALL).set("a")  # type: ignore[arg-type]
+    for option in ("hooks", "table", "progress"):
+        with pytest.raises(TypeError, match=f"no such option: {option}"):
+            model.table("a", **{**SMALL, option: None})
+    for parse in (unetdump.parse_prompt, unetdump.parse_layers):
+        with pytest.raises(TypeError, match=r"^model: expected Model, found str: 'SDXL'"):
+            parse("M00", model="SDXL")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^device: expected str, found int: 0"):
+        unetdump.load(DEMO, device=0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^weight: expected a number, found str: '1'"):
+        unetdump.Lora("x", "1")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^replace: expected a mapping of old to new, or pairs, found str: 'red=green'"):
+        model.sweep("a red", replace="red=green", output=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(unetdump.ArgumentError, match="batch_size: expected a number other than 0"):
+        model.sweep("a red", replace={"red": "blue"}, batch_size=0, output=tmp_path)
+    with pytest.raises(unetdump.UnsupportedError) as caught:
+        model.encode("a AND b")
+    assert "udump" not in str(caught.value)
+    with pytest.raises(unetdump.ArgumentError, match="block IN00, row 0 has no context"):
+        model.generate("a", **SMALL, table=unetdump.Table(model, 2))
+
+
+@pytest.mark.skipif(not typed.Unpack, reason="Python 3.10 has no typing.Unpack")
+def test_annotations_can_be_read() -> None:
+    for name in unetdump.__all__:
+        given = getattr(unetdump, name)
+        members = [given, *vars(given).values()] if isinstance(given, type) else [given]
+        for member in members:
+            asked = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            if callable(asked) and getattr(asked, "__module__", "").startswith("unetdump"):
+                typing.get_type_hints(asked)
+    assert typing.get_type_hints(unetdump.Model.generate)["return"] is unetdump.Result
 
 
 def test_numbers_that_do_not_fit(model: unetdump.Model) -> None:

@@ -14,6 +14,8 @@ The library's calls release the GIL. A model may be shared by threads; sessions,
 
 from __future__ import annotations
 
+from . import model as _model
+from . import options as _options
 from ._c import ffi, lib
 from .contexts import Context, Table
 from .errors import (
@@ -45,6 +47,11 @@ from .session import RunOptions, Session, Step, Stream
 from .sweep_plan import SweepProgress
 from .sweep_results import SweepCell, SweepMeasure, SweepRank, SweepResult, collect_sweep
 from .sweeps import Sweep, SweepOptions, sweep
+
+# What annotations name of modules that are built on these two, for `typing.get_type_hints`.
+vars(_options).update(Parameters=Parameters)
+_named = {"Context": Context, "Table": Table, "Result": Result, "RunOptions": RunOptions, "Session": Session, "Stream": Stream}
+vars(_model).update(_named, SweepOptions=SweepOptions, SweepResult=SweepResult)
 
 __version__: str = ffi.string(lib.udump_version()).decode()
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._c import ffi, lib
-from .errors import bad_argument, check, new_error, text
+from .errors import bad_argument, check, new_error, of_kind, text
+from .model import Model
 from .owner import Owner
 from .places import Column
 from .views import Array, copy, to_view
-
-if TYPE_CHECKING:
-    from .model import Model
 
 
 class Context(Owner):
@@ -125,7 +123,8 @@ class Table(Owner):
         error = new_error()
         if row is not None and row not in range(self.rows):
             raise bad_argument("row", f"0 to {self.rows - 1}", repr(row))
-        check(lib.udump_table_set(self.handle, self._block(block), -1 if row is None else row, context.handle, error), error)
+        handle = of_kind(context, Context, "context").handle
+        check(lib.udump_table_set(self.handle, self._block(block), -1 if row is None else row, handle, error), error)
 
     def get(self, block: str, row: int) -> Context | None:
         """An entry; None if it is not set or out of range."""

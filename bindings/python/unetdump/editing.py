@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,9 @@ from numpy.typing import NDArray
 from ._c import ffi, lib
 from .contexts import Context, Table
 from .errors import bad_argument, check, new_error, text
+from .model import Model
 from .notation import Prompt, parse_prompt
 from .options import Struct
-
-if TYPE_CHECKING:
-    from .model import Model
 
 EditContext = Callable[[str, NDArray[np.float32]], None]
 

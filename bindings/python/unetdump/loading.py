@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, TypedDict
 
 from ._c import ffi, lib
-from .errors import bad_argument
+from .errors import bad_argument, of_kind
 from .options import Struct, one_of
 
 Path = str | os.PathLike[str]
@@ -43,6 +44,10 @@ class Lora:
     weight: float = 1
     blocks: str | None = None  #: "IN04=0.5,OUT00-OUT08=0,TE=0.3"; the others keep the weight
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for a weight that is no number."""
+        of_kind(self.weight, Real, "weight", "a number")
+
     @classmethod
     def parse(cls, text: str) -> Lora:
         """From FILE[:WEIGHT][:BLOCK WEIGHTS], as the command has it.
@@ -73,7 +78,7 @@ class LoadOptions(TypedDict, total=False):
     prediction: str
     threads: int
     vae: Path | None
-    loras: Sequence[Lora | Path]
+    loras: Sequence[Lora | Path] | None
     embeddings: Path | None
     cuda_module: Path | None
     cuda_libraries: Path | None
@@ -92,7 +97,7 @@ class Source:
     def struct(self) -> Struct:
         """udump_model_options. Raises ArgumentError."""
         struct, given = Struct("udump_model_options"), self.options
-        o, device = struct.handle, given.get("device", "auto")
+        o, device = struct.handle, of_kind(given.get("device", "auto"), str, "device")
         name, _, index = device.partition(":")
         o.device = one_of(_DEVICES, "device", name)
         if index and (name != "cuda" or not index.isdigit()):
@@ -105,7 +110,7 @@ class Source:
         for option, member in _PATHS.items():
             if (path := given.get(option)) is not None:
                 setattr(o, member, struct.path(path, option))  # type: ignore[arg-type]
-        loras = given.get("loras", ())
+        loras = given.get("loras") or ()
         if isinstance(loras, str | bytes | os.PathLike):
             raise TypeError(f"loras: expected a list of them, found one: {loras!r}")
         o.loras, o.lora_count = _loras(struct, loras), len(loras)
@@ -115,7 +120,7 @@ class Source:
         """The same for processes with another working directory."""
         options: dict[str, Any] = {**self.options}
         options |= {name: os.path.abspath(options[name]) for name in _PATHS if options.get(name)}
-        options["loras"] = [Lora(os.path.abspath(lora.path), lora.weight, lora.blocks) for lora in map(_lora, options.get("loras", ()))]
+        options["loras"] = [Lora(os.path.abspath(lora.path), lora.weight, lora.blocks) for lora in map(_lora, options.get("loras") or ())]
         return Source(os.path.abspath(self.path), options)  # type: ignore[arg-type]
 
 

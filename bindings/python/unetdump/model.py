@@ -13,10 +13,9 @@ from .errors import bad_argument, c_path, check, new_error, text
 from .loading import LoadOptions, Lora, Path, Source
 from .options import Options, fill
 from .owner import Owner
+from .typed import Unpack
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from .contexts import Context, Table
     from .results import Result
     from .session import RunOptions, Session, Stream
@@ -96,7 +95,7 @@ def load(
     prediction: str = "auto",
     threads: int = 0,
     vae: Path | None = None,
-    loras: Sequence[Lora | Path] = (),
+    loras: Sequence[Lora | Path] | None = (),
     embeddings: Path | None = None,
     cuda_module: Path | None = None,
     cuda_libraries: Path | None = None,
@@ -252,7 +251,7 @@ class Model(Owner):
         with self._borrowed_session() as session:
             return session.encode(prompt)
 
-    def table(self, prompt: str | None = None, **options: Unpack[RunOptions]) -> Table:
+    def table(self, prompt: str | None = None, **options: Unpack[Options]) -> Table:
         """The table that a run's prompts make, to be changed and given as `table=`. Prompts that change over the steps stay as at step 1.
 
         Raises as `encode`.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._c import ffi, lib
-from .errors import c_text, check, new_error, text
+from .errors import c_text, check, new_error, of_kind, text
+from .model import Model
 
-if TYPE_CHECKING:
-    from .model import Model
+
+def _handle(model: Model | None) -> Any:
+    """A model's handle; NULL of None. Raises TypeError."""
+    return ffi.NULL if model is None else of_kind(model, Model, "model").handle
 
 
 def block_names(model: Model | None = None) -> list[str]:
     """All blocks in order, "IN00" first; without a model SD 1's 25."""
     names: list[str] = []
-    handle = model.handle if model else ffi.NULL
+    handle = _handle(model)
     while (name := lib.udump_block_name(handle, len(names))) != ffi.NULL:
         names.append(text(name))
     return names
@@ -25,7 +28,7 @@ def parse_layers(spec: str, model: Model | None = None) -> list[str]:
     """The blocks that a layer spec names: "IN00,M00-OUT11(+2)"; "" is all. Raises NotationError, with the position."""
     names = block_names(model)
     selected, error = ffi.new("uint8_t[]", len(names)), new_error()
-    check(lib.udump_layers_parse(model.handle if model else ffi.NULL, c_text(spec, "spec"), selected, len(names), error), error)
+    check(lib.udump_layers_parse(_handle(model), c_text(spec, "spec"), selected, len(names), error), error)
     return [name for name, chosen in zip(names, selected, strict=True) if chosen]
 
 
@@ -80,7 +83,7 @@ def parse_prompt(prompt: str, steps: int = 20, *, negative: bool = False, model:
     Raises NotationError (with line, column, offset), UnsupportedError, ArgumentError.
     """
     held, error = ffi.new("udump_prompt **"), new_error()
-    check(lib.udump_prompt_parse(model.handle if model else ffi.NULL, c_text(prompt, "prompt"), steps, negative, held, error), error)
+    check(lib.udump_prompt_parse(_handle(model), c_text(prompt, "prompt"), steps, negative, held, error), error)
     try:
         names = block_names(model)
         blocks = {name: text(lib.udump_prompt_block(held[0], i)) for i, name in enumerate(names)}

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._c import ffi, lib
 from .errors import NotationError, bad_argument, c_text, check, new_error
+from .model import Model
 from .notation import parse_layers
 from .options import Struct
-
-if TYPE_CHECKING:
-    from .model import Model
 
 _STEPS = ("feature_steps", "attention_steps", "diff_steps")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ._c import ffi, lib
-from .errors import bad_argument, c_path, c_text, text
+from .errors import bad_argument, c_path, c_text, of_kind, text
 from .owner import Owner
 from .pictures import to_picture
 from .views import to_view
@@ -78,8 +78,8 @@ class Options(Sampling, total=False):
     feature_steps: str | None
     attention: str | None  #: whose attention to keep
     attention_steps: str | None
-    attention_kinds: str | Sequence[str]  #: of k, qk, vqk, self, self-map; ("qk",), "qk self" and "qk,self" are alike
-    words: str | Sequence[str]  #: of the prompt: their maps ("words") and their heat over the picture
+    attention_kinds: str | Sequence[str] | None  #: of k, qk, vqk, self, self-map; ("qk",), "qk self" and "qk,self" are alike
+    words: str | Sequence[str] | None  #: of the prompt: their maps ("words") and their heat over the picture
     self_queries: Sequence[tuple[int, int]]  #: x, y in the image, in pixels: where these look
     color: str  #: of canvases, as for `render`
     transform: str
@@ -114,9 +114,11 @@ def one_of(names: dict[str, int], where: str, name: str) -> int:
     return names[name]
 
 
-def words_of(words: str | Sequence[str]) -> list[str]:
-    """A list of words from one, or from a text with white space between them."""
-    return words.split() if isinstance(words, str) else list(words)
+def words_of(words: str | Sequence[str] | None, where: str) -> list[str]:
+    """A list of words from one, or from a text with white space between them; of None an empty one. Raises TypeError."""
+    if words is None or isinstance(words, str):
+        return (words or "").split()
+    return [of_kind(word, str, where) for word in of_kind(words, Iterable, where, "str, or a list of them")]
 
 
 def _points(queries: Sequence[tuple[int, int]]) -> Any:
@@ -184,8 +186,10 @@ class _Filler(Struct):
     def __init__(self, prompt: str | None, given: dict[str, Any]) -> None:
         super().__init__("udump_generate_options")
         self.given = given
-        if parameters := given.get("parameters"):
-            self.keep(parameters).apply(self.handle)
+        if (parameters := given.get("parameters")) is not None:
+            from .parameters import Parameters
+
+            self.keep(of_kind(parameters, Parameters, "parameters")).apply(self.handle)
         if prompt is not None:
             self.handle.prompt = self.text(prompt, "prompt")
         self._plain()
@@ -208,10 +212,10 @@ class _Filler(Struct):
         if "rng" in given:
             o.rng = one_of(_RNGS, "rng", given["rng"])
         o.side = one_of(_SIDES, "side", given.get("side", "cond"))
-        kinds = given.get("attention_kinds", ())
-        for kind in words_of(kinds.replace(",", " ") if isinstance(kinds, str) else kinds):
+        kinds = given.get("attention_kinds")
+        for kind in words_of(kinds.replace(",", " ") if isinstance(kinds, str) else kinds, "attention_kinds"):
             o.attention_kinds |= one_of(_KINDS, "attention_kinds", kind)
-        if words := words_of(given.get("words", ())):
+        if words := words_of(given.get("words"), "words"):
             o.attention_words = self.text(" ".join(words), "words")
         if (queries := given.get("self_queries")) is not None:
             points = _points(queries)
@@ -224,8 +228,8 @@ class _Filler(Struct):
             o.noise = self.keep(to_view(np.asarray(noise)))[0]
         if (init := given.get("init")) is not None:
             o.init = self.keep(to_picture(init, "init", 3))[0]
-        if cancel := given.get("cancel"):
-            o.cancel = self.keep(cancel).handle
+        if (cancel := given.get("cancel")) is not None:
+            o.cancel = self.keep(of_kind(cancel, Cancel, "cancel")).handle
 
 
 def fill(prompt: str | None, given: dict[str, Any]) -> Struct:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -24,10 +24,8 @@ from .owner import Owner
 from .progress import Bar, Listener
 from .results import Result
 from .sink import Hook, Keep, Receiver
+from .typed import Unpack
 from .views import Array, borrow, copy
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class RunOptions(Options, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import bad_argument
 from .loading import LoadOptions, Source
@@ -15,9 +15,7 @@ from .options import Cancel, Sampling
 from .progress import Bar
 from .sweep_plan import Job, Plan, SweepListener, SweepProgress
 from .sweep_results import SweepCell, SweepResult
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from .typed import Unpack
 
 
 class SweepOptions(Sampling, LoadOptions, total=False):
@@ -119,6 +117,8 @@ def _job(model: Model | AnyPath, prompt: str, given: dict[str, Any]) -> Job:
     loading = {name: given[name] for name in LoadOptions.__optional_keys__ if name in given}
     if isinstance(model, Model) and loading:
         raise TypeError(f"{', '.join(sorted(loading))}: the model is loaded already")
+    if given.get("batch_size") == 0:
+        raise bad_argument("batch_size", "a number other than 0", 0)
     if "seed" in given and "seeds" in given:
         raise TypeError("seed and seeds: one of the two")
     variants, blocks = given.get("variants", ()), given.get("blocks", ())
@@ -136,6 +136,8 @@ def _job(model: Model | AnyPath, prompt: str, given: dict[str, Any]) -> Job:
 
 
 def _replaced(prompt: str, replace: Mapping[str, str] | Sequence[tuple[str, str]]) -> Iterator[str]:
+    if isinstance(replace, str):
+        raise TypeError(f"replace: expected a mapping of old to new, or pairs, found str: {replace!r}")
     for old, new in replace.items() if isinstance(replace, Mapping) else replace:
         if not old or old not in prompt:
             raise bad_argument("replace", "a part of the prompt", repr(old))

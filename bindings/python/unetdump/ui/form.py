@@ -189,7 +189,7 @@ class Form:
                 words += [f"--{steps.replace('_', '-')}", str(options.get(steps))] if options.get(steps) else []
         if options.get("attention") is not None:
             written = self.dump in ("npy", "safetensors")  # values are all that there is of self-map
-            kinds = [kind for kind in options["attention_kinds"] if kind != "self-map" or written]
+            kinds = [kind for kind in options["attention_kinds"] or () if kind != "self-map" or written]
             words += ["--attention-kind", ",".join(kinds)] if kinds and kinds != ["qk"] else []
             words += ["--attention-words", self.words] if self.words.split() else []
             words += ["--self-query", self.queries.strip()] if self.queries.strip() else []
