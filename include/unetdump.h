@@ -802,8 +802,8 @@ UDUMP_API udump_status udump_end(udump_session *session, int32_t decode, udump_e
  * (udump_image_free). Thread-safe. Errors: FILE, FORMAT, UNSUPPORTED (no PNG; sides over 16384 pixels), MEMORY. */
 UDUMP_API udump_status udump_png_read(const char *path, udump_image *image, udump_error *error);
 
-/* Resizes an RGB picture as Pillow's Lanczos filter does (a = 3, antialiased, bytes between the two passes), which the webui takes for
- * pictures to begin from. Thread-safe. Errors: ARGUMENT (sizes not in 1..16384, not 3 channels), MEMORY. */
+/* Resizes an RGB picture as the Lanczos filter of Pillow up to 12 does (a = 3, antialiased, rows first, bytes between the two passes), which the webui takes
+ * for pictures to begin from. Thread-safe. Errors: ARGUMENT (sizes not in 1..16384, not 3 channels), MEMORY. */
 UDUMP_API udump_status udump_picture_resize(
     const udump_picture *picture, int32_t width_px, int32_t height_px, udump_image *image, udump_error *error);
 

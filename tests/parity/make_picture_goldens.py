@@ -1,7 +1,7 @@
 """Write goldens/pictures.safetensors: what Pillow, torch and diffusers make of pictures.
 
     png/NAME              [h, w, 3]: tests/fuzz/corpus/png/NAME opened by Pillow and laid over white, 0..255
-    resize/WxH            [H, W, 3]: picture(37, 45) resized by Pillow's Lanczos filter, 0..255
+    resize/WxH            [H, W, 3]: picture(37, 45) resized by Pillow's Lanczos filter, rows first in any version, 0..255
     turn/AMOUNT           [4, 5, 3]: the webui's slerp(AMOUNT, noise, other); of turn/same, other is nearly noise
     turn/noise, turn/other, turn/near
     encode/HxW            [8, h, w]: moments of picture(H, W) by diffusers' AutoencoderKL of models/demo

@@ -6,8 +6,10 @@ import sys
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import unetdump
 from conftest import ROOT
@@ -37,6 +39,17 @@ def test_vectors(case: dict[str, Any]) -> None:
 
 def values() -> NDArray[np.float32]:
     return np.random.default_rng(1).standard_normal((21, 9, 13)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "columns_first"), [((45, 37), (64, 64), 99), ((300, 45), (40, 20), 99), ((45, 300), (40, 20), 13), ((300, 300), (200, 50), 13)]
+)
+def test_resize(old: tuple[int, int], new: tuple[int, int], columns_first: int) -> None:
+    """columns_first: from which version of Pillow on; then its bytes between the passes are others."""
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (*old[::-1], 3), np.uint8))
+    found, expected = (np.asarray(resized, np.int32) for resized in (unetdump.resize(image, *new), image.resize(new, Image.Resampling.LANCZOS)))
+    most = 8 if int(PIL.__version__.split(".")[0]) >= columns_first else 0
+    assert found.shape == expected.shape and abs(found - expected).max() <= most
 
 
 def test_layouts_and_types() -> None:

@@ -76,7 +76,11 @@ def write_png(path: str | os.PathLike[str], image: Image.Image | NDArray[np.uint
 
 
 def resize(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Resizes to width x height pixels by the library's Lanczos filter, which is Pillow's. Raises ArgumentError, OutOfMemoryError."""
+    """Resizes to width x height pixels by the library's Lanczos filter, which is that of Pillow up to 12.
+
+    Pillow 13 resizes the columns first where the height loses more than twice as many pixels as the width: other by single levels.
+    Raises ArgumentError, OutOfMemoryError.
+    """
     picture, _pixels = to_picture(image, "image", 3)
     resized, error = ffi.new("udump_image *"), new_error()
     check(lib.udump_picture_resize(picture, width, height, resized, error), error)
