@@ -72,7 +72,7 @@ int command_inspect(int argc, char **argv) {
     const cli_option options[] = {
         { "--json", NULL, OPTION_FLAG, &json, "for programs, with every tensor" },
         { "--map", NULL, OPTION_FLAG, &map, "every tap: its names in diffusers and the original code, and its slots in LoRA block weights" },
-        { "--vae", NULL, OPTION_TEXT, &arguments.vae, "another autoencoder: a .safetensors file or a diffusers vae folder" },
+        { "--vae", NULL, OPTION_TEXT, &arguments.vae, "another autoencoder: a .safetensors file (a checkpoint has one, too) or a diffusers vae folder" },
         { "--prediction", NULL, OPTION_TEXT, &arguments.prediction, "auto, epsilon or v (auto)" },
         { "--help", "-h", OPTION_FLAG, &help, "this text" },
     };

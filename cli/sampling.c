@@ -10,7 +10,7 @@ size_t sampling_list(sampling_arguments *s, cli_option *list) {
     udump_generate_options *o = &s->options;
     const cli_option all[] = {
         { "--model", "-m", OPTION_TEXT, &s->model.path, "a diffusers folder, or a single .safetensors file" },
-        { "--vae", NULL, OPTION_TEXT, &s->model.vae, "another autoencoder: a .safetensors file or a diffusers vae folder" },
+        { "--vae", NULL, OPTION_TEXT, &s->model.vae, "another autoencoder: a .safetensors file (a checkpoint has one, too) or a diffusers vae folder" },
         { "--prompt", "-p", OPTION_TEXT, &o->prompt, "what to draw" },
         { "--negative-prompt", "-n", OPTION_TEXT, &o->negative_prompt, "what not to draw" },
         { "--init", NULL, OPTION_TEXT, &s->init, "a PNG to begin from instead of noise alone (img2img); resized where need be" },

@@ -180,7 +180,7 @@ typedef struct udump_model_options {
     int32_t device_index; /* CUDA: which of several devices */
     const char *cuda_module; /* the module's file; NULL: libunetdump-cuda.so beside the library or program, or where the system looks */
     const char *cuda_libraries; /* the folders of cuBLAS and cuDNN, "A:B" (PyTorch's wheels have one each); NULL: where the system looks */
-    const char *vae_path; /* an autoencoder instead of the checkpoint's: a .safetensors file or a diffusers vae folder; NULL: none */
+    const char *vae_path; /* an autoencoder instead of the checkpoint's: a .safetensors file (of a whole checkpoint its own) or a diffusers vae folder; NULL: none */
     const udump_lora *loras; /* [lora_count] */
     int32_t lora_count;      /* 0..64 */
     /* A folder of textual inversion embeddings, read with the folders in it: safetensors files, each for the word that its name is. In

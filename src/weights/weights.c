@@ -192,6 +192,11 @@ static udump_status name_items(udump_weights *w, int64_t first, const mapper *by
 
 /* ---- layouts */
 
+static void free_skipped(udump_skipped *skipped) {
+    free(skipped->name);
+    free(skipped->file_name);
+}
+
 /* The files of a part in its folder of diffusers' layout. */
 static udump_status add_folder(udump_weights *w, const char *folder, const char *part, udump_error *error) {
     int64_t first = w->count, mapped;
@@ -225,6 +230,26 @@ static udump_status open_folder(udump_weights *w, udump_error *error) {
     return status;
 }
 
+static bool of_vae(const char *file_name) { return strncmp(file_name, "first_stage_model.", strlen("first_stage_model.")) == 0; }
+
+/* Of a whole checkpoint, whose tensors begin at `first` and have no names yet, the autoencoder alone. */
+static void keep_vae(udump_weights *w, int64_t first) {
+    int64_t kept = first, skipped = 0;
+    bool whole = false;
+    for (int64_t i = first; i < w->count; i++) whole |= of_vae(w->items[i].file_name);
+    if (!whole) return;
+    for (int64_t i = first; i < w->count; i++) {
+        if (of_vae(w->items[i].file_name)) w->items[kept++] = w->items[i];
+        else free(w->items[i].file_name);
+    }
+    for (int64_t i = 0; i < w->skipped_count; i++) {
+        if (w->skipped[i].name || of_vae(w->skipped[i].file_name)) w->skipped[skipped++] = w->skipped[i];
+        else free_skipped(&w->skipped[i]);
+    }
+    w->count = kept;
+    w->skipped_count = skipped;
+}
+
 /* A single file's tensors under the names that map gives them. */
 static udump_status add_single_file(udump_weights *w, const char *path,
     bool (*map)(const char *file_name, int vae_levels, udump_mapping *mapping), int64_t *mapped, udump_error *error) {
@@ -232,6 +257,7 @@ static udump_status add_single_file(udump_weights *w, const char *path,
     int64_t first = w->count;
     if (udump_is_pickle_name(path)) return udump_fail_pickle(path, error);
     udump_status status = add_file(w, path, NULL, NULL, error);
+    if (!status && map == udump_name_map_vae) keep_vae(w, first);
     for (int64_t i = first; i < w->count; i++) by.vae_levels = udump_name_map_count_levels(w->items[i].file_name, by.vae_levels);
     return status ? status : name_items(w, first, &by, mapped, error);
 }
@@ -311,11 +337,6 @@ udump_status udump_weights_open(const char *path, udump_weights **weights, udump
 
 udump_status udump_weights_open_tensors(const char *path, udump_weights **weights, udump_error *error) {
     return open_as(path, open_tensors, weights, error);
-}
-
-static void free_skipped(udump_skipped *skipped) {
-    free(skipped->name);
-    free(skipped->file_name);
 }
 
 static void drop_skipped(udump_weights *w, const char *part) {

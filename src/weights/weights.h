@@ -49,7 +49,7 @@ udump_status udump_weights_open_tensors(const char *path, udump_weights **weight
 udump_status udump_weights_check(const udump_weights *weights, udump_error *error);
 void udump_weights_close(udump_weights *weights); /* NULL is fine */
 
-/* Another autoencoder instead of the checkpoint's, if it has one: a .safetensors file in either layout, or diffusers' vae folder, whose
+/* Another autoencoder instead of the checkpoint's, if it has one: a .safetensors file in either layout, that of a whole checkpoint in the original layout, or diffusers' vae folder, whose
  * config.json, where there is one, is then the part's. After a failure weights can only be closed. Errors: as above. */
 udump_status udump_weights_replace_vae(udump_weights *weights, const char *path, udump_error *error);
 
