@@ -56,10 +56,11 @@ static udump_status load_dnn(udump_error *error) { return load_with(UDUMP_DEVICE
 
 static udump_status load_additions(udump_error *error) {
     udump_model_options options = on(UDUMP_DEVICE_REFERENCE, UDUMP_PRECISION_FP32);
-    const udump_lora lora = { .path = TEST_ROOT "/tests/parity/goldens/lora-kohya.safetensors", .block_weights = "IN04=0.5,TE=0" };
+    const udump_lora loras[] = { { .path = TEST_ROOT "/tests/parity/goldens/lora-kohya.safetensors", .block_weights = "IN04=0.5,TE=0" },
+        { .path = TEST_ROOT "/tests/parity/goldens/lycoris.safetensors" } };
     udump_model *loaded = NULL;
-    options.loras = &lora;
-    options.lora_count = 1;
+    options.loras = loras;
+    options.lora_count = 2;
     options.embeddings = TEST_ROOT "/tests/parity/goldens/embeddings";
     udump_status status = udump_model_load(TEST_ROOT "/models/demo", &options, &loaded, error);
     udump_model_release(loaded);
