@@ -729,3 +729,10 @@ def test_pictures_are_of_bytes(model: unetdump.Model, kind: type, tmp_path: Path
         unetdump.write_png(tmp_path / "a.png", np.ones((1, 64, 64, 3), np.uint8))
     taken = [model.generate("a", **SMALL, init=init).image.tobytes() for init in (Image.new("RGB", (64, 64)), np.zeros((64, 64, 3), np.uint8))]
     assert taken[0] == taken[1]
+
+
+def test_a_lora_is_found_by_its_name() -> None:
+    goldens = DEMO.parents[1] / "tests" / "parity" / "goldens"
+    assert unetdump.Lora.find(goldens.parent, "lora-kohya", 0.5) == unetdump.Lora(str(goldens / "lora-kohya.safetensors"), 0.5)
+    with pytest.raises(unetdump.FileError, match="no LoRA 'lora-koh'"):
+        unetdump.Lora.find(goldens, "lora-koh")

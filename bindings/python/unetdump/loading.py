@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, TypedDict
 
 from ._c import ffi, lib
-from .errors import bad_argument, of_kind
+from .errors import bad_argument, c_path, c_text, check, new_error, of_kind
 from .options import Struct, one_of
 
 Path = str | os.PathLike[str]
@@ -27,6 +27,7 @@ _DEVICES = {
     "reference": lib.UDUMP_DEVICE_REFERENCE,
     "cuda": lib.UDUMP_DEVICE_CUDA,
 }
+_PATH_BYTES = 4096
 _PATHS = {
     "vae": "vae_path",
     "embeddings": "embeddings",
@@ -42,7 +43,7 @@ class Lora:
 
     path: Path
     weight: float = 1
-    blocks: str | None = None  #: "IN04=0.5,OUT00-OUT08=0,TE=0.3"; the others keep the weight
+    blocks: str | None = None  #: "IN04=0.5,OUT00-OUT08=0,TE=0.3", "UNET=0"; the others keep the weight
 
     def __post_init__(self) -> None:
         """Raises TypeError for a weight that is no number."""
@@ -68,6 +69,17 @@ class Lora:
             return cls(path, float(weight), blocks)
         except ValueError:
             raise refused from None
+
+    @classmethod
+    def find(cls, folder: Path, name: str, weight: float = 1, blocks: str | None = None) -> Lora:
+        """The one that the webui means by "<lora:NAME:WEIGHT>".
+
+        NAME.safetensors in the folder or in those within it, else the file whose own metadata calls itself so. Raises FileError (there is
+        none), OutOfMemoryError.
+        """
+        path, error = ffi.new("char[]", _PATH_BYTES), new_error()
+        check(lib.udump_lora_find(c_path(folder), c_text(name, "name"), path, _PATH_BYTES, error), error)
+        return cls(os.fsdecode(ffi.string(path)), weight, blocks)
 
 
 class LoadOptions(TypedDict, total=False):
