@@ -526,6 +526,7 @@ typedef struct udump_run_info {
     /* The same of the session's other model (udump_session_set_other) in a run with a diff; NULL in all other runs */
     const char *other_model, *other_model_hash, *other_loras;
     int32_t steps_asked; /* what the options said, and pictures say */
+    const char *color, *transform; /* of its canvases, as udump_style has them; of the default color the default's own text, however it was written */
 } udump_run_info;
 
 /* Receives results in the order they are made; on CUDA up to one step after they are made, but before the images. Of what is captured come the canvas of the

@@ -2,7 +2,7 @@
  *
  * {"unetdump": version, "run": {...}, "contexts": [...], "beside": [...], "files": [...]}.
  * run: what udump_run_info holds ("steps" are those that are run, "steps_asked" what the pictures' text says); "prompts" names for each stretch of blocks, side and variant the context that they attend to until
- * the sampler step "until"; "other" is there in a diff between two models alone: the other one's {"model", "model_hash", "loras"}. contexts: {"text", "tokens", "columns": [text of each token]}; of one made from a tensor text and columns are
+ * the sampler step "until"; "color" and "transform" are what its canvases were drawn with; "other" is there in a diff between two models alone: the other one's {"model", "model_hash", "loras"}. contexts: {"text", "tokens", "columns": [text of each token]}; of one made from a tensor text and columns are
  * null.
  * beside: the names of what the run wrote besides pictures and tensors: "tokens.json", "diff.csv".
  * files: "file", "source" ("image", "unet", "attn", "diff", "heat"), "image", "variant" ("enabled", "erased", "other"); all but images also have

@@ -95,6 +95,8 @@ bool udump_run_json_write(const udump_run_info *run, udump_text *text) {
     udump_json_put_text(&json, "model_hash", run->model_hash);
     udump_json_put_text(&json, "loras", run->loras);
     put_other(&json, run);
+    udump_json_put_text(&json, "color", run->color);
+    udump_json_put_text(&json, "transform", run->transform);
     udump_json_put_text(&json, "device", run->device);
     udump_json_put_text(&json, "device_note", run->device_note);
     udump_json_put_text(&json, "precision", run->precision);

@@ -85,6 +85,8 @@ static void describe(udump_session *session, udump_run_info *info) {
         .fingerprint = run->fingerprint,
         .seed = run->seed,
         .cfg = run->sizes.cfg,
+        .color = run->look.color,
+        .transform = run->look.transform,
         .width_px = run->sizes.width_px,
         .height_px = run->sizes.height_px,
         .steps = run->sampling.steps,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/options.h"
 #include "base/status.h"
 #include "pipeline/show.h"
 
@@ -26,6 +27,16 @@ static udump_status copy_queries(udump_look *look, const udump_generate_options 
     memcpy(look->queries_px, o->self_queries_px, bytes);
     look->query_count = o->self_query_count;
     return UDUMP_OK;
+}
+
+/* What the style is called in the run's own words. */
+static udump_status name_style(udump_look *look, const udump_generate_options *o, udump_error *error) {
+    udump_style style;
+    udump_options_take(&style, sizeof style, o->style, "style", NULL); /* it was compiled before */
+    bool usual = look->style.colour == UDUMP_COLOUR_DEFAULT;
+    look->color = strdup(usual ? UDUMP_STYLE_COLOR : style.color);
+    look->transform = strdup(style.transform ? style.transform : UDUMP_STYLE_TRANSFORM);
+    return look->color && look->transform ? UDUMP_OK : udump_fail_memory(error, "style", sizeof style);
 }
 
 /* Options that would do nothing are mistakes. */
@@ -55,6 +66,7 @@ udump_status udump_look_create(udump_look *look, const udump_model *model, const
     look->canvases = !o->no_canvas;
     look->tensors = o->want_tensors;
     udump_status status = udump_style_compile(o->style, &look->style, &look->average, error);
+    if (!status) status = name_style(look, o, error);
     if (!status) status = check_steps(o, error);
     if (!status) status = check_attention(look, o, error);
     if (!status) status = udump_selection_create(&look->features, model, "feature", o->features, o->feature_steps, evaluations, error);
@@ -71,6 +83,8 @@ void udump_look_free(udump_look *look, udump_exec *x) {
     udump_selection_free(&look->diff);
     udump_words_free(&look->words);
     udump_heat_free(&look->heat, x);
+    free(look->color);
+    free(look->transform);
     free(look->queries_px);
     free(look->worded);
     free(look->word_columns);

@@ -48,6 +48,7 @@ typedef struct udump_look {
     udump_average average;
     bool canvases, tensors;
     udump_style_program style;
+    char *color, *transform; /* what it was made of, to be told */
     udump_words words;
     int32_t *word_columns; /* of one word in one context, as they are found */
     uint64_t *worded; /* [blocks, rows]: a bit for each word: whether a context that the row ever attends to there has it */

@@ -8,7 +8,7 @@
 #include "render/expression.h"
 #include "render/lexer.h"
 
-static const char DEFAULT_COLOR[] = "hsl:(2+v)/3;1.0;0.5";
+static const char DEFAULT_COLOR[] = UDUMP_STYLE_COLOR;
 
 /* What stands behind `name` and a colon, or NULL if text is something else. */
 static const char *after_name(const char *text, const char *name) {
@@ -147,6 +147,6 @@ udump_status udump_style_compile(const udump_style *given, udump_style_program *
     if (!status) status = recognise_default(program, error);
     if (!status)
         status =
-            compile_transform(style.transform ? style.transform : "auto01", program->colour == UDUMP_COLOUR_WHITE_BLACK, &program->transform, error);
+            compile_transform(style.transform ? style.transform : UDUMP_STYLE_TRANSFORM, program->colour == UDUMP_COLOUR_WHITE_BLACK, &program->transform, error);
     return status;
 }

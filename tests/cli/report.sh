@@ -15,6 +15,13 @@ done
 grep -qF '<b> ' run/report.html && fail "the prompt's markup is in the page"
 equal "$(grep -c '</script>' run/report.html)" "$(grep -c '<script' run/report.html)" "lines that open and close scripts"
 
+# What canvases were drawn with is in the manifest: the default by its own text.
+styled() { grep -o '"color": "[^"]*", "transform": "[^"]*"' styled/manifest.json; }
+works generate -m "$demo" -p x -o styled --width 64 --height 64 --steps 1 --device reference --color "hsl: (2+v) / 3 ;1;.5"
+equal '"color": "hsl:(2+v)/3;1.0;0.5", "transform": "auto01"' "$(styled)" "the default color, written in another way"
+works generate -m "$demo" -p x -o styled --width 64 --height 64 --steps 1 --device reference --color "rgb:v;v;0" --transform linear:-1,2
+equal '"color": "rgb:v;v;0", "transform": "linear:-1,2"' "$(styled)" "color and transform"
+
 # What is no finished run, or no longer whole.
 refuses "manifest" report nowhere
 mkdir other

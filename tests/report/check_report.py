@@ -1,12 +1,15 @@
-"""Opens a report in headless Chromium and uses it: check_report.py REPORT.html [SCREENSHOT.png]
+"""Opens a report in headless Chromium and uses it: check_report.py REPORT.html [SCREENSHOT.png [DRAWN.html ...]]
 
-The report must be of a run with features, qk, a diff and words at several steps.
+The report must be of a run with features, qk, a diff, words and layer prompts at several steps. Those drawn in other ways are of two images, qk and a diff with
+layer prompts, and have the values as npy beside them.
 """
 import json
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
 
 from browser import Browser, Checks
 
@@ -84,6 +87,66 @@ def check_less(browser, page, last):
     check(texts(browser, "#layerrows tr:last-child td:nth-child(2)") == ["5 heads"], f"to {last}: what attends without being captured")
 
 
+def shown_values(maps, column, color, transform):
+    """What a canvas of [heads, tokens, h, w] tells of a token's values, [heads, h, w]: shares of a scale, each tile's own or the canvas's, or values; None where it does not surely tell."""
+    name, _, numbers = transform.partition(":")
+    cut = color == "white-black" and (name == "auto11" or (name == "sigmoid" and float(numbers.split(",")[1]) < 0))
+    if cut or color not in ("white-black", "red-blue", "hsl:(2+v)/3;1.0;0.5"):
+        return None
+    values = maps[:, column]
+    if name == "linear":
+        low, high = (float(number) for number in numbers.split(","))
+        return values.clip(low, high)
+    if name == "sigmoid":
+        return values
+    of = maps if numbers == "canvas" else values
+    axes = None if numbers == "canvas" else (1, 2)
+    low, high = (extreme(of, axes, keepdims=axes is not None) for extreme in (np.min, np.max))
+    return (values - low) / (high - low) * (2 if name == "auto11" else 1) - (name == "auto11")
+
+
+def check_drawn(browser, page):
+    """A run drawn in another way: the map of a token is what its values are, in its own words' place of the run without layer prompts, or there is none."""
+    browser.call("Page.navigate", url=page.as_uri())
+    check(browser.eventually(f"location.href === '{page.as_uri()}' && document.querySelectorAll('#layerrows tr').length > 0"), f"{page} opens")
+    run = json.loads((page.parent / "manifest.json").read_text())["run"]
+    style = f"{run['color']} {run['transform']}"
+    told = browser.js("undo !== null")
+    check(told == ((browser.js("document.querySelectorAll('#tokenlist button').length")) > 0), f"{style}: tokens are there to be pointed at, or not")
+    check(told != ("do not tell the values" in browser.js("document.getElementById('tokenhint').textContent")), f"{style}: or it says why not")
+    check("seeds 9007199254740993 to 9007199254740994" in browser.js("document.getElementById('parameters').textContent"), "both images' seeds are said, to the digit")
+    names = ["image 0, with layer prompts", "image 1, with layer prompts", "image 0, without layer prompts", "image 1, without layer prompts"]
+    check(sorted(texts(browser, "#pictures figcaption")) == sorted(names), f"pictures have their numbers: {texts(browser, '#pictures figcaption')}")
+    for variant, column in (("", 3), ("erased-", 2)):  # of "circle", which "red" stands before
+        expected = shown_values(np.load(page.parent / f"001-attn-IN05-001-{variant}qk.npy"), column, run["color"], run["transform"])
+        check(told == (expected is not None), f"{style}: a map is there where colours tell it")
+        if expected is None or not told:
+            continue
+        found = browser.js(f"(async () => Array.from((await valuesOf(mapFile(1, '{variant[:-1] or 'enabled'}'), {column})).values))()")
+        span = np.ptp(expected.mean(0))
+        # A byte is a 256th of what a tile's colours reach over; a sigmoid's is more values towards its ends.
+        reach = {"linear": lambda n: n[1] - n[0], "sigmoid": lambda n: 4 / abs(n[0])}.get(run["transform"].split(":")[0], lambda n: 2)
+        byte = reach([float(n) for n in run["transform"].partition(":")[2].split(",") if n not in ("", "canvas")]) / 256
+        off = np.abs(np.array(found) - expected.mean(0).ravel()).max()
+        check(off <= 1.5 * byte and span > 2 * byte, f"{style} {variant}: values are {off:.3g} off, of {span:.3g}")
+
+
+def check_erased(browser, page):
+    """Pointed at, a word is shown at its own place of the run without layer prompts; one that it lacks is said to lack."""
+    tokens = json.loads((page.parent / "tokens.json").read_text())
+    for word, there in (("circle", True), ("red", False)):
+        browser.js(f"[...document.querySelectorAll('#tokenlist button')].find(b => b.textContent === '{word}').onmouseenter()")
+        caption = "document.querySelectorAll('#pictures figcaption')[1].textContent"
+        check(browser.eventually(f"{caption}.includes('\"{word}\"')"), f"{word} is pointed at")
+        said = browser.js(caption)
+        check(("not in the prompt of" not in said) == there, f"without layer prompts: {said}")
+        check(browser.js("document.querySelectorAll('.frame canvas')[1].classList.contains('on')") == there, f"{word} has a map there, or none")
+        browser.js("document.querySelector('#tokenlist button').onmouseleave()")
+    context = browser.js("mapFile(0, 'erased').context")
+    at = next(column["column"] for column in tokens[context]["columns"] if column["text"] == "circle")
+    check(browser.js("columnIn(mapFile(0, 'erased').context, tokens[listed].columns.find(c => c.text === 'circle')).column") == at, "circle's own place")
+
+
 def main():
     page = Path(sys.argv[1]).resolve()
     browser = Browser()
@@ -139,6 +202,9 @@ def main():
     browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
     check(browser.eventually("!document.querySelector('.frame canvas').classList.contains('on')"), "the map goes when nothing is pointed at")
 
+    browser.js("[...document.querySelectorAll('#blocks button')].find(b => b.textContent === 'IN05').click()")
+    check_erased(browser, page)
+
     # The chart.
     blocks = {f["block"] for f in files if f.get("kind") == "diff"}
     check(browser.js("document.querySelectorAll('#chart .bar').length") == len(blocks), "the chart has a bar for each block")
@@ -164,9 +230,12 @@ def main():
             pages[i] = Path(folder) / f"models{i}.html"
             page_of_models(page, pages[i], loras, other)
             check_models(browser, pages[i], captions, heading)
+    drawn = [Path(path).resolve() for path in sys.argv[3:]]
+    for path in drawn:
+        check_drawn(browser, path)
     check(not browser.said(), f"the console is silent: {browser.said()[:2]}")
     asked = browser.asked()
-    own = ("data:", "about:", page.as_uri(), *(less.as_uri() for less in pages.values()))
+    own = ("data:", "about:", page.as_uri(), *(path.as_uri() for path in drawn), *(less.as_uri() for less in pages.values()))
     check(not [u for u in asked if not u.startswith(own)], f"nothing is fetched: {[u[:80] for u in asked][:3]}")
     browser.close()
     print(f"{check.passed} passed, {len(check.failures)} failed")

@@ -156,7 +156,7 @@ static void check_keys(json_t *object, const char *keys) {
 
 static void check_run(json_t *object) {
     check_keys(object, "prompt negative_prompt seed sampler schedule cfg width height steps steps_asked evaluations batch_size batch_count variants rng model "
-                       "model_hash loras device device_note precision infotext fingerprint words skipped prompts blocks ");
+                       "model_hash loras color transform device device_note precision infotext fingerprint words skipped prompts blocks ");
     check_string(object, "prompt", run.prompt);
     check_string(object, "model", "de\xEF\xBF\xBDmo"); /* a path need not be UTF-8; JSON must */
     check_string(object, "infotext", infotext);

@@ -86,9 +86,35 @@ function show(file) {
         + (file.sigma === undefined ? "" : `, sigma ${Number(file.sigma).toPrecision(4)}`) + ` · ${file.file}`;
 }
 
-// One token's map over the picture: its column of the QK canvas, the mean over the heads' rows. Canvases are colours of values; the default
-// colours' hue rises with the value, and grey is the value.
-const heat = async (file, column) => {
+// What a pixel says of the value that it shows: the run's colour undone gives a level of -1 to 1, and its transform undone a value, or of a tile's own scale the share of it. Null where
+// colours do not surely tell: expressions, and what white-black cuts off. QK's values are never below 0, so that white-black's magnitudes are values.
+const hueLevel = (r, g, b) => {
+    const max = Math.max(r, g, b), d = max - Math.min(r, g, b);
+    if (!d) return 0;
+    const hue = (max === r ? (g - b) / d + 6 : max === g ? (b - r) / d + 2 : (r - g) / d + 4) % 6 / 6;
+    return 3 * (hue < 1 / 6 ? hue + 1 : hue) - 2; // (2 + v) / 3: from green, -1, over blue, 0, to red, 1
+};
+const levels = new Map([["white-black", r => r / 255], ["red-blue", (r, g, b) => (r - b) / 255], ["hsl:(2+v)/3;1.0;0.5", hueLevel]]);
+const undo = (() => {
+    const { color = "", transform = "" } = run, level = levels.get(color), grey = color === "white-black";
+    const [name, rest] = transform.split(":"), given = (rest || "").split(",").map(Number);
+    const [a, b] = given.length > 1 ? given : name === "linear" ? [-1, 1] : [1, 0];
+    if (!level) return null;
+    if (name === "auto01") return level;
+    if (name === "auto11") return grey ? null : level;
+    if (name === "linear") {
+        const sizes = [Math.abs(a), Math.abs(b)], base = !grey ? a : a < 0 && b > 0 ? 0 : Math.min(...sizes), span = grey ? Math.max(...sizes) - base : b - a;
+        return (...rgb) => base + span * (grey ? level(...rgb) : (level(...rgb) + 1) / 2);
+    }
+    if (name !== "sigmoid" || !a || (grey && b < 0)) return null;
+    return (...rgb) => {
+        const share = Math.max(1 / 512, Math.min(511 / 512, 0.5 + level(...rgb) / 2 * (grey && a < 0 ? -1 : 1)));
+        return Math.log(share / (1 - share)) / a - b;
+    };
+})();
+
+// One token's map: its column of the QK canvas, the mean over the heads' rows.
+const valuesOf = async (file, column) => {
     const img = new Image();
     img.src = url(file.file);
     await img.decode();
@@ -98,8 +124,14 @@ const heat = async (file, column) => {
     const ctx = work.getContext("2d", { willReadFrequently: true });
     for (let r = 0; r < rows; r++) ctx.drawImage(img, column * (w + 1), r * (h + 1), w, h, 0, r * h, w, h);
     const pixels = ctx.getImageData(0, 0, w, h * rows).data, values = new Float32Array(w * h);
-    for (let i = 0; i < w * h * rows; i++) values[i % (w * h)] += level(pixels[4 * i], pixels[4 * i + 1], pixels[4 * i + 2]) / rows;
-    const lo = Math.min(...values), span = Math.max(...values) - lo || 1, small = document.createElement("canvas");
+    for (let i = 0; i < w * h * rows; i++) values[i % (w * h)] += undo(pixels[4 * i], pixels[4 * i + 1], pixels[4 * i + 2]) / rows;
+    return { w, h, values };
+};
+
+// The map in colours, to be laid over the picture; null where it is one value.
+const heat = async (file, column) => {
+    const { w, h, values } = await valuesOf(file, column), lo = Math.min(...values), span = Math.max(...values) - lo, small = document.createElement("canvas");
+    if (!span) return null;
     small.width = w;
     small.height = h;
     const out = new ImageData(w, h), tooth = (t, c) => 255 * Math.max(0, Math.min(1, 1.5 - Math.abs(4 * t - c)));
@@ -107,12 +139,6 @@ const heat = async (file, column) => {
     small.getContext("2d").putImageData(out, 0, 0);
     return small;
 };
-function level(r, g, b) {
-    const max = Math.max(r, g, b), min = Math.min(r, g, b), d = max - min;
-    if (!d) return r / 255;
-    const hue = (max === r ? (g - b) / d + 6 : max === g ? (b - r) / d + 2 : (r - g) / d + 4) % 6 / 6;
-    return hue < 0.5 ? 1 : (hue - 2 / 3) * 3; // (2 + v) / 3: from blue, 0, to red, 1
-}
 
 // The QK file for what is chosen: of that block, or else of any, nearest to the step.
 function mapFile(image, variant) {
@@ -122,15 +148,22 @@ function mapFile(image, variant) {
     return all.sort((a, b) => rank(a) - rank(b))[0];
 }
 
+// Where a token of the listed context stands in another one, which has its words but for some: as many of its text stand before it. Undefined where there are not so many.
+const columnIn = (context, column) => {
+    const same = c => c.text === column.text, nth = tokens[listed].columns.slice(0, column.column).filter(same).length;
+    return context === listed ? column : (tokens[context]?.columns || []).filter(same)[nth];
+};
+
 let pointed = null; // the token's button; a picture may be decoded after the pointer went on
 async function showToken(frame, column, button) {
-    const from = mapFile(Number(frame.dataset.image), frame.dataset.variant), map = from && await heat(from, column.column);
-    if (!map || pointed !== button) return;
+    const from = mapFile(Number(frame.dataset.image), frame.dataset.variant), own = from && columnIn(from.context, column), map = own && await heat(from, own.column);
+    if (!from || pointed !== button) return;
     const canvas = frame.querySelector("canvas"), to = canvas.getContext("2d");
     to.clearRect(0, 0, canvas.width, canvas.height);
-    to.drawImage(map, 0, 0, canvas.width, canvas.height);
-    canvas.classList.add("on");
-    frame.nextSibling.textContent = frame.dataset.name + ` · "${column.text}" in ${from.block}, step ${from.step}`;
+    if (map) to.drawImage(map, 0, 0, canvas.width, canvas.height);
+    canvas.classList.toggle("on", !!map);
+    const said = !own ? "not in the prompt of" : map ? "in" : "alike everywhere in";
+    frame.nextSibling.textContent = frame.dataset.name + ` · "${column.text}" ${said} ${from.block}, step ${from.step}`;
 }
 
 let listed = null;
@@ -141,6 +174,10 @@ function buildTokens() {
     const columns = file && tokens[file.context] ? tokens[file.context].columns : null;
     $("tokens").hidden = !columns;
     if (!columns) return;
+    if (!undo) {
+        $("tokenhint").textContent = `No token's map is shown over the picture: the colours ${run.color || "of this run"}, ${run.transform || ""} do not tell the values. The QK canvases have them in these colours.`;
+        return;
+    }
     const padding = columns.findIndex(c => c.column > 0 && c.text === "<end>"), used = columns.filter(c => c.word >= 0 || c.column === 0 || c.column === padding);
     $("tokenlist").replaceChildren(...used.map(c => {
         const b = make("button", c.text, c.word < 0 ? "quiet" : "");
@@ -156,14 +193,22 @@ function buildTokens() {
     }));
 }
 
+// Of all images. JSON's numbers have no more digits than 2^53; the pictures' text has them.
+function seeds() {
+    const count = run.batch_size * run.batch_count, text = run.infotext || "", said = Number.isSafeInteger(run.seed) ? run.seed : /^.*, Seed: (\d+)/s.exec(text)?.[1];
+    if (!(count > 1) || said === undefined || /, Variation seed: \d/.test(text)) return `seed ${said ?? run.seed}`; // variations have the same seed
+    return `seeds ${said} to ${BigInt.asUintN(64, BigInt(said) + BigInt(count - 1))}`;
+}
+
 function buildHead() {
     document.title = "unetdump: " + run.prompt.slice(0, 60);
     $("title").textContent = run.prompt || "(no prompt)";
     $("negative").textContent = run.negative_prompt ? "without: " + run.negative_prompt : "";
-    $("parameters").textContent = [`${run.steps_asked ?? run.steps} steps of ${run.sampler}` + (run.steps === (run.steps_asked ?? run.steps) ? "" : ` (${run.steps} run)`), run.schedule, `CFG ${run.cfg}`, `seed ${run.seed}`, `${run.width} × ${run.height}`, run.model, `${run.device}, ${run.precision}`].join(" · ");
+    $("parameters").textContent = [`${run.steps_asked ?? run.steps} steps of ${run.sampler}` + (run.steps === (run.steps_asked ?? run.steps) ? "" : ` (${run.steps} run)`), run.schedule, `CFG ${run.cfg}`, seeds(), `${run.width} × ${run.height}`, run.model, `${run.device}, ${run.precision}`].join(" · ");
     for (const f of files.filter(f => f.source === "image" && pngs.has(f.file))) {
         const figure = make("figure"), frame = make("div", undefined, "frame"), img = make("img"), canvas = make("canvas");
-        frame.dataset.name = run.variants > 1 ? twins[f.variant === "enabled" ? 0 : 1] : f.file;
+        const twin = (run.batch_size * run.batch_count > 1 ? `image ${f.image}, ` : "") + twins[f.variant === "enabled" ? 0 : 1];
+        frame.dataset.name = run.variants > 1 ? twin : f.file;
         frame.dataset.image = f.image;
         frame.dataset.variant = f.variant;
         img.src = url(f.file);
