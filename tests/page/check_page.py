@@ -291,6 +291,8 @@ def check_pictures(tab, runs, folder, unetdump):
     check(tab.until("!!document.querySelector('#init img')"), "a picture to begin from is shown")
     tab.write("#strength", "0.5")
     check(tab.until("document.querySelector('#features-steps :is(textarea, input)')?.value === '1,3'"), "the steps of a panel follow: it takes fewer")
+    tab.write("#prompt", "a <lora:x:1> square")
+    check(tab.until("document.querySelector('#prompt-problem .caret')?.textContent === 'a <lora:x:1> square\\n  ^'"), "a tag of a LoRA is no word")
     tab.write("#prompt", "a blue square")
     tab.write("#seed", "7")
     tab.tab("Layer Prompt", "#diff-enabled input")
@@ -308,6 +310,12 @@ def check_pictures(tab, runs, folder, unetdump):
     tab.shoot(folder / "page-from-picture.png")
     tab.press("#init button[aria-label*=Remove], #init button[aria-label*=Clear]")
     check(tab.until("!document.querySelector('#init img')"), "and it can be taken away")
+    tab.give("#init input[type=file]", made)
+    tab.write("#clip-skip", "2")
+    check(tab.until("!!document.querySelector('#init img')"), "another is shown")
+    tab.give("input[type=file]:has(+ #read)", mine)
+    check(tab.until("document.querySelector('#read-said').textContent.includes('but for the picture that it began from')"), f"its picture is not in it: {tab.text('#read-said')}")
+    check(tab.until("!document.querySelector('#init img')") and tab.read("#clip-skip") == "1", "and nothing stays of what was in the fields")
     tab.press("#image-to-image button")
 
 

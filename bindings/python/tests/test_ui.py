@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import unetdump
+from conftest import DEMO, ROOT
 from unetdump.ui import main, server
 from unetdump.ui.blocks import describe, spec_of, toggle, with_attention
 from unetdump.ui.captured import Captured, Keeper, Point, Token
@@ -163,7 +164,7 @@ def test_a_run_begins_from_a_picture(model: unetdump.Model, tmp_path: Path, comm
     assert (run.folder / "000.png").read_bytes() == (theirs / "000.png").read_bytes()
     # what it was made with can be read again
     found, lost = read(theirs / "000.png")
-    assert lost == [] and found == {
+    assert lost == ["the picture that it began from"] and found.pop("init") is None and found == {
         **{"prompt": "a circle", "negative": "", "sampler": "Euler a", "schedule": "Automatic", "steps": 4, "cfg": 7, "width": 64, "height": 96},
         **{"seed": 3, "variation_seed": visit.form.variation_seed, "variation_strength": 0.3, "clip_skip": 2, "rng": "CPU", "strength": 0.6},
     }
@@ -195,9 +196,43 @@ def test_a_webuis_picture_fills_the_fields(tmp_path: Path) -> None:
     assert (found["sampler"], found["schedule"]) == ("DPM++ 2M", "Karras")
     assert "strength" not in found  # that strength was the upscaling's
     assert lost == ["ENSD", "Hires upscale", "Seed"] and "seed" not in found  # a browser has no such number
+    # What it does not name is as the webui has it then: nothing stays of a picture that was read before.
+    usual = {"clip_skip": 1, "rng": "GPU", "variation_strength": 0, "variation_seed": -1, "init": None}
+    assert {name: found[name] for name in usual} == usual
     with pytest.raises(unetdump.UnsupportedError, match="without parameters"):
         drawn((8, 8)).save(path)
         read(path)
+
+
+def test_tags_of_loras_are_no_words(model: unetdump.Model, tmp_path: Path) -> None:
+    tag = "<lyco:x:0.8>"
+    shown = problem(f"a {tag} cat", 20, model, negative=False)
+    assert "&lt;lyco:x:0.8&gt; in a prompt: the page takes LoRAs by --lora" in shown and f"a {tag} cat\n  ^".replace("<", "&lt;").replace(">", "&gt;") in shown
+    with pytest.raises(unetdump.NotationError, match="takes LoRAs by --lora"):
+        Visit().begin(Form(prompt=f"(~: _: red {tag} :~)"), model, Queue(model), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists() and problem("a <lora:> <b> cat", 20, model, negative=False) == ""
+    info = PngInfo()
+    info.add_text("parameters", "a cat<lora:x:0.8:0.5> on <hypernet:h:1> <lora:b>\nSteps: 4, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64")
+    drawn((64, 64)).save(tmp_path / "webui.png", pnginfo=info)
+    found, lost = read(tmp_path / "webui.png")
+    assert (found["prompt"], lost) == ("a cat on", ["<lora:x:0.8:0.5>", "<hypernet:h:1>", "<lora:b>"])
+
+
+def test_a_picture_of_loras_is_made_again(tmp_path: Path) -> None:
+    file, weights = ROOT / "tests" / "parity" / "goldens" / "lora-kohya.safetensors", "IN05=0.5,OUT00-OUT08=0"
+    loras = [unetdump.Lora.parse(text) for text in (f"{file}:0.8:{weights}", f"{file}:-0.25")]
+    queue, visit = Queue(unetdump.load(DEMO, threads=1, loras=loras)), Visit()
+    form = Form(prompt="a circle", width=64, height=64, steps=2, cfg=3.5, seed=3)
+    first = visit.begin(form, queue.model, queue, tmp_path)
+    assert first.ended.wait(60) and first.state == DONE
+    found, lost = read(first.folder / "000.png", loras)
+    assert found["prompt"] == "a circle" and lost == []
+    second = visit.begin(replace(form, **found), queue.model, queue, tmp_path)
+    assert second.ended.wait(60) and (second.folder / "000.png").read_bytes() == (first.folder / "000.png").read_bytes()
+    queue.close()
+    assert read(first.folder / "000.png")[1] == ["<lora:lora-kohya:0.8>", "<lora:lora-kohya:-0.25>"]
+    assert read(first.folder / "000.png", [loras[0], unetdump.Lora(file, 1)])[1] == ["<lora:lora-kohya:0.8>", "<lora:lora-kohya:-0.25>"]
+    assert read(first.folder / "000.png", [unetdump.Lora(file, 0.8), loras[1]])[1] == ["Lora block weights"]
 
 
 def test_default_attention_is_cheap(model: unetdump.Model) -> None:

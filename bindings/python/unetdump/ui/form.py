@@ -17,6 +17,7 @@ from unetdump.notation import parse_layers, parse_prompt, parse_steps
 from unetdump.options import Options
 from unetdump.pictures import read_png
 
+from . import tags
 from .blocks import describe, spec_of, with_attention
 from .colours import Colours
 
@@ -90,7 +91,8 @@ class Form:
     report: bool = False
 
     def prompts(self, model: Model) -> tuple[str, str]:
-        """Prompt and negative prompt; without layer prompts, if these are off. Raises NotationError."""
+        """Prompt and negative prompt; without layer prompts, if these are off. Raises NotationError (for tags of LoRAs, too)."""
+        tags.refuse(self.prompt)
         if self.layer_prompts:
             return self.prompt, self.negative
         parsed = parse_prompt(self.prompt, self.steps, model=model), parse_prompt(self.negative, self.steps, negative=True, model=model)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
 
+from unetdump.loading import Lora
 from unetdump.options import Options
 from unetdump.parameters import Parameters
 from unetdump.pictures import resize, write_png
 
+from . import tags
 from .form import RNGS, SAMPLERS, SCHEDULES
 
 INPUTS = "inputs"  # the folder beside the runs' that has what they began from
@@ -20,6 +22,10 @@ INPUTS = "inputs"  # the folder beside the runs' that has what they began from
 _FIELDS = {"negative_prompt": "negative", **{name: name for name in ("steps", "cfg", "width", "height", "seed", "clip_skip", "strength")}}
 _FIELDS |= {name: name for name in ("variation_seed", "variation_strength")}
 _EXACT = 1 << 53  # whole numbers up to here are the same in a browser
+# What a picture means that does not name it; and what was in the field is of another picture.
+_MISSING: dict[str, Any] = {"schedule": SCHEDULES[0], "clip_skip": 1, "rng": "GPU", "init": None}
+_MISSING |= {"variation_seed": -1, "variation_strength": 0}
+_BLOCKS = "Lora block weights"
 _NO_FIELDS = ("ENSD", "Eta", "Eta DDIM", "Sigma noise", "VAE tile")
 
 
@@ -58,19 +64,29 @@ def _sampler(options: Options) -> dict[str, str]:
     return found
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """What a picture says of its making, by the name of the page's field; and the keys that change a picture but have no field here.
+def _lost_loras(said: Parameters, named: list[str], loras: Sequence[Lora]) -> list[str]:
+    """What of a picture's LoRAs is not loaded. named: its tags."""
+    if not tags.are_loaded(named, loras):
+        return named or ["the LoRAs of this page, which it was made without"]
+    return [] if said.get(_BLOCKS, "") == tags.block_weights(loras) else [_BLOCKS]
 
-    Raises FileError, FormatError, UnsupportedError (a picture that says nothing), ArgumentError (a bad value).
+
+def read(path: Path, loras: Sequence[Lora] = ()) -> tuple[dict[str, Any], list[str]]:
+    """What a picture says of its making, by the name of the page's field; and what changes a picture but has no field here.
+
+    What it does not name is as the webui has it then. loras: those of the model. Raises FileError, FormatError, UnsupportedError (a picture
+    that says nothing), ArgumentError (a bad value).
     """
     said = Parameters(path)
     options = said.options()
-    found: dict[str, Any] = {"prompt": said["Prompt"]}
+    prompt, named = tags.take(said["Prompt"])
+    found: dict[str, Any] = {**_MISSING, "prompt": prompt}
     found |= {field: options[option] for option, field in _FIELDS.items() if option in options}  # type: ignore[literal-required]
     found |= _sampler(options)
     if "rng" in options:
         found["rng"] = next(name for name, rng in RNGS.items() if rng == options["rng"])
-    lost = [key for key, use in said.uses.items() if use in ("lacking", "unknown") or key in _NO_FIELDS]
+    lost = [key for key, use in said.uses.items() if key != _BLOCKS and (use in ("lacking", "unknown") or key in _NO_FIELDS)]
+    lost += _lost_loras(said, named, loras) + (["the picture that it began from"] if "strength" in found else [])
     for key, name in (("Seed", "seed"), ("Variation seed", "variation_seed")):
         if found.get(name, 0) > _EXACT:
             del found[name]

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from unetdump.errors import Error
+from unetdump.loading import Lora
 from unetdump.model import Model
 
 from . import status
@@ -166,7 +167,8 @@ class Page:
         gr.on([field.change for field in prompts], self._typed, prompts, [self.prompt_problem, self.negative_problem, self.own], **TYPED)
         self.sampling.random.click(lambda: -1, None, self.fields["seed"], **QUICK)
         self.sampling.last.click(self._last_seed, None, self.fields["seed"], **QUICK)
-        read_button(self.read_said, self.fields, self.read)
+        loras = [Lora.parse(self.loaded[i + 1]) for i, word in enumerate(self.loaded) if word == "--lora"]
+        read_button(self.read_said, self.fields, self.read, loras)
         links = [self.features.steps, self.attention.steps, self.diff.steps]
         before = gr.Number(STEPS, precision=0, visible=False)  # of the page, as the specs are: a State would lag behind them
         gr.on([field.change for field in sizes.of_steps], self._follow, [*sizes.of_steps, before, *links], [before, *links], **TYPED)

@@ -8,6 +8,7 @@ from unetdump.errors import Error
 from unetdump.model import Model
 from unetdump.notation import parse_prompt
 
+from . import tags
 from .problems import show
 
 EXAMPLE = "a (~: _: red; OUT06-OUT08: green :~) circle"
@@ -27,6 +28,8 @@ def runs(prompts: dict[str, str]) -> list[tuple[str, str, str]]:
 def problem(text: str, steps: int, model: Model, *, negative: bool) -> str:
     """HTML: what is wrong with a prompt, and where; "" if nothing is."""
     try:
+        if not negative:
+            tags.refuse(text)
         parse_prompt(text, steps, negative=negative, model=model)
     except Error as failure:
         return show(failure, text)

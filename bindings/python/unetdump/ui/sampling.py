@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from unetdump.errors import Error
+from unetdump.loading import Lora
 from unetdump.model import Model
 
 from .form import OF_STEPS, RNGS, SAMPLERS, SCHEDULES
@@ -21,7 +23,7 @@ STEPS = 20
 SMALL = 100_000_000  # parameters: what has fewer was made to draw small
 FILLED = (  # what a picture may say
     *("prompt", "negative", "sampler", "schedule", "steps", "cfg", "width", "height", "seed"),
-    *("variation_seed", "variation_strength", "clip_skip", "rng", "strength"),
+    *("variation_seed", "variation_strength", "clip_skip", "rng", "init", "strength"),
 )
 
 
@@ -87,12 +89,15 @@ def _init_fields() -> dict[str, Any]:
     return {"init": init, "strength": gr.Slider(0, 1, 0.75, step=0.01, label="Denoising strength", elem_id="strength")}
 
 
-def read_button(said: Any, fields: dict[str, Any], button: Any) -> None:
-    """Connects a button that takes a picture: what the picture says goes into the fields, and `said` tells of the rest."""
+def read_button(said: Any, fields: dict[str, Any], button: Any, loras: Sequence[Lora]) -> None:
+    """Connects a button that takes a picture: what the picture says goes into the fields, and `said` tells of the rest.
+
+    loras: the model's.
+    """
 
     def fill(path: str) -> list[Any]:
         try:
-            found, lost = read(Path(path))
+            found, lost = read(Path(path), loras)
         except (Error, OSError) as failure:
             said = line_of(failure).replace(path, Path(path).name)
             return [f'<p class="problem" role="alert">{escape(said)}</p>', *(gr.skip() for _ in FILLED)]
