@@ -1,5 +1,6 @@
 """What the page works out, without Gradio and without a browser; tests/page/check_page.py uses the page itself."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import unetdump
 from conftest import DEMO, ROOT
-from unetdump.ui import main, server
+from unetdump.ui import _arguments, _loaded, main, server
 from unetdump.ui.blocks import describe, spec_of, toggle, with_attention
 from unetdump.ui.captured import Captured, Keeper, Point, Token
 from unetdump.ui.colours import Colours, preview
@@ -34,6 +35,7 @@ from unetdump.ui.table import table
 from unetdump.ui.viewer import parse_token, tokens, view
 from unetdump.ui.visits import Visit
 
+LORA = ROOT / "tests" / "parity" / "goldens" / "lora-kohya.safetensors"
 PROMPT = "a (~: _: red; OUT06-OUT08: green :~) circle"
 
 
@@ -134,6 +136,54 @@ def test_a_form_is_options_and_a_command(model: unetdump.Model) -> None:
         Form(attention=Looks(True), kinds=()).options(model)
 
 
+@pytest.mark.parametrize(
+    ("given", "has"),
+    [
+        ({"words": "circle"}, {"qk", "words"}),
+        ({"words": "circle", "kinds": ("K",)}, {"k", "words"}),
+        ({"words": "circle", "kinds": ()}, {"words"}),
+        ({"kinds": ()}, set()),
+        ({"kinds": (), "dump": "npy"}, {"self-map"}),
+        ({"kinds": (), "dump": "bin"}, set()),
+        ({"kinds": ("K",), "dump": "bin"}, {"k"}),
+        ({"kinds": ("K",), "dump": "bin", "features": Looks(True, "M00")}, {"k"}),
+        ({"attention": Looks(), "dump": "safetensors", "cfg": 3.1234567}, set()),
+    ],
+)
+def test_the_command_writes_what_the_page_wrote(
+    model: unetdump.Model, tmp_path: Path, command: Callable[..., Path], given: dict[str, Any], has: set[str]
+) -> None:
+    form = Form(prompt=PROMPT, width=64, height=64, steps=2, cfg=3.5, seed=3, attention=Looks(True, "IN05", "2"), points=True)
+    queue, visit = Queue(model), Visit()
+    run = visit.begin(replace(form, **given), model, queue, tmp_path / "runs")
+    assert run.ended.wait(60) and run.state == DONE, run.failure
+    queue.close()
+    assert visit.form
+    words = shlex.split(visit.form.command(model, ["-m", "m"]))
+    folders = run.folder, command(*words[words.index("-p") :])
+    mine, theirs = ({re.sub(r"-1\d{9}\.bin$", "", str(path.relative_to(folder))): path for path in folder.rglob("*")} for folder in folders)
+    assert sorted(mine) == sorted(theirs)
+    assert {match[1] for name in mine if (match := re.match(r"000-attn-IN05-002-([a-z-]+)\.", name))} == has
+    assert all(mine[name].read_bytes() == theirs[name].read_bytes() for name in mine if name != "manifest.json" and mine[name].is_file())
+
+
+def test_the_command_loads_what_the_page_loaded(tmp_path: Path, command: Callable[..., Path]) -> None:
+    given = ["-m", str(DEMO), "--precision", "bf16", "--lora", f"{LORA}:0.5"]
+    assert _loaded(_arguments(given)) == given
+    model = unetdump.load(DEMO, threads=1, precision="bf16", loras=[unetdump.Lora(LORA, 0.5)], hash_files=True)
+    queue, visit = Queue(model), Visit()
+    run = visit.begin(Form(prompt=PROMPT, width=64, height=64, steps=1, seed=3), model, queue, tmp_path / "runs")
+    assert run.ended.wait(60) and run.state == DONE and visit.form
+    queue.close()
+    words = shlex.split(visit.form.command(model, given))
+    theirs = command(*words[2 : words.index("-o")], *words[words.index("-p") :]) / "000.png"
+    assert (run.folder / "000.png").read_bytes() == theirs.read_bytes()
+    # The page names the hashes of single files in its pictures.
+    assert _loaded(_arguments(["-m", str(DEMO)])) == ["-m", str(DEMO)]
+    for given in (["-m", str(LORA)], ["-m", str(DEMO), "--vae", str(LORA)]):
+        assert _loaded(_arguments(given)) == [*given, "--model-hash"]
+
+
 def test_steps_are_those_that_are_taken(model: unetdump.Model) -> None:
     assert [Form(steps=20, sampler=name).sampled(model) for name in ("Euler a", "DDIM", "DPM++ 2S a")] == [20, 19, 39]
     assert Form(steps=20, init=Path("any.png"), strength=0.5).sampled(model) == 11
@@ -219,8 +269,7 @@ def test_tags_of_loras_are_no_words(model: unetdump.Model, tmp_path: Path) -> No
 
 
 def test_a_picture_of_loras_is_made_again(tmp_path: Path) -> None:
-    file, weights = ROOT / "tests" / "parity" / "goldens" / "lora-kohya.safetensors", "IN05=0.5,OUT00-OUT08=0"
-    loras = [unetdump.Lora.parse(text) for text in (f"{file}:0.8:{weights}", f"{file}:-0.25")]
+    loras = [unetdump.Lora.parse(text) for text in (f"{LORA}:0.8:IN05=0.5,OUT00-OUT08=0", f"{LORA}:-0.25")]
     queue, visit = Queue(unetdump.load(DEMO, threads=1, loras=loras)), Visit()
     form = Form(prompt="a circle", width=64, height=64, steps=2, cfg=3.5, seed=3)
     first = visit.begin(form, queue.model, queue, tmp_path)
@@ -231,8 +280,8 @@ def test_a_picture_of_loras_is_made_again(tmp_path: Path) -> None:
     assert second.ended.wait(60) and (second.folder / "000.png").read_bytes() == (first.folder / "000.png").read_bytes()
     queue.close()
     assert read(first.folder / "000.png")[1] == ["<lora:lora-kohya:0.8>", "<lora:lora-kohya:-0.25>"]
-    assert read(first.folder / "000.png", [loras[0], unetdump.Lora(file, 1)])[1] == ["<lora:lora-kohya:0.8>", "<lora:lora-kohya:-0.25>"]
-    assert read(first.folder / "000.png", [unetdump.Lora(file, 0.8), loras[1]])[1] == ["Lora block weights"]
+    assert read(first.folder / "000.png", [loras[0], unetdump.Lora(LORA, 1)])[1] == ["<lora:lora-kohya:0.8>", "<lora:lora-kohya:-0.25>"]
+    assert read(first.folder / "000.png", [unetdump.Lora(LORA, 0.8), loras[1]])[1] == ["Lora block weights"]
 
 
 def test_default_attention_is_cheap(model: unetdump.Model) -> None:

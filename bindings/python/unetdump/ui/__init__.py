@@ -39,7 +39,9 @@ def _loaded(arguments: argparse.Namespace) -> list[str]:
     words = ["-m", arguments.model]
     for option in ("vae", "embeddings"):
         words += [f"--{option}", getattr(arguments, option)] if getattr(arguments, option) else []
-    return words + [word for lora in arguments.lora for word in ("--lora", lora)]
+    words += ["--precision", arguments.precision] if arguments.precision != "auto" else []
+    hashed = any(path and Path(path).is_file() for path in (arguments.model, arguments.vae))  # in pictures' text
+    return words + [word for lora in arguments.lora for word in ("--lora", lora)] + (["--model-hash"] if hashed else [])
 
 
 def main(given: list[str]) -> int:

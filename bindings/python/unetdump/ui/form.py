@@ -139,7 +139,7 @@ class Form:
 
     def _attend(self, model: Model) -> Options:
         kinds = [KINDS[kind] for kind in KINDS if kind in self.kinds] + (["self-map"] if self.points else [])
-        if not kinds:
+        if not kinds and not self.words.split():
             raise bad_argument("attention", "at least one output", "none")
         options = Options(attention=self.attention.spec(), attention_steps=self.attention.at(), attention_kinds=kinds, words=self.words)
         if self.queries.strip():
@@ -163,7 +163,7 @@ class Form:
         if options["negative_prompt"]:
             words += ["-n", options["negative_prompt"]]
         words += ["--width", f"{self.width}", "--height", f"{self.height}", "--steps", f"{self.steps}", "--sampler", self.sampler]
-        words += ["--cfg", f"{self.cfg:g}", "--seed", f"{self.seed}"]
+        words += ["--cfg", _digits(self.cfg), "--seed", f"{self.seed}"]
         given = Form()
         for option, value, default in (
             ("--scheduler", self.schedule, given.schedule),
@@ -174,28 +174,47 @@ class Form:
             ("--side", options["side"], SIDES[given.side]),
             ("--color", options["color"], given.colours.color),
             ("--transform", options["transform"], given.colours.transformed),
-            ("--dump", self.dump, given.dump),
+            ("--dump", self._dumped(options), given.dump),
         ):
             words += [option, value] if value != default else []
         if self.variation_strength:
-            words += ["--variation-seed", f"{self.variation_seed}", "--variation-strength", f"{self.variation_strength:g}"]
-        words += ["--init", str(self.init), "--strength", f"{self.strength:g}"] if self.init else []
+            words += ["--variation-seed", f"{self.variation_seed}", "--variation-strength", _digits(self.variation_strength)]
+        words += ["--init", str(self.init), "--strength", _digits(self.strength)] if self.init else []
         words += self._looked(options) + (["--report"] if self.report else [])
         return shlex.join(words)
 
+    def _kinds(self, options: Options) -> list[str]:
+        """Of attention's kinds those that leave files: of self-map values are all that there is."""
+        valued = self.dump in ("npy", "safetensors")
+        return [kind for kind in options.get("attention_kinds") or () if kind != "self-map" or valued]
+
+    def _attends(self, options: Options) -> bool:
+        """Whether attention leaves any file; the command takes no option that would do nothing."""
+        return options.get("attention") is not None and bool(self._kinds(options) or self.words.split())
+
+    def _dumped(self, options: Options) -> str:
+        """As what values are written, if there are any: the extension's files have Q*K alone."""
+        attended = "qk" in self._kinds(options) if self.dump == "bin" else self._attends(options)
+        return self.dump if attended or self.features.enabled or self.diff.enabled else DUMPS[0]
+
     def _looked(self, options: Options) -> list[str]:
         words: list[str] = []
+        attends = self._attends(options)
         for name, steps in (("features", "feature_steps"), ("attention", "attention_steps"), ("diff", "diff_steps")):
-            if options.get(name) is not None:
+            if options.get(name) is not None and (attends or name != "attention"):
                 words += [f"--{name}", str(options.get(name))]
                 words += [f"--{steps.replace('_', '-')}", str(options.get(steps))] if options.get(steps) else []
-        if options.get("attention") is not None:
-            written = self.dump in ("npy", "safetensors")  # values are all that there is of self-map
-            kinds = [kind for kind in options["attention_kinds"] or () if kind != "self-map" or written]
-            words += ["--attention-kind", ",".join(kinds)] if kinds and kinds != ["qk"] else []
+        if attends:
+            kinds = self._kinds(options)  # where there are words the command's own choice is no kind
+            words += ["--attention-kind", ",".join(kinds)] if kinds and (kinds != ["qk"] or self.words.split()) else []
             words += ["--attention-words", self.words] if self.words.split() else []
             words += ["--self-query", self.queries.strip()] if self.queries.strip() else []
         return words
+
+
+def _digits(number: float) -> str:
+    """As many as it has."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
 
 
 def parse_queries(text: str, width: int, height: int) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Page:
     def _header(self) -> None:
         info = self.model.info
         told = [Path(self.loaded[1]).name, info.family, f"{info.block_count} blocks", f"{info.parameter_count / 1e6:.0f} M parameters"]
-        told += [Path(self.loaded[i + 1]).name for i in range(2, len(self.loaded), 2)]
+        told += [Path(path).name for option, path in pairwise(self.loaded) if option in ("--vae", "--embeddings", "--lora")]
         gr.HTML(f"<h1>unetdump</h1><p>{escape(' · '.join((*told, info.device, info.precision)))}</p>", elem_id="header")
 
     def _prompts(self) -> None:
@@ -167,7 +168,7 @@ class Page:
         gr.on([field.change for field in prompts], self._typed, prompts, [self.prompt_problem, self.negative_problem, self.own], **TYPED)
         self.sampling.random.click(lambda: -1, None, self.fields["seed"], **QUICK)
         self.sampling.last.click(self._last_seed, None, self.fields["seed"], **QUICK)
-        loras = [Lora.parse(self.loaded[i + 1]) for i, word in enumerate(self.loaded) if word == "--lora"]
+        loras = [Lora.parse(text) for option, text in pairwise(self.loaded) if option == "--lora"]
         read_button(self.read_said, self.fields, self.read, loras)
         links = [self.features.steps, self.attention.steps, self.diff.steps]
         before = gr.Number(STEPS, precision=0, visible=False)  # of the page, as the specs are: a State would lag behind them
