@@ -120,8 +120,8 @@ class Tab:
         self.browser.shoot(path)
 
 
-def status_of(url, host=None):
-    request = urllib.request.Request(url, headers={"Host": host} if host else {})
+def status_of(url, data=None, **headers):
+    request = urllib.request.Request(url, data, headers)
     try:
         with urllib.request.urlopen(request) as answer:
             return answer.status
@@ -131,7 +131,13 @@ def status_of(url, host=None):
 
 def check_server(url, runs):
     check(status_of(url) == 200, "the server answers")
-    check(status_of(url, "evil.example") == 400, "it answers to its own name alone")
+    check(status_of(url, Host="evil.example") == 400, "it answers to its own name alone")
+    own, port = url.rstrip("/"), url.rstrip("/").rpartition(":")[2]
+    for path, data in (("", None), ("gradio_api/info", None), ("gradio_api/queue/join", b"{}")):
+        check(status_of(url + path, data, Origin=own) != 403, f"/{path}: its own page may ask")
+        for origin in ("https://evil.example", "null", f"http://127.0.0.1.evil.example:{port}", "http://127.0.0.1:1", f"http://localhost:{port}"):
+            check(status_of(url + path, data, Origin=origin) == 403, f"/{path}: a page of {origin} may not")
+    check(status_of(url, Origin=f"http://localhost:{port}", Host=f"localhost:{port}") == 200, "this machine's other name is one's own where it is asked")
     (runs / "own.txt").write_text("x")
     check(status_of(f"{url}gradio_api/file={runs}/own.txt") == 200, "its own folder is served")
     for path in ("/etc/passwd", Path(__file__).resolve(), f"{runs}/../check_page.py", runs.parent / "secret.txt"):

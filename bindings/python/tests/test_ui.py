@@ -1,5 +1,6 @@
 """What the page works out, without Gradio and without a browser; tests/page/check_page.py uses the page itself."""
 
+import asyncio
 import re
 import shlex
 import subprocess
@@ -382,6 +383,26 @@ def test_the_page_is_optional(capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["-m", "x"]) == 1
     assert capsys.readouterr().err == "unetdump: ui needs Gradio: pip install 'unetdump[ui]'\n"
+
+
+def test_other_sites_pages_are_refused() -> None:
+    async def answer(kind: str, *headers: tuple[bytes, bytes]) -> list[dict[str, Any]]:
+        async def page(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "the page"})
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message)
+
+        said: list[dict[str, Any]] = []
+        await server.OwnOrigin(page)({"type": kind, "headers": list(headers)}, None, send)
+        return said
+
+    host = (b"host", b"LocalHost:7860")
+    for own in ((), (b"origin", b"http://localhost:7860"), (b"origin", b"https://localhost:7860")):
+        assert asyncio.run(answer("http", host, *([own] if own else []))) == [{"type": "the page"}]
+    for other in (b"http://evil.example", b"http://localhost", b"null", b"http://localhost:7860.evil.example", b"", b"localhost:7860"):
+        assert asyncio.run(answer("http", host, (b"origin", other)))[0].get("status") == 403
+        assert asyncio.run(answer("websocket", host, (b"origin", other)))[0]["type"] == "websocket.close"
 
 
 def test_addresses_of_this_machine() -> None:

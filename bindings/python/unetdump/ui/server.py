@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unetdump.model import Model
 
@@ -21,6 +22,26 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+class OwnOrigin:
+    """Refuses what pages of other sites ask: a browser names the site of whatever page a request is from, but for plain navigation."""
+
+    def __init__(self, app: Any) -> None:
+        """In front of an ASGI application."""
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """403 for an Origin that is not the address at which the page was asked for."""
+        headers = dict(scope.get("headers", ()))
+        origin, host = headers.get(b"origin"), headers.get(b"host", b"").lower()
+        if origin is None or origin.lower() in (b"http://" + host, b"https://" + host):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"asked by a page of another site"})
 
 
 def prepare(temporary: str) -> None:
@@ -54,7 +75,7 @@ def serve(model: Model, loaded: Sequence[str], root: Path, host: str, port: int 
             prevent_thread_lock=True,
             quiet=True,
             allowed_paths=[str(root)],
-            app_kwargs={"middleware": [guard]},
+            app_kwargs={"middleware": [guard, Middleware(OwnOrigin)]},
             max_file_size=UPLOAD_MOST,
             enable_monitoring=False,
             ssr_mode=False,
