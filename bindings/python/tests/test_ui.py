@@ -31,7 +31,7 @@ from unetdump.ui.problems import caret, line_of, show
 from unetdump.ui.prompts import blocks as blocks_prompts
 from unetdump.ui.prompts import problem
 from unetdump.ui.runs import DONE, FAILED, STOPPED, Queue, Run, caption, new_folder
-from unetdump.ui.status import duration, progress
+from unetdump.ui.status import duration, files, progress
 from unetdump.ui.table import table
 from unetdump.ui.viewer import parse_token, tokens, view
 from unetdump.ui.visits import Visit
@@ -323,9 +323,11 @@ def test_runs_take_turns_and_stop(model: unetdump.Model, tmp_path: Path) -> None
     second, third, wrong = start(queue, tmp_path), start(queue, tmp_path), start(queue, tmp_path, sampler="none such")
     assert (queue.ahead(second), queue.ahead(third)) == (1, 2)
     third.stop()
+    assert third.ended.is_set() and not third.folder.exists() and "Stopped before it began" in progress(third)  # at once
+    assert (queue.ahead(second), queue.ahead(wrong)) == (1, 2) and "It left no files" in files(third, "unetdump")
     while not endless.progress or endless.progress.step < 2:
         time.sleep(0.01)
-    assert "Waiting for 2 other runs" in progress(third, queue.ahead(third)) and "of 1000" in progress(endless)
+    assert "Waiting for 2 other runs" in progress(wrong, queue.ahead(wrong)) and "of 1000" in progress(endless)
     assert [path.name for path in endless.pictures()] == ["000-unet-OUT11-001.png"]  # while it goes on
     endless.stop()
     for run in (endless, second, third, wrong):
@@ -333,7 +335,12 @@ def test_runs_take_turns_and_stop(model: unetdump.Model, tmp_path: Path) -> None
     assert [run.state for run in (endless, second, third, wrong)] == [STOPPED, DONE, STOPPED, FAILED]
     assert not (endless.folder / "manifest.json").exists() and (second.folder / "manifest.json").exists()
     assert "Stopped at step" in progress(endless) and "unknown sampler" in progress(wrong)
-    assert [run.folder.name for run in (endless, second, third)] == ["0001", "0002", "0003"]
+    assert [run.folder.name for run in (endless, second, third)] == ["0001", "0002", "0003"] and not wrong.folder.exists()
+    early = start(queue, tmp_path, steps=1000, features="OUT11", feature_steps="1000", dump="bin")
+    while not early.progress:
+        time.sleep(0.01)
+    early.stop()
+    assert early.ended.wait(60) and early.state == STOPPED and not early.folder.exists()  # nothing was written
     queue.close()
 
 

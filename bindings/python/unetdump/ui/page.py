@@ -241,6 +241,7 @@ class Page:
         bars = chart(last_norms(run.result), [block.name for block in self.model.blocks]) if run.result else ""
         told[11] = gr.update(value=bars, visible=bool(bars))
         names = list(visit.pictures())
+        told[2], told[3] = EMPTY, gr.update(visible=False)
         if names:
             _, captured = visit.captured(names[0])
             steps = [str(step) for step in captured.steps()]

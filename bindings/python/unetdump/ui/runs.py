@@ -39,10 +39,29 @@ class Run:
     cancel: Cancel = field(default_factory=Cancel)
     ended: threading.Event = field(default_factory=threading.Event)
     _seen: dict[str, None] = field(default_factory=dict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> bool:
+        """Whether its turn is still wanted; nobody else may then end it."""
+        with self._turn:
+            wanted = self.state == WAITING
+            self.state = RUNNING if wanted else self.state
+        return wanted
 
     def stop(self) -> None:
-        """Ends it within a step, or before it begins."""
+        """Ends it within a step; one that waits for its turn, at once."""
         self.cancel.set()
+        with self._turn:
+            if self.state == WAITING:
+                self.end(STOPPED)
+
+    def end(self, state: str) -> None:
+        """With its last state. A folder in which nothing was written goes."""
+        self.state = state
+        if state != DONE:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+        self.ended.set()
 
     def pictures(self) -> list[Path]:
         """The PNGs that are there: finished pictures, then maps in the order in which they came, attention after what else came then."""
@@ -83,23 +102,18 @@ class Queue:
         self._thread.shutdown()
 
     def _do(self, run: Run) -> None:
+        if not run.begin():
+            return
         try:
-            if run.cancel.handle.raised:
-                run.state = STOPPED
-                return
-            run.state = RUNNING
             self._sample(run)
             if run.report:
                 write_report(run.folder)
-            run.state = DONE
+            run.end(DONE)
         except CancelledError:
-            run.state = STOPPED
+            run.end(STOPPED)
         except Exception as failure:  # whatever it is: the page says it
-            run.failure, run.state = failure, FAILED
-            with contextlib.suppress(OSError):
-                run.folder.rmdir()  # if it wrote nothing
-        finally:
-            run.ended.set()
+            run.failure = failure
+            run.end(FAILED)
 
     def _sample(self, run: Run) -> None:
         def listen(progress: Progress) -> None:

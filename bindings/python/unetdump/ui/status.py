@@ -76,6 +76,10 @@ def _what(entry: dict[str, Any]) -> str:
 def files(run: Run, command: str) -> str:
     """The run's folder: where it is, the command that writes the same, every file to be downloaded."""
     folder = run.folder
+    said = '<p>The command that writes the same:</p>' if run.state == runs.DONE else "<p>The command that writes all of it:</p>"
+    told = f'{said}<pre class="command">{escape(command)}</pre>'
+    if not folder.is_dir():
+        return f'<div class="files"><p class="said">It left no files.</p>{told}</div>'
     rows = []
     manifest = folder / "manifest.json"
     listed = json.loads(manifest.read_text())["files"] if manifest.exists() else []
@@ -86,8 +90,7 @@ def files(run: Run, command: str) -> str:
     report = folder / "report.html"
     shown = f"<p>{link(report, 'Open the report', download=False)}: all of it as one page</p>" if report.exists() else ""
     return (
-        f'<div class="files"><p>Folder: <code>{escape(str(folder))}</code></p>{shown}<p>The command that writes the same:</p>'
-        f'<pre class="command">{escape(command)}</pre><div class="all"><table>'
+        f'<div class="files"><p>Folder: <code>{escape(str(folder))}</code></p>{shown}{told}<div class="all"><table>'
         "<thead><tr><th>File</th><th>What it is</th><th>Bytes</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div></div>"
     )
