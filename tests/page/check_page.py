@@ -185,9 +185,25 @@ def check_drawing(tab):
     check(tab.until("document.querySelector('#features-problem .problem') === null"), "and goes")
 
 
+def check_numbers(tab):
+    """What is no number that can be is said when it is used; what follows it goes on."""
+    tab.write("#prompt", "a circle")
+    for selector, wrong, right, label in (("#steps", "2.5", "20", "Sampling steps"), ("#seed", "1.5", "-1", "Seed"), ("#seed", "1e20", "-1", "Seed")):
+        tab.write(selector, wrong)
+        time.sleep(1)
+        tab.press("#generate")
+        check(tab.until(f"document.querySelector('#status .problem')?.textContent.startsWith('{label}: bad value')", 10), f"{label} {wrong}: {tab.text('#status')}")
+        tab.write(selector, right)
+        time.sleep(0.5)
+    steps = "document.querySelector('#features-steps :is(textarea, input)').value"
+    tab.write("#steps", "1")
+    check(tab.until(f"{steps} === '1'"), f"one step is looked at: {tab.read('#features-steps')}")
+    tab.write("#steps", "150")
+    check(tab.until(f"{steps} === '75,150'"), f"half-way and the last again: {tab.read('#features-steps')}")
+
+
 def check_stop(tab, runs):
     """A long run: the gallery fills, the bar moves, Stop ends it."""
-    tab.write("#prompt", "a circle")
     tab.write("#steps", "150")
     check(tab.until("document.querySelector('#features-steps :is(textarea, input)').value === '75,150'"), "steps follow their number")
     tab.write("#features-steps", "")
@@ -322,6 +338,14 @@ def check_pictures(tab, runs, folder, unetdump):
     tab.give("input[type=file]:has(+ #read)", mine)
     check(tab.until("document.querySelector('#read-said').textContent.includes('but for the picture that it began from')"), f"its picture is not in it: {tab.text('#read-said')}")
     check(tab.until("!document.querySelector('#init img')") and tab.read("#clip-skip") == "1", "and nothing stays of what was in the fields")
+    (folder / "no-picture.png").write_text("no picture")
+    tab.give("#init input[type=file]", folder / "no-picture.png")
+    check(tab.until("!!document.querySelector('#init img')"), "what is no picture is taken")
+    time.sleep(1)
+    tab.press("#generate")
+    check(tab.until("document.querySelector('#status .problem')?.textContent === 'no-picture.png: not a picture that can be read'"), f"and refused: {tab.text('#status')}")
+    tab.press("#init button[aria-label*=Remove], #init button[aria-label*=Clear]")
+    check(tab.until("!document.querySelector('#init img')"), "and goes")
     tab.press("#image-to-image button")
 
 
@@ -395,6 +419,7 @@ def main():
         browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder / "downloads"))
         check_colours(tab)
         check_drawing(tab)
+        check_numbers(tab)
         check_stop(tab, runs)
         check_run(tab, runs, folder, unetdump)
         check_clicks(tab)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,7 +25,7 @@ from unetdump.ui.blocks import describe, spec_of, toggle, with_attention
 from unetdump.ui.captured import Captured, Keeper, Point, Token
 from unetdump.ui.colours import Colours, preview
 from unetdump.ui.drawing import draw
-from unetdump.ui.form import Form, Looks, default_steps, parse_queries, small_attention
+from unetdump.ui.form import Form, Looks, default_steps, followed, parse_queries, small_attention
 from unetdump.ui.given import keep, read
 from unetdump.ui.moved import chart, last_norms
 from unetdump.ui.problems import caret, line_of, show
@@ -33,6 +34,7 @@ from unetdump.ui.prompts import problem
 from unetdump.ui.runs import DONE, FAILED, STOPPED, Queue, Run, caption, new_folder
 from unetdump.ui.status import duration, files, progress
 from unetdump.ui.table import table
+from unetdump.ui.typed import count, numbers
 from unetdump.ui.viewer import parse_token, tokens, view
 from unetdump.ui.visits import Visit
 
@@ -231,8 +233,25 @@ def test_pictures_are_kept_once(tmp_path: Path) -> None:
     assert np.asarray(Image.open(clear)).min() == 255  # what is transparent is white, as the command has it
     assert sorted(tmp_path.joinpath("inputs").iterdir()) == sorted([clear, full])
     (tmp_path / "no.png").write_text("no picture")
-    with pytest.raises(OSError, match="cannot identify"):
-        keep(tmp_path / "no.png", 64, 64, tmp_path)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "full.jpg").read_bytes()[:400])
+    for name in ("no.png", "cut.jpg", "none.png"):
+        with pytest.raises(unetdump.FormatError) as caught:
+            keep(tmp_path / name, 64, 64, tmp_path)
+        assert line_of(caught.value) == f"{name}: not a picture that can be read"
+
+
+def test_pictures_of_16_bits_are_the_commands(tmp_path: Path, command: Callable[..., Path]) -> None:
+    grey = (np.arange(64 * 64) * 16 % 65536).astype(np.uint16).reshape(64, 64)
+    clear = np.stack([grey >> 8, 255 - (grey >> 8)], -1).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey).save(tmp_path / "grey.tif")
+    Image.fromarray(clear, "LA").save(tmp_path / "clear.png")
+    kept = {name: keep(tmp_path / name, 64, 64, tmp_path) for name in ("grey.png", "grey.tif", "clear.png")}
+    assert (np.asarray(Image.open(kept["grey.png"]))[..., 0] == grey >> 8).all() and kept["grey.tif"] == kept["grey.png"]
+    asked = ("-p", "x", "--width", "64", "--height", "64", "--steps", "2", "--strength", "0.6", "--init")
+    for name in ("grey.png", "clear.png"):
+        theirs, mine = ((command(*asked, str(path)) / "000.png").read_bytes() for path in (tmp_path / name, kept[name]))
+        assert mine == theirs, name
 
 
 def test_a_webuis_picture_fills_the_fields(tmp_path: Path) -> None:
@@ -250,6 +269,12 @@ def test_a_webuis_picture_fills_the_fields(tmp_path: Path) -> None:
     # What it does not name is as the webui has it then: nothing stays of a picture that was read before.
     usual = {"clip_skip": 1, "rng": "GPU", "variation_strength": 0, "variation_seed": -1, "init": None}
     assert {name: found[name] for name in usual} == usual
+    info = PngInfo()
+    info.add_text("parameters", "x\nSteps: 1000, Sampler: Euler, CFG scale: 150, Seed: 1, Size: 64x8192, Clip skip: 40")
+    drawn((64, 72)).save(path, pnginfo=info)
+    found, lost = read(path)  # what no slider reaches
+    assert lost == ["CFG scale", "Size", "Clip skip"] and found["steps"] == 1000
+    assert not {"cfg", "width", "height", "clip_skip"} & set(found)
     with pytest.raises(unetdump.UnsupportedError, match="without parameters"):
         drawn((8, 8)).save(path)
         read(path)
@@ -292,6 +317,33 @@ def test_default_attention_is_cheap(model: unetdump.Model) -> None:
     sizes = {b.name: b.width * b.height for b in describe(model, 512, 512)}
     assert kept and all(sizes[name] <= 1024 for name in kept if name in with_attention(model))
     assert default_steps(20) == "10,20" and default_steps(1) == "1"
+
+
+def test_specs_follow_the_number_of_steps() -> None:
+    for last, spec in ((False, "10,20"), (True, "20")):
+        steps, kept = (20, 1, 15, 150, 20), spec
+        for before, now in pairwise(steps):
+            kept = followed(kept, before, now, last=last)
+        assert kept == spec
+    assert followed("3,7", 20, 1, last=False) == "3,7" and followed("20", 20, 30, last=False) == "30"
+
+
+def test_numbers_are_what_was_typed() -> None:
+    given = {"steps": 20, "width": 64.0, "height": 64, "batch": 1, "clip_skip": 1, "seed": None, "variation_seed": 3, "cfg": 7, "strength": 0.5}
+    given |= {"variation_strength": 0}
+    found = numbers(given)
+    assert (found["seed"], found["variation_seed"], found["width"]) == (-1, 3, 64)
+    for name, value, said in (
+        ("steps", 2.5, "Sampling steps: bad value: expected a whole number up to 9007199254740991, found 2.5"),
+        ("seed", 1.5, "Seed: bad value: expected a whole number up to 9007199254740991, found 1.5"),
+        ("seed", 1e20, "Seed: bad value: expected a whole number up to 9007199254740991, found 1e+20"),
+        ("steps", None, "Sampling steps: bad value: expected a whole number up to 9007199254740991, found nothing"),
+        ("cfg", None, "CFG Scale: bad value: expected a number, found nothing"),
+    ):
+        with pytest.raises(unetdump.ArgumentError) as caught:
+            numbers({**given, name: value})
+        assert line_of(caught.value) == said
+    assert [count(value) for value in (2.6, 0.2, None, "x", float("nan"), 12)] == [3, 1, 1, 1, 1, 12]
 
 
 def test_queries_are_the_commands() -> None:

@@ -20,6 +20,7 @@ from unetdump.pictures import read_png
 from . import tags
 from .blocks import describe, spec_of, with_attention
 from .colours import Colours
+from .typed import count, file
 
 SAMPLERS = (
     *("Euler a", "Euler", "LMS", "Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun"),
@@ -234,13 +235,26 @@ def parse_queries(text: str, width: int, height: int) -> list[tuple[int, int]]:
 
 
 def sampled(model: Model, *of_steps: Any) -> int:
-    """How many steps there are to look at, by the values of OF_STEPS."""
-    return Form(**dict(zip(OF_STEPS, of_steps, strict=True))).sampled(model)
+    """How many steps there are to look at, by what is in the fields of OF_STEPS."""
+    given = dict(zip(OF_STEPS, of_steps, strict=True))
+    given |= {"steps": count(given["steps"]), "init": file(given["init"]), "strength": given["strength"] or 0}
+    return Form(**given).sampled(model)
 
 
 def default_steps(steps: int) -> str:
     """What is looked at unless somebody says otherwise: half-way, and the last."""
     return ",".join(str(step) for step in dict.fromkeys((max(steps // 2, 1), steps)))
+
+
+def followed(spec: str, before: int, now: int, *, last: bool) -> str:
+    """A step spec that nobody has changed goes with the number of steps. last: what nobody has changed is the last one alone.
+
+    With one step both are "1".
+    """
+    plain = {default_steps(before): default_steps(now), f"{before}": f"{now}"}
+    if before == 1:
+        plain = {"1": f"{now}" if last else default_steps(now)}
+    return plain.get(spec, spec)
 
 
 def small_attention(model: Model, width: int, height: int, most: int = 32 * 32) -> str:

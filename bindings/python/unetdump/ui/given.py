@@ -7,21 +7,27 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 
+from unetdump._c import lib
+from unetdump.errors import FormatError, UnsupportedError
 from unetdump.loading import Lora
 from unetdump.options import Options
 from unetdump.parameters import Parameters
-from unetdump.pictures import resize, write_png
+from unetdump.pictures import read_png, resize, write_png
 
 from . import tags
 from .form import RNGS, SAMPLERS, SCHEDULES
+from .typed import fits
 
 INPUTS = "inputs"  # the folder beside the runs' that has what they began from
 # What of a picture's parameters has a field, and in which field it goes.
 _FIELDS = {"negative_prompt": "negative", **{name: name for name in ("steps", "cfg", "width", "height", "seed", "clip_skip", "strength")}}
 _FIELDS |= {name: name for name in ("variation_seed", "variation_strength")}
-_EXACT = 1 << 53  # whole numbers up to here are the same in a browser
+_PNG = b"\x89PNG\r\n\x1a\n"
+_KEYS = {"Steps": ("steps",), "CFG scale": ("cfg",), "Size": ("width", "height"), "Seed": ("seed",), "Clip skip": ("clip_skip",)}
+_KEYS |= {"Variation seed": ("variation_seed",), "Variation seed strength": ("variation_strength",), "Denoising strength": ("strength",)}
 # What a picture means that does not name it; and what was in the field is of another picture.
 _MISSING: dict[str, Any] = {"schedule": SCHEDULES[0], "clip_skip": 1, "rng": "GPU", "init": None}
 _MISSING |= {"variation_seed": -1, "variation_strength": 0}
@@ -29,14 +35,37 @@ _BLOCKS = "Lora block weights"
 _NO_FIELDS = ("ENSD", "Eta", "Eta DDIM", "Sigma noise", "VAE tile")
 
 
+def _pixels(path: Path) -> Image.Image:
+    """RGB: a PNG as the command reads it; of others the right way up, of 16 bits the upper 8 as there, what is transparent over white."""
+    with path.open("rb") as file:
+        if file.read(len(_PNG)) == _PNG:
+            return read_png(path)
+    with Image.open(path) as opened:
+        upright = ImageOps.exif_transpose(opened)
+    if upright.mode.startswith("I"):
+        upright = Image.fromarray((np.asarray(upright).clip(0, 0xFFFF) >> 8).astype(np.uint8))
+    picture = upright.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _opened(path: Path) -> Image.Image:
+    """Raises FormatError with the file's own name alone."""
+    what = "not a picture that can be read"
+    try:
+        return _pixels(path)
+    except (FormatError, UnsupportedError) as failure:
+        what = failure.what
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all that Pillow raises
+        pass
+    raise FormatError(f"{path.name}: {what}", lib.UDUMP_ERROR_FORMAT, what=what, where=path.name)
+
+
 def keep(path: Path, width: int, height: int, root: Path) -> Path:
     """A picture as a run of that size begins from it: a PNG in the runs' folder, named by its pixels, that any later run can have again.
 
-    It is resized as the command does it; what is transparent is laid over white. Raises OSError (Pillow's, too), Error.
+    It is resized as the command does it. Raises OSError, Error.
     """
-    with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    picture = _opened(path)
     if picture.size != (width, height):
         picture = resize(picture, width, height)
     kept = root / INPUTS / f"{hashlib.sha256(picture.tobytes()).hexdigest()[:16]}-{width}x{height}.png"
@@ -87,8 +116,8 @@ def read(path: Path, loras: Sequence[Lora] = ()) -> tuple[dict[str, Any], list[s
         found["rng"] = next(name for name, rng in RNGS.items() if rng == options["rng"])
     lost = [key for key, use in said.uses.items() if key != _BLOCKS and (use in ("lacking", "unknown") or key in _NO_FIELDS)]
     lost += _lost_loras(said, named, loras) + (["the picture that it began from"] if "strength" in found else [])
-    for key, name in (("Seed", "seed"), ("Variation seed", "variation_seed")):
-        if found.get(name, 0) > _EXACT:
-            del found[name]
+    for key, names in _KEYS.items():
+        if not all(fits(name, found[name]) for name in names if name in found):
             lost.append(key)
+            found = {name: value for name, value in found.items() if name not in names}
     return found, lost + [key for key in ("Sampler",) if key in said and "sampler" not in found]

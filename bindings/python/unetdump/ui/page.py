@@ -18,19 +18,19 @@ from . import status
 from .blocks import with_attention
 from .captured import Point
 from .colours import preview
-from .form import AVERAGES, DUMPS, KINDS, OF_STEPS, SIDES, Form, Looks, default_steps, sampled, small_attention
+from .form import AVERAGES, DUMPS, KINDS, OF_STEPS, SIDES, Form, Looks, default_steps, followed, sampled, small_attention
 from .moved import chart, last_norms
-from .panels import QUICK, TYPED, ColourFields, Picker, colour_fields, colours_of, picker
+from .panels import AS_TYPED, QUICK, TYPED, ColourFields, Picker, colour_fields, colours_of, picker
 from .prompts import blocks as blocks_prompts
 from .prompts import problem as prompt_problem
 from .runs import Queue, Run, caption
 from .sampling import STEPS, read_button, sampling_fields, usual_side
+from .typed import count, file, numbers
 from .viewer import parse_token
 from .visits import ALL, Visit, Visits
 
 TICK_S = 0.25  # how often a page hears of its run
 SHOWN_MOST = 600  # pictures in the gallery: the first of them
-WHOLE = ("steps", "width", "height", "batch", "seed", "variation_seed", "clip_skip")  # fields that are whole numbers
 EMPTY = '<div class="viewer empty"><p>The picture appears here.</p></div>'
 
 # Where the picture is clicked on, in its own pixels; which token; back to the picture.
@@ -177,6 +177,7 @@ class Page:
         outputs = [self.status, self.gallery, self.viewer, self.choices, self.picture, self.block, self.step, self.files]
         outputs += [self.generate, self.stop, self.colours.preview, self.moved]
         how: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "once"}
+        how |= AS_TYPED
         self.generate.click(self._run, [*self.fields.values(), *self._looked(), *self.colours.all], outputs, **how)
         self.stop.click(self._stop, None, None, **QUICK)
         looked = [self.picture, self.block, self.step]
@@ -190,11 +191,10 @@ class Page:
         return [field for one in (self.features, self.attention, self.diff) for field in (one.enabled, one.layers, one.steps)]
 
     def _form(self, values: Sequence[Any]) -> Form:
-        """From the values of the fields, the panels' and the colours'."""
+        """From the values of the fields, the panels' and the colours'. Raises ArgumentError."""
         given: dict[str, Any] = dict(zip(self.fields, values, strict=False))
         looks, colours = values[len(given) : len(given) + 9], values[len(given) + 9 :]
-        given |= {name: -1 if given[name] is None else int(given[name]) for name in WHOLE}
-        given |= {"kinds": tuple(given["kinds"]), "init": Path(given["init"]) if given["init"] else None}
+        given |= {**numbers(given), "kinds": tuple(given["kinds"]), "init": file(given["init"])}
         given |= {"features": Looks(*looks[0:3]), "attention": Looks(*looks[3:6]), "diff": Looks(*looks[6:9])}
         return Form(**given, colours=colours_of(tuple(colours)))
 
@@ -262,9 +262,9 @@ class Page:
         form = self.visits.of(request.session_hash).form
         return form.seed if form else -1
 
-    def _typed(self, prompt: str, negative: str, steps: int) -> tuple[str, str, str]:
-        wrong = [prompt_problem(text, int(steps), self.model, negative=no) for text, no in ((prompt, False), (negative, True))]
-        return wrong[0], wrong[1], blocks_prompts(prompt, negative, int(steps), self.model)
+    def _typed(self, prompt: str, negative: str, steps: Any) -> tuple[str, str, str]:
+        wrong = [prompt_problem(text, count(steps), self.model, negative=no) for text, no in ((prompt, False), (negative, True))]
+        return wrong[0], wrong[1], blocks_prompts(prompt, negative, count(steps), self.model)
 
     def _preview(self, request: gr.Request, *values: Any) -> str:
         run = self.visits.of(request.session_hash).run
@@ -295,9 +295,10 @@ class Page:
             return visit.look(picture, ALL, ALL, self.names)
 
     def _follow(self, *values: Any) -> tuple[Any, ...]:
-        """Step specs that nobody has changed go with the number of steps. values: `of_steps`, that number until now, the specs."""
-        count = len(OF_STEPS)
-        of_steps, before, specs = values[:count], values[count], values[count + 1 :]
+        """Step specs that nobody has changed go with the number of steps.
+
+        values: `of_steps`, that number until now, the specs, that of differences last.
+        """
+        of_steps, before, specs = values[: len(OF_STEPS)], values[len(OF_STEPS)], values[len(OF_STEPS) + 1 :]
         now = sampled(self.model, *of_steps)
-        plain = {default_steps(int(before)): default_steps(now), f"{before:.0f}": f"{now}"}
-        return now, *(plain.get(spec, spec) for spec in specs)
+        return now, *(followed(spec, count(before), now, last=i == len(specs) - 1) for i, spec in enumerate(specs))

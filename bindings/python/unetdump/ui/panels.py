@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,13 @@ from .drawing import draw
 from .form import sampled
 from .problems import show
 from .table import table
+from .typed import count
 
 # Small things are answered at once, beside the queue, and leave no trace in an API.
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-TYPED: dict[str, Any] = {**QUICK, "trigger_mode": "always_last"}
+# What is typed comes as it is: Gradio would answer 500 to a number or a file that it does not like.
+AS_TYPED: dict[str, Any] = {"preprocess": False}
+TYPED: dict[str, Any] = {**QUICK, **AS_TYPED, "trigger_mode": "always_last"}
 
 # A click, or Enter or Space on what has the focus, on anything that has data-block; the focus stays on the block when the drawing is made
 # anew.
@@ -63,7 +67,7 @@ class Picker:
 
 def shown(model: Model, attention_only: bool, layers: str, steps: str, size: tuple[int, int, int]) -> tuple[str, str, str]:
     """A picker's drawing, table and problem. size: width, height, number of steps."""
-    width, height, total = (int(number) for number in size)
+    width, height, total = size
     able = with_attention(model) if attention_only else [block.name for block in model.blocks]
     chosen, problem = [], ""
     try:
@@ -106,8 +110,8 @@ def picker(
 
 
 def _connect(model: Model, made: Picker, sizes: Sizes, attention_only: bool) -> None:
-    def again(layers: str, steps: str, width: int, height: int, *of_steps: Any) -> tuple[str, str, str]:
-        return shown(model, attention_only, layers, steps, (width, height, sampled(model, *of_steps)))
+    def again(layers: str, steps: str, width: Any, height: Any, *of_steps: Any) -> tuple[str, str, str]:
+        return shown(model, attention_only, layers, steps, (count(width), count(height), sampled(model, *of_steps)))
 
     fields = [made.layers, made.steps, sizes.width, sizes.height, *sizes.of_steps]
     gr.on([field.change for field in fields], again, fields, [made.drawing, made.table, made.problem], **TYPED)
@@ -135,7 +139,8 @@ def colours_of(values: tuple[Any, ...]) -> Colours:
     """What `ColourFields.all` say."""
     method, space, *rest = values
     expressions = rest[0:3] if space == "RGB" else rest[3:6]
-    transform, low, high, gain, offset = rest[6:]
+    transform = rest[6]
+    low, high, gain, offset = (math.nan if number is None else number for number in rest[7:])  # none: the library says what is missing
     return Colours(method, space, (expressions[0], expressions[1], expressions[2]), transform, (low, high), (gain, offset))
 
 
