@@ -117,6 +117,14 @@ def test_colours_are_what_the_command_is_given() -> None:
         assert f"{letter}: unknown name &quot;q&quot; at column {at + 1}:" in shown and f"{expressions[i]}\n{' ' * at}^" in shown
 
 
+def test_a_semicolon_stays_in_its_expression(model: unetdump.Model) -> None:
+    colours = Colours(space="RGB", expressions=("v", "v*2;v", "v"))
+    shown = preview(colours)
+    assert "G: an expression ends here at column 4: expected no semicolon" in shown and "v*2;v\n   ^" in shown
+    with pytest.raises(unetdump.NotationError, match="G: "):
+        Form(colours=colours).options(model)
+
+
 def test_prompts_are_shown_by_block(model: unetdump.Model) -> None:
     shown = blocks_prompts(PROMPT, "", 20, model)
     assert "<td>IN00-OUT05</td><td>a red circle</td>" in shown and "<td>OUT06-OUT08</td><td>a  green  circle</td>" in shown
@@ -357,6 +365,10 @@ def test_queries_are_the_commands() -> None:
 def test_captions() -> None:
     said = {"000.png": "picture", "000-unet-OUT11-020-average.png": "OUT11 20 average", "000-attn-IN05-001-qk.png": "IN05 1 qk"}
     said |= {"000-heat-red.png": "heat of red", "000-diff-M00-003.png": "M00 3 diff", "sheet.png": "sheet.png"}
+    said |= {"000-heat-erased-circle.png": "heat of circle, without layer prompts", "000-heat.png": "heat", "000-erased.png": "picture, without layer prompts"}
+    said |= {"000-heat-_c3_a9t_c3_a9_2d1.png": "heat of été-1", f"000-heat-{'a' * 40}_x0123456789abcdef.png": f"heat of {'a' * 40}..."}
+    said |= {"000-heat-erased-_65rased.png": "heat of erased, without layer prompts", "000-attn-IN05-001-and1-erased-qk.png": "IN05 1 qk, part 2, without layer prompts"}
+    said |= {"000-attn-IN05-001-uncond-self-entropy-d2-average.png": "IN05 1 self-entropy layer 3 average, negative prompt"}
     assert {name: caption(name) for name in said} == said
     assert caption("001-unet-OUT11-020.png", 2) == "1: OUT11 20"
     assert (duration(0.123), duration(12.3), duration(200)) == ("0.12 s", "12 s", "3 min 20 s")
@@ -388,6 +400,8 @@ def test_runs_take_turns_and_stop(model: unetdump.Model, tmp_path: Path) -> None
     assert not (endless.folder / "manifest.json").exists() and (second.folder / "manifest.json").exists()
     assert "Stopped at step" in progress(endless) and "unknown sampler" in progress(wrong)
     assert [run.folder.name for run in (endless, second, third)] == ["0001", "0002", "0003"] and not wrong.folder.exists()
+    dumped = start(queue, tmp_path, features="OUT11", feature_steps="1", dump="bin")  # in folders
+    assert dumped.ended.wait(60) and f"Done: {sum(path.is_file() for path in dumped.folder.rglob('*'))} files" in progress(dumped)
     early = start(queue, tmp_path, steps=1000, features="OUT11", feature_steps="1000", dump="bin")
     while not early.progress:
         time.sleep(0.01)
@@ -427,6 +441,18 @@ def test_clicks_show_what_the_run_captured(model: unetdump.Model, tmp_path: Path
     assert 'class="on word"' in tokens([green], Token("cond", 0, green.context, at), with_attention(model))
     norms = last_norms(run.result)
     assert norms == {"OUT11": pytest.approx(whole.diff["OUT11"].norms[3].relative_l2)} and "OUT11" in chart(norms, names(model))
+
+
+def test_prompts_that_change_say_at_which_steps(model: unetdump.Model, tmp_path: Path) -> None:
+    queue = Queue(model)
+    run = Run("a [red:green:2] circle", {"width": 64, "height": 64, "steps": 5, "attention": "IN05"}, tmp_path / "run")
+    queue.add(run)
+    assert run.ended.wait(60) and run.state == DONE and run.result
+    queue.close()
+    captured = Captured(run.result, 0, "enabled")
+    shown = re.findall(r"<span>(.*?)</span>", tokens(captured.prompts(), None, with_attention(model)))
+    assert shown == ["IN05 · steps 1-2", "IN05 · steps 3-5"]
+    assert [captured.run.contexts[prompt.context].text for prompt in captured.prompts()] == ["a red circle", "a green circle"]
 
 
 def test_little_is_kept(model: unetdump.Model, tmp_path: Path) -> None:

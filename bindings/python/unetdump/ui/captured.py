@@ -68,6 +68,7 @@ class Prompted:
     part: int
     context: int
     blocks: tuple[str, ...]
+    steps: tuple[int, ...]  #: of those that were kept
     columns: tuple[Column, ...]
 
 
@@ -100,12 +101,17 @@ class Captured:
 
     def prompts(self) -> list[Prompted]:
         """The texts that blocks attend to, first those that most blocks do."""
-        found: dict[tuple[str, int, int], list[str]] = {}
+        found: dict[tuple[str, int, int], list[tuple[str, int]]] = {}
         for key in self._keys("qk"):
-            for context in dict.fromkeys(self._store.contexts[key].values()):
-                found.setdefault((key[3], key[4], context), []).append(key[5])
-        listed = [Prompted(*which, tuple(dict.fromkeys(blocks)), self._columns(which[2])) for which, blocks in found.items()]
-        return sorted(listed, key=lambda one: (one.side != "cond", one.part, -len(one.blocks)))
+            for step, context in self._store.contexts[key].items():
+                found.setdefault((key[3], key[4], context), []).append((key[5], step))
+        listed = [self._prompted(which, seen) for which, seen in found.items()]
+        return sorted(listed, key=lambda one: (one.side != "cond", one.part, one.steps[0], -len(one.blocks)))
+
+    def _prompted(self, which: tuple[str, int, int], seen: list[tuple[str, int]]) -> Prompted:
+        """seen: blocks and steps."""
+        blocks, steps = dict.fromkeys(block for block, _ in seen), {step for _, step in seen}
+        return Prompted(*which, tuple(blocks), tuple(sorted(steps)), self._columns(which[2]))
 
     def _columns(self, context: int) -> tuple[Column, ...]:
         columns = self.run.contexts[context].columns

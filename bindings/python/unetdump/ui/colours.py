@@ -7,7 +7,8 @@ from html import escape
 
 import numpy as np
 
-from unetdump.errors import Error
+from unetdump._c import lib
+from unetdump.errors import Error, NotationError
 from unetdump.html import figure, png
 from unetdump.rendering import render
 from unetdump.views import Array
@@ -34,9 +35,16 @@ class Colours:
 
     @property
     def color(self) -> str:
-        """As the library has it."""
+        """As the library has it. Raises NotationError for what would not stay in its expression."""
         plain = {"White/Black": "white-black", "Red/Blue": "red-blue"}
-        return plain.get(self.method) or f"{self.space.lower()}:{';'.join(self.expressions)}"
+        if self.method in plain:
+            return plain[self.method]
+        for name, expression in zip(self.space, self.expressions, strict=True):
+            if (at := expression.find(";")) >= 0:
+                what, expected = "an expression ends here", "no semicolon"
+                place = {"where": name, "offset": at, "line": 1, "column": at + 1}
+                raise NotationError(f"{name}: {what}", lib.UDUMP_ERROR_SYNTAX, what=what, expected=expected, **place)
+        return f"{self.space.lower()}:{';'.join(self.expressions)}"
 
     @property
     def transformed(self) -> str:
@@ -66,6 +74,8 @@ def preview(colours: Colours, sample: tuple[str, Array] | None = None) -> str:
     try:
         picture = render(ramp, color=colours.color, transform=colours.transformed)
     except Error as failure:
+        if failure.where in tuple(colours.space):
+            return show(failure, colours.expressions[colours.space.index(failure.where)])
         if failure.where != "color" or failure.offset < 0:
             return show(failure)
         text, placed = colours.place(failure)

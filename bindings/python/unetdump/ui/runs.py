@@ -144,17 +144,34 @@ def new_folder(root: Path) -> Path:
             return folder
 
 
-_NAME = re.compile(r"(\d{3,})(?:-(unet|attn|diff)-([A-Z]+\d\d)-(\d{3,}))?(?:-(.+))?\.png")
-_SOURCES = {"unet": "", "attn": "", "diff": "diff"}
+# As src/output/name.c makes them: what it is of, whose rows, which kind; a word's other letters than A to Z are codes.
+_OF = r"(?P<image>\d{3,})(?:-(?P<source>unet|attn|diff)-(?P<block>[A-Z]+\d\d)-(?P<step>\d{3,})|(?P<heat>-heat))?"
+_ROWS = r"(?P<negative>-uncond)?(?:-and(?P<part>\d+))?(?P<erased>-erased)?"
+_KIND = r"(?:-(?P<kind>(?!average|d\d)[^-]+(?:-(?!average|d\d)[a-z]+)?))?(?:-d(?P<depth>\d+))?(?P<average>-average)?"
+_NAME = re.compile(_OF + _ROWS + _KIND + r"\.png")
+
+
+def _word(name: str) -> str:
+    """A word as files' names have it: _xx is a byte, and a sum of 16 digits stands for what is too long."""
+    cut = re.sub(r"_x[0-9a-f]{16}$", "", name)
+    plain = re.sub(rb"_([0-9a-f]{2})", lambda code: bytes([int(code[1], 16)]), cut.encode())
+    return plain.decode(errors="ignore") + ("..." if cut != name else "")
 
 
 def caption(name: str, batch: int = 1) -> str:
-    """A picture's file name in words: "OUT05 20 average"."""
+    """A picture's file name in words: "OUT05 20 average", "heat of circle, without layer prompts"."""
     found = _NAME.fullmatch(name)
     if not found:
         return name
-    image, source, block, step, rest = found.groups()
-    parts = [block, f"{int(step)}", _SOURCES[source]] if block else ["picture"] if not rest else []
-    if rest:
-        parts.append(rest if block else re.sub(r"^heat-", "heat of ", rest).replace("erased", "without layer prompts"))
-    return " ".join([*([f"{int(image)}:"] if batch > 1 else []), *(part for part in parts if part)])
+    kind = found["kind"] or ""
+    if found["heat"]:
+        said = f"heat of {_word(kind)}" if kind else "heat"
+    elif found["block"]:
+        parts = [found["block"], f"{int(found['step'])}", "diff" if found["source"] == "diff" else "", kind]
+        parts += [f"layer {int(found['depth']) + 1}" if found["depth"] else "", "average" if found["average"] else ""]
+        said = " ".join(part for part in parts if part)
+    else:
+        said = kind or "picture"
+    rows = "negative prompt" if found["negative"] else f"part {int(found['part']) + 1}" if found["part"] else ""
+    parts = [said, rows, "without layer prompts" if found["erased"] else ""]
+    return (f"{int(found['image'])}: " if batch > 1 else "") + ", ".join(part for part in parts if part)

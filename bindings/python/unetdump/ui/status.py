@@ -47,7 +47,7 @@ def progress(run: Run | None, ahead: int = 0) -> str:
         return f'<div class="status failed"><p class="problem" role="alert">{escape(line_of(run.failure))}</p></div>'
     p, ended = run.progress, run.state in (runs.DONE, runs.DECODING)
     part = 100 if ended else 100 * p.step / p.steps if p else 0
-    files = sum(1 for _ in run.folder.iterdir()) if run.state == runs.DONE else 0
+    files = sum(1 for path in run.folder.rglob("*") if path.is_file()) if run.state == runs.DONE else 0
     return (
         f'<div class="status {run.state}" role="status"><div class="bar"><i style="width:{part:.0f}%"></i></div>'
         f"<p>{escape(_said(run, ahead, files))}</p></div>"

@@ -32,12 +32,25 @@ def frame(picture: Image.Image, maps: Maps | None = None, target: Token | Point 
     return f'<div class="frame"><img class="picture" alt="the picture" {size} src="{_data(png(shown))}">{mark}</div>'
 
 
+def _at(steps: Sequence[int]) -> str:
+    """Steps in words: "step 3", "steps 1-3,7"."""
+    runs: list[list[int]] = []
+    for step in steps:
+        if runs and step == runs[-1][-1] + 1:
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    spec = ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return f"step{'s' if len(steps) > 1 else ''} {spec}"
+
+
 def tokens(prompts: Sequence[Prompted], chosen: Token | Point | None, names: Sequence[str]) -> str:
-    """The prompts' tokens, to be clicked on; with the blocks that see them where there are several prompts."""
+    """The prompts' tokens, to be clicked on; with the blocks that see them where there are several, and the steps where these differ."""
     rows = []
     for prompt in prompts:
         which = [SIDE_NAMES[prompt.side], f"part {prompt.part + 1}" if any(p.part for p in prompts) else ""]
         which.append(spec_of(prompt.blocks, names) if len(prompts) > 1 else "")
+        which.append(_at(prompt.steps) if len({p.steps for p in prompts}) > 1 else "")
         label = " · ".join(part for part in which if part)
         buttons = []
         for i, column in enumerate(prompt.columns):
