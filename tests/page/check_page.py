@@ -392,8 +392,10 @@ def take_pictures(tab, folder):
     tab.js(f"document.querySelectorAll('#viewer .tokens button')[{at}].click()")
     tab.press("#files-panel button")
     tab.tab("U-Net features", "#features-steps")
-    for width, scheme in ((1400, "light"), (1400, "dark"), (800, "light"), (800, "dark")):
+    for width, scheme in ((1400, "light"), (1400, "dark"), (800, "light"), (800, "dark"), (420, "light")):
         tab.look(width, scheme)
+        time.sleep(0.5)
+        check(tab.js("document.documentElement.scrollWidth <= innerWidth"), f"nothing is wider than {width} pixels: {tab.js('document.documentElement.scrollWidth')}")
         tab.shoot(folder / f"page-{width}-{scheme}.png")
     tab.look(1400, "light")
 

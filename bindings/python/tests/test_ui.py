@@ -365,7 +365,7 @@ def test_queries_are_the_commands() -> None:
 def test_captions() -> None:
     said = {"000.png": "picture", "000-unet-OUT11-020-average.png": "OUT11 20 average", "000-attn-IN05-001-qk.png": "IN05 1 qk"}
     said |= {"000-heat-red.png": "heat of red", "000-diff-M00-003.png": "M00 3 diff", "sheet.png": "sheet.png"}
-    said |= {"000-heat-erased-circle.png": "heat of circle, without layer prompts", "000-heat.png": "heat", "000-erased.png": "picture, without layer prompts"}
+    said |= {"000-heat-erased-circle.png": "heat of circle, without layer prompts", "000-heat.png": "heat", "000-erased.png": "without layer prompts"}
     said |= {"000-heat-_c3_a9t_c3_a9_2d1.png": "heat of été-1", f"000-heat-{'a' * 40}_x0123456789abcdef.png": f"heat of {'a' * 40}..."}
     said |= {"000-heat-erased-_65rased.png": "heat of erased, without layer prompts", "000-attn-IN05-001-and1-erased-qk.png": "IN05 1 qk, part 2, without layer prompts"}
     said |= {"000-attn-IN05-001-uncond-self-entropy-d2-average.png": "IN05 1 self-entropy layer 3 average, negative prompt"}

@@ -171,7 +171,7 @@ def caption(name: str, batch: int = 1) -> str:
         parts += [f"layer {int(found['depth']) + 1}" if found["depth"] else "", "average" if found["average"] else ""]
         said = " ".join(part for part in parts if part)
     else:
-        said = kind or "picture"
+        said = kind or ("" if found["erased"] else "picture")
     rows = "negative prompt" if found["negative"] else f"part {int(found['part']) + 1}" if found["part"] else ""
     parts = [said, rows, "without layer prompts" if found["erased"] else ""]
     return (f"{int(found['image'])}: " if batch > 1 else "") + ", ".join(part for part in parts if part)
