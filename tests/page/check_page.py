@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))
 from browser import Browser, Checks  # noqa: E402
@@ -307,6 +308,17 @@ def check_pictures(tab, runs, folder, unetdump):
     Image.new("RGB", (64, 64)).save(folder / "says-nothing.png")
     tab.give("input[type=file]:has(+ #read)", folder / "says-nothing.png")
     check(tab.until("!!document.querySelector('#read-said .problem')"), f"a picture that says nothing is refused: {tab.text('#read-said')}")
+
+    beyond = PngInfo()
+    beyond.add_text("parameters", "a grey square\nSteps: 160, Sampler: Euler, CFG scale: 40, Seed: 7, Size: 32x48")
+    Image.new("RGB", (32, 48)).save(folder / "beyond.png", pnginfo=beyond)
+    tab.give("input[type=file]:has(+ #read)", folder / "beyond.png")
+    check(tab.until("document.querySelector('#prompt textarea').value === 'a grey square'"), "a picture beyond the sliders' ends is read")
+    tab.press("#generate")
+    check(tab.until("document.querySelector('#files .command').textContent.includes('grey square')", 120), f"and made: {tab.text('#status')}")
+    check("--width 32 --height 48 --steps 160 --sampler Euler --cfg 40 --seed 7" in tab.text("#files .command"), "with its own numbers")
+    tab.give("input[type=file]:has(+ #read)", made)
+    check(tab.until(f"document.querySelector('#prompt textarea').value === {json.dumps(PROMPT)}"), "the first picture is read again")
 
     tab.press("#image-to-image button")
     tab.give("#init input[type=file]", made)

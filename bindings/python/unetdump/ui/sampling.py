@@ -18,7 +18,6 @@ from .form import OF_STEPS, RNGS, SAMPLERS, SCHEDULES
 from .given import read
 from .panels import QUICK, Sizes
 from .problems import line_of
-from .typed import RANGES
 
 STEPS = 20
 SMALL = 100_000_000  # parameters: what has fewer was made to draw small
@@ -55,13 +54,13 @@ def sampling_fields(model: Model) -> SamplingFields:
         fields["sampler"] = gr.Dropdown(SAMPLERS, value=SAMPLERS[0], label="Sampling method", elem_id="sampler")
         fields["schedule"] = gr.Dropdown(SCHEDULES, value=SCHEDULES[0], label="Schedule type", elem_id="schedule")
     with gr.Row():
-        fields["steps"] = gr.Slider(*RANGES["steps"], STEPS, step=1, label="Sampling steps", elem_id="steps")
+        fields["steps"] = gr.Slider(1, 150, STEPS, step=1, label="Sampling steps", elem_id="steps")
         fields["batch"] = gr.Slider(1, 8, 1, step=1, label="Batch size", elem_id="batch")
     with gr.Row():
-        fields["width"] = gr.Slider(*RANGES["width"], side, step=8, label="Width", elem_id="width")
-        fields["height"] = gr.Slider(*RANGES["height"], side, step=8, label="Height", elem_id="height")
+        fields["width"] = gr.Slider(64, 2048, side, step=8, label="Width", elem_id="width")
+        fields["height"] = gr.Slider(64, 2048, side, step=8, label="Height", elem_id="height")
     with gr.Row(elem_id="seeds"):
-        fields["cfg"] = gr.Slider(*RANGES["cfg"], 7, step=0.5, label="CFG Scale", elem_id="cfg", scale=4)
+        fields["cfg"] = gr.Slider(1, 30, 7, step=0.5, label="CFG Scale", elem_id="cfg", scale=4)
         fields["seed"] = gr.Number(-1, precision=0, label="Seed", elem_id="seed", scale=2, min_width=110)
         random = gr.Button("Random", elem_id="seed-random", scale=1, min_width=70, size="sm")
         last = gr.Button("Last", elem_id="seed-last", scale=1, min_width=60, size="sm")
@@ -78,7 +77,7 @@ def _more_fields() -> dict[str, Any]:
         fields["variation_seed"] = gr.Number(-1, precision=0, label="Variation seed", elem_id="variation-seed", min_width=110)
         fields["variation_strength"] = gr.Slider(0, 1, 0, step=0.01, label="Variation strength", elem_id="variation-strength")
     with gr.Row():
-        fields["clip_skip"] = gr.Slider(*RANGES["clip_skip"], 1, step=1, label="Clip skip", elem_id="clip-skip")
+        fields["clip_skip"] = gr.Slider(1, 12, 1, step=1, label="Clip skip", elem_id="clip-skip")
         fields["rng"] = gr.Radio(list(RNGS), value="GPU", label="Random numbers of torch's", elem_id="rng")
     return fields
 

@@ -14,7 +14,7 @@ EXACT = (1 << 53) - 1  # whole numbers up to here are the same in a browser
 WHOLE = {"steps": "Sampling steps", "width": "Width", "height": "Height", "batch": "Batch size", "clip_skip": "Clip skip"}
 SEEDS = {"seed": "Seed", "variation_seed": "Variation seed"}
 PARTS = {"cfg": "CFG Scale", "variation_strength": "Variation strength", "strength": "Denoising strength"}
-# What sliders reach: what the command takes, as far as anybody would ask for it.
+# What the command takes, as far as anybody would ask for it. Sliders end where the webui's do: a picture's parameters may lie beyond.
 RANGES = {"steps": (1, 1000), "cfg": (0.5, 100), "width": (8, 4096), "height": (8, 4096), "clip_skip": (1, 32)}
 RANGES |= {"variation_strength": (0, 1), "strength": (0, 1), **dict.fromkeys(SEEDS, (-1, EXACT))}
 
