@@ -180,41 +180,68 @@ static udump_status check_magnitude(const merging *m, const udump_weight *magnit
     return udump_lora_fail_shape(m->file, magnitude, "tensor has the wrong shape", expected, m->error);
 }
 
-/* squares [rows or inputs] += those of sum */
-static void add_squares(const merging *m, bool by_row, const float *sum, double *squares) {
-    for (int64_t row = 0; row < m->rows; row++)
-        for (int64_t input = 0; input < m->inputs; input++, sum += m->area)
-            for (int64_t k = 0; k < m->area; k++) squares[by_row ? row : input] += (double)sum[k] * sum[k];
+/* The sum of weight and difference, on its way to the weight. */
+typedef struct lengthening {
+    const merging *m;
+    bool by_row;
+    const float *sum;
+    float *lengths; /* [rows or inputs]: asked for, then what each is multiplied by */
+    double *squares; /* [rows or inputs] */
+    float factor;
+    float *weight;
+} lengthening;
+
+/* Of rows, or of inputs in all rows: each in the same order, however many threads there are. */
+static void add_squares(void *arg, int64_t begin, int64_t end, int thread) {
+    const lengthening *l = arg;
+    const merging *m = l->m;
+    int64_t first_row = l->by_row ? begin : 0, last_row = l->by_row ? end : m->rows;
+    int64_t first = l->by_row ? 0 : begin, last = l->by_row ? m->inputs : end;
+    (void)thread;
+    for (int64_t row = first_row; row < last_row; row++)
+        for (int64_t input = first; input < last; input++) {
+            const float *at = l->sum + row * m->columns + input * m->area;
+            double squares = 0;
+            for (int64_t k = 0; k < m->area; k++) squares += (double)at[k] * at[k];
+            l->squares[l->by_row ? row : input] += squares;
+        }
 }
 
-static void multiply(const merging *m, bool by_row, float *sum, const float *factors) {
-    for (int64_t row = 0; row < m->rows; row++)
-        for (int64_t input = 0; input < m->inputs; input++, sum += m->area)
-            for (int64_t k = 0; k < m->area; k++) sum[k] *= factors[by_row ? row : input];
+/* weight += factor * (sum with its lengths - weight), the webui's reading of a weight other than 1. */
+static void blend(void *arg, int64_t begin, int64_t end, int thread) {
+    const lengthening *l = arg;
+    const merging *m = l->m;
+    (void)thread;
+    for (int64_t row = begin; row < end; row++)
+        for (int64_t input = 0; input < m->inputs; input++) {
+            int64_t at = row * m->columns + input * m->area;
+            float length = l->lengths[l->by_row ? row : input];
+            for (int64_t k = at; k < at + m->area; k++) l->weight[k] += l->factor * (length * l->sum[k] - l->weight[k]);
+        }
 }
 
-/* sum gets the lengths asked for; lengths [count] becomes what each was multiplied by. */
-static void set_lengths(const merging *m, bool by_row, float *sum, float *lengths, double *squares, int64_t count) {
-    add_squares(m, by_row, sum, squares);
-    for (int64_t i = 0; i < count; i++) lengths[i] = (float)(lengths[i] / (sqrt(squares[i]) + FLT_EPSILON));
-    multiply(m, by_row, sum, lengths);
+static void set_lengths(lengthening *l, int64_t count) {
+    const merging *m = l->m;
+    int threads = udump_threads_worth(m->threads, m->rows * m->columns);
+    udump_parallel_for(threads, count, add_squares, l);
+    for (int64_t i = 0; i < count; i++) l->lengths[i] = (float)(l->lengths[i] / (sqrt(l->squares[i]) + FLT_EPSILON));
+    udump_parallel_for(threads, m->rows, blend, l);
 }
 
-/* weight += factor * (weight + difference with its lengths - weight), the webui's reading of a weight other than 1. */
 static udump_status merge_lengths(
     const merging *m, const udump_weight *magnitude, bool by_row, double scale, double factor, float *weight) {
-    int64_t count = m->rows * m->columns, lengths_count = count_of(magnitude->rank, magnitude->shape);
-    float *sum = malloc((size_t)count * sizeof *sum + 1), *lengths = NULL;
-    double *squares = calloc((size_t)lengths_count + 1, sizeof *squares);
-    udump_status status = sum && squares ? UDUMP_OK : udump_fail_memory(m->error, m->file->path, (size_t)count * sizeof *sum);
+    int64_t count = m->rows * m->columns, lengths = count_of(magnitude->rank, magnitude->shape);
+    float *sum = malloc((size_t)count * sizeof *sum + 1);
+    lengthening l = { .m = m, .by_row = by_row, .sum = sum, .factor = (float)factor, .weight = weight };
+    l.squares = calloc((size_t)lengths + 1, sizeof *l.squares);
+    udump_status status = sum && l.squares ? UDUMP_OK : udump_fail_memory(m->error, m->file->path, (size_t)count * sizeof *sum);
     if (!status) memcpy(sum, weight, (size_t)count * sizeof *sum);
     if (!status) status = add_difference(m, scale, sum);
-    if (!status) status = udump_lora_read(m->file, magnitude, &lengths, m->error);
-    if (!status) set_lengths(m, by_row, sum, lengths, squares, lengths_count);
-    for (int64_t i = 0; !status && i < count; i++) weight[i] += (float)factor * (sum[i] - weight[i]);
+    if (!status) status = udump_lora_read(m->file, magnitude, &l.lengths, m->error);
+    if (!status) set_lengths(&l, lengths);
     free(sum);
-    free(squares);
-    free(lengths);
+    free(l.squares);
+    free(l.lengths);
     return status;
 }
 
