@@ -33,11 +33,13 @@ bool udump_view_valid(const udump_view *view) {
     return count <= INT64_MAX / 4 && (view->data || count == 0);
 }
 
-int64_t udump_view_count(const udump_view *view) {
+int64_t udump_shape_count(int rank, const int64_t *shape) {
     int64_t count = 1;
-    for (int i = 0; i < view->rank; i++) count *= view->shape[i];
+    for (int i = 0; i < rank; i++) count *= shape[i];
     return count;
 }
+
+int64_t udump_view_count(const udump_view *view) { return udump_shape_count(view->rank, view->shape); }
 
 void udump_shape_format(char *buffer, size_t size_bytes, int rank, const int64_t *shape) {
     size_t used = 0;

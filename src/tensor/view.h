@@ -16,6 +16,8 @@ udump_view udump_view_make(void *data, udump_dtype dtype, int rank, const int64_
 bool udump_view_valid(const udump_view *view);
 int64_t udump_view_count(const udump_view *view); /* elements; the view must be valid */
 
+/* The product of the sizes, which fits; 1 for a rank of 0 or less. */
+int64_t udump_shape_count(int rank, const int64_t *shape);
 /* "[2, 320, 64, 64]" */
 void udump_shape_format(char *buffer, size_t size_bytes, int rank, const int64_t *shape);
 

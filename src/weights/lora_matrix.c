@@ -21,11 +21,7 @@ udump_lora_matrix udump_lora_matrix_of(const udump_lora_file *file, const udump_
 /* ---- sizes */
 
 /* The product of all sizes from `first` on. */
-static int64_t size_from(const udump_weight *weight, int first) {
-    int64_t size = 1;
-    for (int i = first; i < weight->rank; i++) size *= weight->shape[i];
-    return size;
-}
+static int64_t size_from(const udump_weight *weight, int first) { return udump_shape_count(weight->rank - first, weight->shape + first); }
 
 int64_t udump_lora_matrix_rows(const udump_lora_matrix *m) {
     if (m->whole) return m->whole->rank ? m->whole->shape[0] : 1;

@@ -52,15 +52,9 @@ static int shape_of(const udump_lora_file *file, const udump_lora_layer *layer, 
     return kernel->rank;
 }
 
-static int64_t count_of(int rank, const int64_t *shape) {
-    int64_t count = 1;
-    for (int i = 0; i < rank; i++) count *= shape[i];
-    return count;
-}
-
 /* Kernels are to be the same where both have one; LyCORIS may lay a convolution flat. */
 static bool fits(int rank, const int64_t *shape, int made_rank, const int64_t *made) {
-    if (made[0] != shape[0] || count_of(made_rank, made) != count_of(rank, shape)) return false;
+    if (made[0] != shape[0] || udump_shape_count(made_rank, made) != udump_shape_count(rank, shape)) return false;
     for (int i = 1; rank == 4 && made_rank == 4 && i < 4; i++)
         if (made[i] != shape[i]) return false;
     return true;
@@ -90,8 +84,6 @@ static bool read_alpha(const merging *m, double *alpha, udump_status *status) {
     else if (tensor) *status = udump_lora_read(m->file, tensor, &value, m->error);
     if (value && !*status) *alpha = *value;
     free(value);
-    if (!*status && !isfinite(*alpha))
-        *status = udump_lora_fail(m->file, whole->file_name, UDUMP_ERROR_FORMAT, "values are NaN or infinite", NULL, NULL, m->error);
     return whole || tensor;
 }
 
@@ -168,14 +160,14 @@ static udump_status add_difference(const merging *m, double scale, float *values
 /* The lengths that the sum's rows (one for each output) or columns (one for each input) are to have; NULL: none. */
 static const udump_weight *magnitude_of(const merging *m, bool *by_row) {
     const udump_weight *own = m->layer->tensors[UDUMP_LORA_MAGNITUDE], *peft = m->layer->tensors[UDUMP_LORA_ROW_MAGNITUDE];
-    *by_row = peft || (own && own->rank && own->shape[0] == m->rows && count_of(own->rank, own->shape) == m->rows);
+    *by_row = peft || (own && own->rank && own->shape[0] == m->rows && udump_shape_count(own->rank, own->shape) == m->rows);
     return peft ? peft : own;
 }
 
 static udump_status check_magnitude(const merging *m, const udump_weight *magnitude, bool by_row) {
     int64_t count = by_row ? m->rows : m->inputs;
     char expected[64];
-    if (count_of(magnitude->rank, magnitude->shape) == count) return UDUMP_OK;
+    if (udump_shape_count(magnitude->rank, magnitude->shape) == count) return UDUMP_OK;
     snprintf(expected, sizeof expected, "%lld values, one for each %s", (long long)count, by_row ? "output" : "input");
     return udump_lora_fail_shape(m->file, magnitude, "tensor has the wrong shape", expected, m->error);
 }
@@ -230,7 +222,7 @@ static void set_lengths(lengthening *l, int64_t count) {
 
 static udump_status merge_lengths(
     const merging *m, const udump_weight *magnitude, bool by_row, double scale, double factor, float *weight) {
-    int64_t count = m->rows * m->columns, lengths = count_of(magnitude->rank, magnitude->shape);
+    int64_t count = m->rows * m->columns, lengths = udump_shape_count(magnitude->rank, magnitude->shape);
     float *sum = malloc((size_t)count * sizeof *sum + 1);
     lengthening l = { .m = m, .by_row = by_row, .sum = sum, .factor = (float)factor, .weight = weight };
     l.squares = calloc((size_t)lengths + 1, sizeof *l.squares);
@@ -269,7 +261,7 @@ udump_status udump_lora_merge(udump_lora_file *file, const char *name, int rank,
     if (!layer) return UDUMP_OK;
     layer->used = true;
     udump_status status = check_fit(file, layer, rank, shape, error);
-    int64_t columns = count_of(rank - 1, shape + 1), inputs = rank > 1 ? shape[1] : 1;
+    int64_t columns = udump_shape_count(rank - 1, shape + 1), inputs = rank > 1 ? shape[1] : 1;
     merging m = { .file = file,
         .layer = layer,
         .rows = shape[0],
@@ -289,7 +281,7 @@ udump_status udump_lora_merge_bias(
     if (!bias) return UDUMP_OK;
     layer->bias_used = true;
     snprintf(expected, sizeof expected, "[%lld]", (long long)count);
-    if (count_of(bias->rank, bias->shape) != count)
+    if (udump_shape_count(bias->rank, bias->shape) != count)
         return udump_lora_fail_shape(file, bias, "it does not fit the model's layer", expected, error);
     float *difference = NULL;
     udump_status status = udump_lora_read(file, bias, &difference, error);

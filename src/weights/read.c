@@ -1,4 +1,5 @@
 /* Tensors' values. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,13 +107,13 @@ static size_t number_of(const char *dtype_name, const void *bytes, double *value
 udump_status udump_weights_read_number(const udump_weights *weights, const udump_skipped *skipped, double *value, udump_error *error) {
     char bytes[8] = { 0 }, place[UDUMP_WEIGHT_PLACE_BYTES];
     const udump_weight_file *file = &weights->files[skipped->file];
-    if (skipped->size_bytes != number_of(skipped->dtype_name, bytes, value) || !skipped->size_bytes) {
-        udump_weight_place(place, file->path, skipped->file_name);
+    udump_weight_place(place, file->path, skipped->file_name);
+    if (skipped->size_bytes != number_of(skipped->dtype_name, bytes, value) || !skipped->size_bytes)
         return udump_fail_values(error, UDUMP_ERROR_FORMAT, place, "not one number of a type that is read",
             "F32, F16, BF16, F64, I64 or I32", skipped->dtype_name);
-    }
     udump_status status = udump_weight_file_read(
         file, skipped->offset_bytes, bytes, (size_t)skipped->size_bytes, skipped->file_name, error);
     number_of(skipped->dtype_name, bytes, value);
-    return status;
+    if (status || isfinite(*value)) return status;
+    return udump_fail(error, UDUMP_ERROR_FORMAT, place, "values are NaN or infinite");
 }

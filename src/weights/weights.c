@@ -192,9 +192,24 @@ static udump_status name_items(udump_weights *w, int64_t first, const mapper *by
 
 /* ---- layouts */
 
-static void free_skipped(udump_skipped *skipped) {
-    free(skipped->name);
-    free(skipped->file_name);
+static void free_names(char *name, char *file_name) {
+    free(name);
+    free(file_name);
+}
+
+/* Drops what `gone` says of; what has no name yet came last. */
+static void drop(udump_weights *w, bool (*gone)(const char *name, const char *file_name, const char *part)) {
+    int64_t kept = 0, skipped = 0;
+    for (int64_t i = 0; i < w->count; i++) {
+        if (gone(w->items[i].name, w->items[i].file_name, w->items[i].part)) free_names(w->items[i].name, w->items[i].file_name);
+        else w->items[kept++] = w->items[i];
+    }
+    for (int64_t i = 0; i < w->skipped_count; i++) {
+        if (gone(w->skipped[i].name, w->skipped[i].file_name, w->skipped[i].part)) free_names(w->skipped[i].name, w->skipped[i].file_name);
+        else w->skipped[skipped++] = w->skipped[i];
+    }
+    w->count = kept;
+    w->skipped_count = skipped;
 }
 
 /* The files of a part in its folder of diffusers' layout. */
@@ -232,22 +247,17 @@ static udump_status open_folder(udump_weights *w, udump_error *error) {
 
 static bool of_vae(const char *file_name) { return strncmp(file_name, "first_stage_model.", strlen("first_stage_model.")) == 0; }
 
-/* Of a whole checkpoint, whose tensors begin at `first` and have no names yet, the autoencoder alone. */
+/* Of a file that has more than an autoencoder, all else. */
+static bool beside_vae(const char *name, const char *file_name, const char *part) {
+    (void)part;
+    return !name && !of_vae(file_name);
+}
+
+/* Of a whole checkpoint, whose tensors begin at `first`, the autoencoder alone. */
 static void keep_vae(udump_weights *w, int64_t first) {
-    int64_t kept = first, skipped = 0;
     bool whole = false;
     for (int64_t i = first; i < w->count; i++) whole |= of_vae(w->items[i].file_name);
-    if (!whole) return;
-    for (int64_t i = first; i < w->count; i++) {
-        if (of_vae(w->items[i].file_name)) w->items[kept++] = w->items[i];
-        else free(w->items[i].file_name);
-    }
-    for (int64_t i = 0; i < w->skipped_count; i++) {
-        if (w->skipped[i].name || of_vae(w->skipped[i].file_name)) w->skipped[skipped++] = w->skipped[i];
-        else free_skipped(&w->skipped[i]);
-    }
-    w->count = kept;
-    w->skipped_count = skipped;
+    if (whole) drop(w, beside_vae);
 }
 
 /* A single file's tensors under the names that map gives them. */
@@ -339,33 +349,16 @@ udump_status udump_weights_open_tensors(const char *path, udump_weights **weight
     return open_as(path, open_tensors, weights, error);
 }
 
-static void drop_skipped(udump_weights *w, const char *part) {
-    int64_t kept = 0;
-    for (int64_t i = 0; i < w->skipped_count; i++) {
-        if (strcmp(w->skipped[i].part, part) == 0) free_skipped(&w->skipped[i]);
-        else w->skipped[kept++] = w->skipped[i];
-    }
-    w->skipped_count = kept;
-}
-
-static void drop_part(udump_weights *w, const char *part) {
-    int64_t kept = 0;
-    for (int64_t i = 0; i < w->count; i++) {
-        if (strcmp(w->items[i].part, part) == 0) {
-            free(w->items[i].name);
-            free(w->items[i].file_name);
-        } else {
-            w->items[kept++] = w->items[i];
-        }
-    }
-    w->count = kept;
-    drop_skipped(w, part);
+static bool in_vae(const char *name, const char *file_name, const char *part) {
+    (void)name;
+    (void)file_name;
+    return strcmp(part, config_files[VAE].part) == 0;
 }
 
 udump_status udump_weights_replace_vae(udump_weights *w, const char *path, udump_error *error) {
     bool folder;
     int64_t mapped;
-    drop_part(w, config_files[VAE].part);
+    drop(w, in_vae);
     json_decref(w->configs[VAE]);
     w->configs[VAE] = NULL;
     udump_status status = is_folder(path, &folder, error);
@@ -384,11 +377,8 @@ udump_status udump_weights_check(const udump_weights *weights, udump_error *erro
 
 void udump_weights_close(udump_weights *weights) {
     if (!weights) return;
-    for (int64_t i = 0; i < weights->count; i++) {
-        free(weights->items[i].name);
-        free(weights->items[i].file_name);
-    }
-    for (int64_t i = 0; i < weights->skipped_count; i++) free_skipped(&weights->skipped[i]);
+    for (int64_t i = 0; i < weights->count; i++) free_names(weights->items[i].name, weights->items[i].file_name);
+    for (int64_t i = 0; i < weights->skipped_count; i++) free_names(weights->skipped[i].name, weights->skipped[i].file_name);
     for (int32_t i = 0; i < weights->file_count; i++) udump_weight_file_close(&weights->files[i]);
     for (int i = 0; i < CONFIG_COUNT; i++) json_decref(weights->configs[i]);
     json_decref(weights->metadata);

@@ -59,7 +59,7 @@ const udump_weight *udump_weights_at(const udump_weights *weights, int64_t index
 const udump_weight *udump_weights_find(const udump_weights *weights, const char *name); /* NULL if there is none */
 /* Those that are left out above; NULL past the last. */
 const udump_skipped *udump_weights_skipped(const udump_weights *weights, int64_t index);
-/* What is one number of F64, I64 or I32. Errors: FORMAT (it is none, or the file was cut since), FILE. */
+/* What is one number of F64, I64 or I32. Errors: FORMAT (it is none, it is not finite, or the file was cut since), FILE. */
 udump_status udump_weights_read_number(const udump_weights *weights, const udump_skipped *skipped, double *value, udump_error *error);
 
 /* A text of the first file's metadata; NULL if there is none. */
