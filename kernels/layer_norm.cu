@@ -1,36 +1,56 @@
-/* Layer normalisation (Ba et al. 2016): a warp a row. The row is read once and kept; two sums, so that a mean far from 0 does no harm. */
+/* Layer normalisation (Ba et al. 2016): a few lanes a row, as many as there are pieces of it. The row is read once and kept; two sums, so that a mean far from
+ * 0 does no harm. */
 #include "vectors.cuh"
 
-enum { WARPS = 4 };
+enum { THREADS = 128, KEPT = 40 /* values of a lane: then rows of 320, 640 and 1280, the U-Nets', leave none idle */ };
 
-/* KEPT: channels a lane keeps. */
-template <typename T, int V, int KEPT> __global__ void layer_norm(T *out, const T *in, const float *w, int64_t rows, int c, float eps) {
-    int lane = (int)threadIdx.x % UDUMP_WARP;
-    int64_t at = (int64_t)blockIdx.x * WARPS + threadIdx.x / UDUMP_WARP;
-    if (at >= rows) return;
-    const T *row = in + at * c;
-    float kept[KEPT], sum = 0, squares = 0;
+template <int LANES> static __device__ __forceinline__ float lanes_sum(float v) {
 #pragma unroll
-    for (int k = 0; k < KEPT; k += V) {
-        int i = k * UDUMP_WARP + lane * V;
-        udump_vector<T, V> v = udump_load_vector<V>(row, i, c);
+    for (int lane = LANES / 2; lane; lane /= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, lane);
+    return v;
+}
+
+/* w: [2, c]: factors, then what is added. c is a multiple of V, and at most LANES * KEPT. */
+template <typename T, int V, int LANES>
+__global__ void __launch_bounds__(THREADS, sizeof(T) == 4 ? 3 : 4) layer_norm(T *out, const T *in, const float *w, int64_t rows, int c, float eps) {
+    int64_t row = (int64_t)blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES;
+    int first = row < rows ? (int)threadIdx.x % LANES * V : c;
+    udump_vector<T, V> kept[KEPT / V];
+    udump_vector<float, V> factors[KEPT / V]; /* on their way while the sums are made */
+    float sum = 0, squares = 0;
+    in += row * c;
+    out += row * c;
 #pragma unroll
-        for (int j = 0; j < V; j++) sum += kept[k + j] = udump_f32(v.at[j]);
+    for (int k = 0; k < KEPT / V; k++)
+        if (first + k * LANES * V < c) kept[k] = *(const udump_vector<T, V> *)(in + first + k * LANES * V);
+#pragma unroll
+    for (int k = 0; k < KEPT / V; k++)
+        if (first + k * LANES * V < c) factors[k] = *(const udump_vector<float, V> *)(w + first + k * LANES * V);
+#pragma unroll
+    for (int k = 0; k < KEPT / V; k++) {
+        udump_vector<T, V> v = udump_again<V>(kept[k]);
+#pragma unroll
+        for (int j = 0; j < V; j++) sum += first + k * LANES * V < c ? udump_f32(v.at[j]) : 0;
     }
-    float mean = udump_warp_sum(sum) / (float)c;
+    float mean = __fdividef(lanes_sum<LANES>(sum), (float)c);
 #pragma unroll
-    for (int k = 0; k < KEPT; k++)
-        if (k / V * V * UDUMP_WARP + lane * V < c) squares += (kept[k] - mean) * (kept[k] - mean); /* c is a multiple of V */
-    float scale = 1.0f / sqrtf(udump_warp_sum(squares) / (float)c + eps);
+    for (int k = 0; k < KEPT / V; k++) {
+        udump_vector<T, V> v = udump_again<V>(kept[k]);
 #pragma unroll
-    for (int k = 0; k < KEPT; k += V) {
-        int i = k * UDUMP_WARP + lane * V;
-        udump_vector<T, V> v;
-        if (i >= c) continue;
-        udump_vector<float, V> factor = *(const udump_vector<float, V> *)(w + i), last = *(const udump_vector<float, V> *)(w + c + i);
+        for (int j = 0; j < V; j++) {
+            float off = first + k * LANES * V < c ? udump_f32(v.at[j]) - mean : 0;
+            squares += off * off;
+        }
+    }
+    float scale = rsqrtf(__fdividef(lanes_sum<LANES>(squares), (float)c) + eps);
 #pragma unroll
-        for (int j = 0; j < V; j++) v.at[j] = udump_from<T>((kept[k + j] - mean) * scale * factor.at[j] + last.at[j]);
-        udump_store_vector<V>(out, at * c + i, rows * c, v);
+    for (int k = 0; k < KEPT / V; k++) {
+        if (first + k * LANES * V >= c) continue;
+        udump_vector<T, V> v = udump_again<V>(kept[k]);
+        udump_vector<float, V> added = *(const udump_vector<float, V> *)(w + c + first + k * LANES * V);
+#pragma unroll
+        for (int j = 0; j < V; j++) v.at[j] = udump_from<T>((udump_f32(v.at[j]) - mean) * scale * factors[k].at[j] + added.at[j]);
+        *(udump_vector<T, V> *)(out + first + k * LANES * V) = v;
     }
 }
 
@@ -49,12 +69,16 @@ template <typename T> __global__ void layer_norm_wide(T *out, const T *in, const
         out[(int64_t)blockIdx.x * c + i] = udump_from<T>((udump_f32(row[i]) - mean) * scale * w[i] + w[c + i]);
 }
 
-template <typename T> static void layer_norm_typed(T *out, const T *in, const float *w, int64_t rows, int c, float eps, udump_stream stream) {
+template <typename T, int LANES> static void launch(T *out, const T *in, const float *w, int64_t rows, int c, float eps, udump_stream stream) {
     constexpr int V = 16 / (int)sizeof(T);
+    UDUMP_LAUNCH((layer_norm<T, V, LANES>), udump_blocks(rows, THREADS / LANES), THREADS, 0, stream, out, in, w, rows, c, eps);
+}
+
+template <typename T> static void layer_norm_typed(T *out, const T *in, const float *w, int64_t rows, int c, float eps, udump_stream stream) {
     bool vectors = udump_aligned(out, in, c * (int64_t)sizeof(T));
-    unsigned blocks = udump_blocks(rows, WARPS), threads = WARPS * UDUMP_WARP;
-    if (vectors && c <= 16 * UDUMP_WARP) UDUMP_LAUNCH((layer_norm<T, V, 16>), blocks, threads, 0, stream, out, in, w, rows, c, eps);
-    else if (vectors && c <= 40 * UDUMP_WARP) UDUMP_LAUNCH((layer_norm<T, V, 40>), blocks, threads, 0, stream, out, in, w, rows, c, eps);
+    if (vectors && c <= 8 * KEPT) launch<T, 8>(out, in, w, rows, c, eps, stream);
+    else if (vectors && c <= 16 * KEPT) launch<T, 16>(out, in, w, rows, c, eps, stream);
+    else if (vectors && c <= 32 * KEPT) launch<T, 32>(out, in, w, rows, c, eps, stream);
     else UDUMP_LAUNCH((layer_norm_wide<T>), (unsigned)rows, WIDE_THREADS, 0, stream, out, in, w, c, eps);
 }
 

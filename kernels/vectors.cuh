@@ -26,6 +26,20 @@ template <int V, typename T> __device__ __forceinline__ void udump_store_vector(
         if (i + j < count) data[i + j] = v.at[j];
 }
 
+/* v, as if it had just been read: what was made of it so far is made again, so that 16-bit numbers wait in half the registers that fp32 would take. */
+template <int V, typename T> __device__ __forceinline__ udump_vector<T, V> udump_again(udump_vector<T, V> v) {
+#if defined(__CUDACC__)
+    if constexpr (sizeof v % 4 == 0) {
+        uint32_t words[sizeof v / 4];
+        memcpy(words, &v, sizeof v);
+#pragma unroll
+        for (int i = 0; i < (int)(sizeof v / 4); i++) asm volatile("" : "+r"(words[i]));
+        memcpy(&v, words, sizeof v);
+    }
+#endif
+    return v;
+}
+
 /* Whether 16 bytes at a time are aligned: from these addresses on, in rows of so many bytes (0: one row). */
 static inline bool udump_aligned(const void *a, const void *b, int64_t row_bytes) {
     return ((uintptr_t)a | (uintptr_t)b | (uintptr_t)row_bytes) % 16 == 0;

@@ -41,23 +41,25 @@ static float *noise_new(size_t count) {
     return values;
 }
 
-static float rounded(float value) {
+float trial_rounded(float value) {
     if (noise_dtype == UDUMP_F32) return value;
     return noise_dtype == UDUMP_F16 ? udump_f16_to_f32(udump_f32_to_f16(value)) : udump_bf16_to_f32(udump_f32_to_bf16(value));
 }
 
 const float *trial_noise(size_t count, size_t sum) {
     float *values = noise_new(count), scale = sqrtf(3.0f / (float)sum);
-    for (size_t i = 0; i < count; i++) values[i] = rounded(noise() * scale);
+    for (size_t i = 0; i < count; i++) values[i] = trial_rounded(noise() * scale);
     return values;
 }
+
+bool trial_is_timed(void) { return inputs_are_there; }
 
 udump_tensor trial_input(udump_exec *x, const trial *t, udump_dtype dtype, int32_t n, int32_t h, int32_t w, int32_t c) {
     udump_tensor tensor = udump_tensor_new(x, dtype, n, h, w, c);
     size_t count = udump_tensor_count(tensor);
     if (x->dry || inputs_are_there) return tensor;
     float *values = noise_new(count), gain = t->gain != 0 ? t->gain : 1;
-    for (size_t i = 0; i < count; i++) values[i] = rounded(noise() * gain + t->offset);
+    for (size_t i = 0; i < count; i++) values[i] = trial_rounded(noise() * gain + t->offset);
     for (size_t i = 0; t->strange != 0 && noise_count == 1 && i < 3; i++) values[i * (count - 1) / 2] = t->strange;
     udump_upload(x, tensor, values);
     return tensor;

@@ -28,6 +28,10 @@ struct trial {
 udump_tensor trial_input(udump_exec *x, const trial *t, udump_dtype dtype, int32_t n, int32_t h, int32_t w, int32_t c);
 /* Noise for weights: [count], scaled so that a sum of `sum` products is about 1. Lives until the trial ends. */
 const float *trial_noise(size_t count, size_t sum);
+/* As the trial's inputs are, on both sides. */
+float trial_rounded(float value);
+/* Whether the clock runs: inputs are there, and results stay where they are. */
+bool trial_is_timed(void);
 /* The weight of the trial on x's backend: made once by `make`, freed when the trial ends. */
 typedef udump_packed *(*trial_make_fn)(udump_exec *x, const trial *t, udump_error *error);
 udump_packed *trial_packed(udump_exec *x, const trial *t, trial_make_fn make);

@@ -177,9 +177,11 @@ static void small_products(udump_dtype d, trial_each_fn each, void *user) {
 }
 
 static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
-    /* the last two are wider than a block, and cut through their groups, in whole vectors and in single channels */
-    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 4 }, { 2, 7, 5, 32, 8 }, { 1, 33, 31, 40, 4 }, { 3, 2, 2, 64, 32 }, { 1, 8, 8, 12, 1 }, { 2, 65, 64, 16, 1 },
-        { 2, 3, 7, 2064, 3 }, { 1, 5, 2, 303, 3 } };
+    /* held by a block, in few registers and in many, by two channels and by four; cut up, within groups and through them, in whole vectors and in single
+     * channels, in strips that a thread takes at once; longer ones come below */
+    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 4 }, { 2, 7, 5, 32, 8 }, { 1, 33, 31, 40, 4 }, { 3, 2, 2, 64, 32 },
+        { 1, 8, 8, 12, 1 }, { 1, 47, 45, 20, 2 }, { 2, 24, 25, 80, 2 }, { 2, 65, 64, 16, 1 }, { 2, 67, 66, 120, 4 }, { 2, 3, 7, 2064, 3 },
+        { 1, 5, 2, 303, 3 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int32_t *s = shapes[i];
         for (int32_t kind = 0; kind < 4; kind++)
@@ -187,9 +189,11 @@ static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
                            .silu = kind % 2, .row = kind > 0, .kind = kind / 2, .gain = 2 });
         each(user, &(trial){ .name = "layer_norm", .run = layer_norm, .dtype = d, .n = s[0], .h = s[1], .w = s[2], .in = s[3] });
     }
-    static const int32_t wide[] = { 320, 1280, 1281, 3104 };
+    each(user,
+        &(trial){ .name = "group_norm of many pixels", .run = group_norm, .dtype = d, .n = 6, .h = 110, .w = 100, .in = 17, .groups = 1 });
+    static const int32_t wide[] = { 256, 320, 640, 768, 1280, 1281, 3104 };
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
-        each(user, &(trial){ .name = "layer_norm wide", .run = layer_norm, .dtype = d, .n = 1, .h = 7, .w = 1, .in = wide[i] });
+        each(user, &(trial){ .name = "layer_norm wide", .run = layer_norm, .dtype = d, .n = 1, .h = 17, .w = 1, .in = wide[i] });
     /* A mean 1000 times the deviation: fp32 sums lose what is not taken off first. 16-bit inputs hold nothing of such a deviation. */
     if (d == UDUMP_F32) {
         for (int32_t c = 12; c <= 16; c += 4) /* groups cut up, as their rows are no whole pieces, and groups by one block */

@@ -46,6 +46,8 @@ struct udump_f16 {
 struct udump_bf16 {
     uint16_t bits;
 };
+static inline float __fdividef(float a, float b) { return a / b; }
+static inline float rsqrtf(float v) { return 1 / sqrtf(v); }
 static inline float udump_f32(float v) { return v; }
 static inline float udump_f32(udump_f16 v) { return udump_f16_to_f32(v.bits); }
 static inline float udump_f32(udump_bf16 v) { return udump_bf16_to_f32(v.bits); }

@@ -58,7 +58,7 @@ static void group_norm(
     long before = counts()->launches;
     under->group_norm(x, out, in, w, groups, eps, silu, row);
     bool small = counts()->launches - before == 1;
-    add(x, small ? "group norm, small" : "group norm", before, 2 * size_of(in), 3 * size_of(in), 0); /* the small one's later passes are in the cache */
+    add(x, small ? "group norm, small" : "group norm", before, 2 * size_of(in), (small ? 2 : 3) * size_of(in), 0);
 }
 
 static void layer_norm(udump_exec *x, udump_tensor out, udump_tensor in, const udump_packed *w, float eps) {
