@@ -51,12 +51,15 @@ static double time_steps(udump_session *session, const udump_generate_options *o
     return seconds;
 }
 
-/* All pictures as files, by writers on all cores but one: from begin until the last is written, a step. */
+/* All pictures as files in TMPDIR (where that is memory, no disk has a part in it), by writers on all cores but one: from begin until the last is written, a
+ * step. */
 static double time_writing(udump_session *session, const udump_generate_options *options) {
-    char path[] = "/tmp/unetdump-steps-XXXXXX", command[64];
+    const char *folder_of_all = getenv("TMPDIR");
+    char path[256], command[300];
     udump_folder_options folder_options;
     udump_folder *folder;
     udump_error error;
+    snprintf(path, sizeof path, "%s/unetdump-steps-XXXXXX", folder_of_all ? folder_of_all : "/tmp");
     if (!mkdtemp(path)) exit(1);
     udump_folder_options_init(&folder_options);
     folder_options.writer_threads = (int32_t)sysconf(_SC_NPROCESSORS_ONLN) - 1;
