@@ -14,7 +14,7 @@ enum {
     BLOCKS = 512 /* that fill a card with moments */,
     APPLY_BLOCKS = 1024,
     HELD_THREADS = 1024,
-    HELD_BYTES = 96 /* of a thread, in 24 of its 64 registers */,
+    HELD_BYTES = 88 /* of a thread, in 22 of its 64 registers */,
     HELD_FEW_BYTES = 32
 };
 
@@ -191,7 +191,7 @@ static __device__ __forceinline__ void join_moments(const moments *from, int par
         moments m = from[(int64_t)i * step];
         squares += m.squares + m.count * (m.mean - *mean) * (m.mean - *mean);
     }
-    *scale = 1.0f / sqrtf(udump_warp_sum(squares) / count + eps);
+    *scale = rsqrtf(udump_warp_sum(squares) / count + eps);
 }
 
 /* grid: [strips, chunks, n], of strips of its own; `parts`: how many strips the moments are of. */
@@ -241,22 +241,22 @@ __global__ void __launch_bounds__(HELD_THREADS) group_held(
     T *out, const T *in, const float *w, const T *row, int row_each, int pixels, int c, int width, float eps, int silu) {
     __shared__ float partial[HELD_THREADS / UDUMP_WARP];
     int columns = width / V, lines = (int)blockDim.x / columns, line = (int)threadIdx.x / columns;
-    int channel = (int)blockIdx.x * width + (int)threadIdx.x % columns * V, first = line < lines ? line : pixels;
-    int64_t image = blockIdx.y, base = image * pixels * c + channel;
+    int channel = (int)blockIdx.x * width + (int)threadIdx.x % columns * V, left = line < lines ? (pixels - line + lines - 1) / lines : 0;
+    int64_t image = (int64_t)blockIdx.y * pixels * c, step = (int64_t)lines * c, at = image + (int64_t)line * c + channel;
     udump_vector<T, V> held[HELD];
 #pragma unroll
     for (int k = 0; k < HELD; k++)
-        if (first + k * lines < pixels) held[k] = *(const udump_vector<T, V> *)(in + base + (int64_t)(first + k * lines) * c);
-    float count = (float)pixels * (float)width, origin = udump_f32(in[image * pixels * c + blockIdx.x * width]), sum = 0, squares = 0;
-    udump_vector<float, V> added = added_of<T, V>(row, (row_each ? image * c : 0) + channel);
+        if (k < left) held[k] = *(const udump_vector<T, V> *)(in + at + k * step);
+    float count = (float)pixels * (float)width, origin = udump_f32(in[image + blockIdx.x * width]), sum = 0, squares = 0;
+    udump_vector<float, V> added = added_of<T, V>(row, (row_each ? (int64_t)blockIdx.y * c : 0) + channel);
     coefficients_of<V> by = { added, *(const udump_vector<float, V> *)(w + channel), *(const udump_vector<float, V> *)(w + c + channel) };
 #pragma unroll
     for (int k = 0; k < HELD; k++) {
         udump_vector<T, V> v = udump_again<V>(held[k]);
 #pragma unroll
-        for (int j = 0; j < V; j++) sum += first + k * lines < pixels ? udump_f32(v.at[j]) + (added.at[j] - origin) : 0;
+        for (int j = 0; j < V; j++) sum += k < left ? udump_f32(v.at[j]) + (by.shift.at[j] - origin) : 0;
     }
-    float mean = origin + udump_block_sum(sum, partial) / count;
+    float mean = origin + __fdividef(udump_block_sum(sum, partial), count);
 #pragma unroll
     for (int j = 0; j < V; j++) by.shift.at[j] -= mean;
 #pragma unroll
@@ -264,16 +264,16 @@ __global__ void __launch_bounds__(HELD_THREADS) group_held(
         udump_vector<T, V> v = udump_again<V>(held[k]);
 #pragma unroll
         for (int j = 0; j < V; j++) {
-            float off = first + k * lines < pixels ? udump_f32(v.at[j]) + by.shift.at[j] : 0;
+            float off = k < left ? udump_f32(v.at[j]) + by.shift.at[j] : 0;
             squares += off * off;
         }
     }
-    float scale = 1.0f / sqrtf(udump_block_sum(squares, partial) / count + eps);
+    float scale = rsqrtf(__fdividef(udump_block_sum(squares, partial), count) + eps);
 #pragma unroll
     for (int j = 0; j < V; j++) by.scale.at[j] *= scale;
 #pragma unroll
     for (int k = 0; k < HELD; k++)
-        if (first + k * lines < pixels) *(udump_vector<T, V> *)(out + base + (int64_t)(first + k * lines) * c) = applied<T, V>(udump_again<V>(held[k]), by, silu);
+        if (k < left) *(udump_vector<T, V> *)(out + at + k * step) = applied<T, V>(udump_again<V>(held[k]), by, silu);
 }
 
 /* How a block holds a group: 0 threads where it does not. */

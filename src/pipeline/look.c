@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/options.h"
 #include "base/status.h"
 #include "pipeline/show.h"
@@ -59,6 +60,15 @@ static udump_status check_attention(udump_look *look, const udump_generate_optio
     return UDUMP_OK;
 }
 
+/* Of all that the run's pictures and tensors depend on, the bytes of its options: what stays the same from evaluation to evaluation. */
+static uint64_t hash_drawing(const udump_look *look) {
+    const udump_sink *sink = look->sink;
+    const int32_t numbers[] = { look->images, look->variants, look->sides, look->swept, look->parts->most, look->parts->count[0],
+        look->parts->count[1], look->is_other, (int32_t)look->kinds, look->side, look->average, look->canvases, look->tensors,
+        sink->canvas != NULL, sink->tensor != NULL, sink->diff != NULL };
+    return udump_hash_add(udump_hash_add(UDUMP_HASH_START, numbers, sizeof numbers), &look->style, sizeof look->style);
+}
+
 udump_status udump_look_create(udump_look *look, const udump_model *model, const udump_generate_options *o, udump_error *error) {
     int32_t evaluations = look->sampling->evaluation_count;
     look->unet = &model->unet;
@@ -74,6 +84,7 @@ udump_status udump_look_create(udump_look *look, const udump_model *model, const
     if (!status) status = udump_selection_create(&look->diff, model, "diff", o->diff, o->diff_steps, evaluations, error);
     if (!status) status = udump_words_parse(o->attention_words, &look->words, error);
     if (!status) status = copy_queries(look, o, error);
+    if (!status) look->drawing = hash_drawing(look);
     return status;
 }
 
@@ -145,6 +156,30 @@ bool udump_look_acts(const udump_look *look, udump_tap_kind kind, int32_t block,
     int32_t step = now->index + 1;
     if (kind == UDUMP_TAP_BLOCK) return udump_selection_has(&look->features, block, step) || udump_selection_has(&look->diff, block, step);
     return (kind == UDUMP_TAP_CROSS ? looks_at_cross(look) : (look->kinds & OF_SELF) != 0) && udump_selection_has(&look->attention, block, step);
+}
+
+static bool looks_at_attention(const udump_look *look, int32_t step) {
+    for (int32_t block = 0; look->attention.any && block < look->unet->block_count; block++)
+        if (udump_selection_has(&look->attention, block, step)) return true;
+    return false;
+}
+
+/* Words, chosen positions and parts of maps are told to the device on the way; a pair's blocks cross. */
+bool udump_look_is_within(const udump_look *look, const udump_evaluation *now) {
+    bool crosses = look->kept || ((look->words.count || look->kinds & OF_SELF) && looks_at_attention(look, now->index + 1));
+    return !crosses && udump_outbox_holds_all(&look->outbox);
+}
+
+uint64_t udump_look_key(const udump_look *look, const udump_evaluation *now) {
+    const udump_conditioning *c = look->conditioning;
+    const udump_outbox *outbox = &look->outbox;
+    uintptr_t where = (uintptr_t)outbox->ring.device + (size_t)outbox->now * outbox->half_bytes;
+    uint64_t key = udump_hash_add(look->drawing, &where, sizeof where);
+    if (!looks_at_attention(look, now->index + 1)) return key;
+    size_t entry = (size_t)udump_conditioning_entry(c, udump_conditioning_table(c, now->index + 1), 0, 0),
+           count = (size_t)c->blocks * (size_t)c->rows;
+    key = udump_hash_add(key, c->first + entry, count * sizeof *c->first);
+    return udump_hash_add(key, c->count + entry, count * sizeof *c->count);
 }
 
 static int32_t block_of(const udump_look *look, const udump_tapped *tapped) {

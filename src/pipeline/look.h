@@ -48,6 +48,7 @@ typedef struct udump_look {
     udump_average average;
     bool canvases, tensors;
     udump_style_program style;
+    uint64_t drawing; /* a hash of how is drawn, and what for */
     char *color, *transform; /* what it was made of, to be told */
     udump_words words;
     int32_t *word_columns; /* of one word in one context, as they are found */
@@ -71,6 +72,11 @@ bool udump_look_wants(const udump_look *look);
 
 /* Whether it will look at all at a tap of this kind in this block, at this evaluation. */
 bool udump_look_acts(const udump_look *look, udump_tap_kind kind, int32_t block, const udump_evaluation *now);
+/* Whether all that it looks at at this evaluation is the device's work alone, and fits where it waits: then looking is a part of the evaluation's graph, and
+ * in a replay begins nothing. */
+bool udump_look_is_within(const udump_look *look, const udump_evaluation *now);
+/* What such a graph is of, besides where tensors are and which taps act. */
+uint64_t udump_look_key(const udump_look *look, const udump_evaluation *now);
 /* Looks at what is tapped now. Failures, and a sink that says stop, stick in x. */
 void udump_look_at(udump_look *look, udump_exec *x, const udump_tapped *tapped, const udump_evaluation *now);
 /* After the last step, with the decoded picture of the latent [variants, images]: the words' heat and its overlays. In the dry pass

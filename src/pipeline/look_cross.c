@@ -26,7 +26,7 @@ static void show_maps(
     size_t mark = udump_arena_mark(x);
     udump_tensor tensor = udump_tensor_new(x, UDUMP_F32, 1, a->heads, a->keys, a->queries);
     float *maps = x->dry || x->status ? NULL : udump_tensor_data(x, tensor);
-    if (!x->status) x->backend->attention_maps(x, a, maps);
+    if (!x->status && !x->replaying) x->backend->attention_maps(x, a, maps);
     udump_shown shown = udump_shown_maps(place, maps, a->heads, a->keys, tapped->out.h, tapped->out.w);
     shown.place.kind = UDUMP_KIND_QK;
     shown.times = times;
@@ -76,6 +76,13 @@ void udump_look_at_cross(udump_look *look, udump_exec *x, const udump_tapped *ta
     if (!x->dry)
         show_rows(
             look, x, tapped, tap, udump_conditioning_table(look->conditioning, tap->step), udump_look_times(x, &look->attention, tap));
-    for (int32_t table = 0; x->dry && table < look->conditioning->table_count; table++)
+    const udump_outbox_need before = look->outbox.all;
+    udump_outbox_need most = before;
+    for (int32_t table = 0; x->dry && table < look->conditioning->table_count; table++) {
+        look->outbox.all = before; /* an evaluation sees one of them */
         show_rows(look, x, tapped, tap, table, times_under(look, tap->block_index, table));
+        if (look->outbox.all.bytes > most.bytes) most.bytes = look->outbox.all.bytes;
+        if (look->outbox.all.count > most.count) most.count = look->outbox.all.count;
+    }
+    if (x->dry) look->outbox.all = most;
 }

@@ -5,7 +5,9 @@
 #include "base/status.h"
 #include "pipeline/look.h"
 
-static const size_t RING_BYTES = (size_t)64 << 20; /* at least: a step's canvases of SD 1.5 at 512 x 512 are 51 MB */
+static const size_t HALF_BYTES = (size_t)32 << 20, /* at least */
+    ALL_BYTES =
+        (size_t)256 << 20; /* at most, for all of an evaluation: of features, SD 1.5 has 51 MB at 512 x 512, SDXL 198 MB at 1024 x 1024 */
 enum { ALIGNMENT_BYTES = 256 };
 
 static size_t padded(size_t bytes) { return (bytes + ALIGNMENT_BYTES - 1) / ALIGNMENT_BYTES * ALIGNMENT_BYTES; }
@@ -13,7 +15,9 @@ static size_t padded(size_t bytes) { return (bytes + ALIGNMENT_BYTES - 1) / ALIG
 static size_t ring_bytes(const udump_outbox *outbox, const udump_exec *x) {
     size_t bytes = padded(outbox->largest_bytes);
     if (x->backend->host_memory || !bytes) return bytes;
-    return 2 * bytes < RING_BYTES ? RING_BYTES : 2 * bytes; /* two of the largest, so that one can be made while another crosses */
+    if (bytes < HALF_BYTES) bytes = HALF_BYTES;
+    if (bytes < outbox->all.bytes && outbox->all.bytes <= ALL_BYTES) bytes = outbox->all.bytes;
+    return 2 * bytes;
 }
 
 size_t udump_outbox_device_bytes(const udump_outbox *outbox, const udump_exec *x) { return x->backend->host_memory ? 0 : ring_bytes(outbox, x); }
@@ -38,64 +42,75 @@ void udump_ring_free(udump_ring *ring, udump_exec *x) {
 udump_status udump_outbox_create(udump_outbox *outbox, udump_ring *ring, udump_exec *x, udump_error *error) {
     size_t bytes = ring_bytes(outbox, x);
     udump_status status = bytes > ring->bytes ? make_ring(ring, x, bytes, error) : UDUMP_OK;
-    if (!status) outbox->ring = (udump_ring){ ring->device, ring->host, bytes };
-    return status;
+    if (status) return status;
+    outbox->ring = (udump_ring){ ring->device, ring->host, bytes };
+    outbox->half_bytes = x->backend->host_memory ? bytes : bytes / 2;
+    return UDUMP_OK;
 }
 
 void udump_outbox_free(udump_outbox *outbox, udump_exec *x) {
-    for (; outbox->count; outbox->count--, outbox->oldest = (outbox->oldest + 1) % UDUMP_OUTBOX_PARCELS)
-        udump_await(x, outbox->parcels[outbox->oldest].ticket); /* what still crosses needs its memory */
+    for (int i = 0; i < 2; i++)
+        if (outbox->halves[i].count) udump_await(x, outbox->halves[i].ticket); /* what still crosses needs its memory */
     memset(outbox, 0, sizeof *outbox);
 }
 
-static void deliver_oldest(udump_look *look, udump_exec *x) {
-    udump_outbox *outbox = &look->outbox;
-    udump_parcel *parcel = &outbox->parcels[outbox->oldest];
-    udump_await(x, parcel->ticket);
-    if (!udump_exec_stopped(x)) parcel->deliver(look, x, parcel, outbox->ring.host + parcel->begin_bytes);
-    outbox->oldest = (outbox->oldest + 1) % UDUMP_OUTBOX_PARCELS;
-    outbox->count--;
+bool udump_outbox_holds_all(const udump_outbox *outbox) {
+    return outbox->all.bytes <= outbox->half_bytes && outbox->all.count <= UDUMP_OUTBOX_PARCELS;
 }
 
-/* Where a parcel of so many bytes can begin; false where older ones are in the way. The ring is free from the newest's end to the oldest's
- * begin; a parcel does not go over the ring's end. */
-static bool find_room(udump_outbox *outbox, size_t bytes) {
-    if (outbox->count == UDUMP_OUTBOX_PARCELS) return false;
-    if (!outbox->count) return outbox->reserved_bytes = 0, true;
-    size_t begin = outbox->parcels[outbox->oldest].begin_bytes,
-           end = outbox->parcels[(outbox->oldest + outbox->count - 1) % UDUMP_OUTBOX_PARCELS].end_bytes;
-    outbox->reserved_bytes = end;
-    if (end <= begin) return bytes <= begin - end; /* the newest lies before the oldest */
-    if (bytes <= outbox->ring.bytes - end) return true;
-    outbox->reserved_bytes = 0;
-    return bytes <= begin;
+void udump_outbox_begin(udump_outbox *outbox) { outbox->halves[outbox->now].count = 0, outbox->halves[outbox->now].used_bytes = 0; }
+
+static void deliver_half(udump_look *look, udump_exec *x, int32_t which) {
+    udump_outbox *outbox = &look->outbox;
+    udump_outbox_half *half = &outbox->halves[which];
+    if (!half->count) return;
+    const uint8_t *data = outbox->ring.host + (size_t)which * outbox->half_bytes;
+    udump_await(x, half->ticket);
+    for (int32_t i = 0; i < half->count && !udump_exec_stopped(x); i++)
+        half->parcels[i].deliver(look, x, &half->parcels[i], data + half->parcels[i].begin_bytes);
+    half->count = 0;
+    half->used_bytes = 0;
+}
+
+/* Lets the half that is being filled cross, delivers the other, and goes on with that. */
+static void turn(udump_look *look, udump_exec *x) {
+    udump_outbox *outbox = &look->outbox;
+    udump_outbox_half *full = &outbox->halves[outbox->now];
+    size_t begin = (size_t)outbox->now * outbox->half_bytes;
+    if (full->count && !udump_exec_stopped(x))
+        full->ticket = x->backend->fetch(x, outbox->ring.host + begin, outbox->ring.device + begin, full->used_bytes);
+    outbox->now ^= 1;
+    deliver_half(look, x, outbox->now);
 }
 
 void *udump_outbox_reserve(udump_look *look, udump_exec *x, size_t bytes) {
     udump_outbox *outbox = &look->outbox;
-    if (x->dry && bytes > outbox->largest_bytes) outbox->largest_bytes = bytes;
+    if (x->dry) {
+        if (bytes > outbox->largest_bytes) outbox->largest_bytes = bytes;
+        outbox->all.bytes += padded(bytes);
+        outbox->all.count++;
+    }
     if (x->dry || udump_exec_stopped(x)) return NULL;
-    if (bytes > outbox->ring.bytes) {
+    if (bytes > outbox->half_bytes) {
         udump_exec_fail(x, UDUMP_ERROR_INTERNAL, "outbox", "%zu bytes, the dry pass saw at most %zu", bytes, outbox->largest_bytes);
         return NULL;
     }
-    while (!find_room(outbox, padded(bytes))) deliver_oldest(look, x);
-    return outbox->ring.device + outbox->reserved_bytes;
+    const udump_outbox_half *half = &outbox->halves[outbox->now];
+    if (half->count == UDUMP_OUTBOX_PARCELS || bytes > outbox->half_bytes - half->used_bytes) turn(look, x);
+    return outbox->ring.device + (size_t)outbox->now * outbox->half_bytes + outbox->halves[outbox->now].used_bytes;
 }
 
 void udump_outbox_send(udump_look *look, udump_exec *x, const udump_parcel *parcel, size_t bytes) {
     udump_outbox *outbox = &look->outbox;
+    udump_outbox_half *half = &outbox->halves[outbox->now];
     if (x->dry || udump_exec_stopped(x)) return;
     if (x->backend->host_memory) {
-        parcel->deliver(look, x, parcel, outbox->ring.host + outbox->reserved_bytes);
+        parcel->deliver(look, x, parcel, outbox->ring.host);
         return;
     }
-    udump_parcel *sent = &outbox->parcels[(outbox->oldest + outbox->count++) % UDUMP_OUTBOX_PARCELS];
-    *sent = *parcel;
-    sent->begin_bytes = outbox->reserved_bytes;
-    sent->end_bytes = outbox->reserved_bytes + padded(bytes);
-    sent->evaluation = outbox->evaluation;
-    sent->ticket = x->backend->fetch(x, outbox->ring.host + sent->begin_bytes, outbox->ring.device + sent->begin_bytes, bytes);
+    half->parcels[half->count] = *parcel;
+    half->parcels[half->count++].begin_bytes = half->used_bytes;
+    half->used_bytes += padded(bytes);
 }
 
 void udump_outbox_send_copy(udump_look *look, udump_exec *x, const udump_parcel *parcel, const void *from, size_t bytes) {
@@ -105,16 +120,16 @@ void udump_outbox_send_copy(udump_look *look, udump_exec *x, const udump_parcel 
     }
     void *to = udump_outbox_reserve(look, x, bytes);
     if (!to) return;
-    x->backend->copy(x, to, from, bytes);
+    if (!x->replaying) x->backend->copy(x, to, from, bytes);
     udump_outbox_send(look, x, parcel, bytes);
 }
 
 void udump_outbox_sweep(udump_look *look, udump_exec *x) {
-    udump_outbox *outbox = &look->outbox;
-    while (outbox->count && outbox->parcels[outbox->oldest].evaluation < outbox->evaluation) deliver_oldest(look, x);
-    outbox->evaluation++;
+    const udump_outbox *outbox = &look->outbox;
+    if (outbox->halves[0].count || outbox->halves[1].count) turn(look, x);
 }
 
 void udump_outbox_flush(udump_look *look, udump_exec *x) {
-    while (look->outbox.count) deliver_oldest(look, x);
+    udump_outbox_sweep(look, x);
+    udump_outbox_sweep(look, x);
 }

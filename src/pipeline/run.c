@@ -60,10 +60,12 @@ static bool acts(const udump_session *session, udump_tap_kind kind, int32_t inde
 /* First whoever may change the tensor, then whoever looks at it. */
 static void on_tap(void *user, udump_exec *x, const udump_tapped *tapped) {
     udump_session *session = user;
-    if (!x->dry && (!acts(session, tapped->kind, tapped->index) || !udump_graphs_cut(&session->graphs, x))) return;
+    bool cuts = !x->dry && !session->run.within;
+    if (!x->dry && !acts(session, tapped->kind, tapped->index)) return;
+    if (cuts && !udump_graphs_cut(&session->graphs, x)) return;
     if (tapped->kind == UDUMP_TAP_BLOCK && session->hooks[tapped->index].call) call_hook(session, tapped);
     if (!udump_exec_stopped(x)) udump_look_at(&session->run.look, x, tapped, session->run.now);
-    udump_graphs_resume(&session->graphs, x);
+    if (cuts) udump_graphs_resume(&session->graphs, x);
 }
 
 /* v (Salimans and Ho 2022) to eps, with the scaled latent the U-Net saw: eps = (v + sigma * scaled) / sqrt(sigma^2 + 1). */
@@ -122,13 +124,14 @@ static uint64_t key_of_evaluation(const udump_session *session) {
     for (int32_t b = 0; session->x.tap && b < unet->block_count; b++) key = udump_graph_key(key, acts(session, UDUMP_TAP_BLOCK, b));
     for (int32_t i = 0; session->x.tap && i < unet->attention_count; i++)
         key = udump_graph_key(key, acts(session, UDUMP_TAP_CROSS, i) | acts(session, UDUMP_TAP_SELF, i) << 1);
-    return key;
+    return run->within ? udump_graph_key(key, udump_look_key(&run->look, run->now)) : key;
 }
 
 /* What is the same at every evaluation. */
 static void evaluate(void *user) {
     udump_session *session = user;
     udump_run *run = &session->run;
+    if (!session->x.dry) udump_outbox_begin(&run->look.outbox);
     for (int32_t row = 0; row < run->sizes.rows; row += run->sizes.latents)
         udump_into_convert(&session->x, udump_tensor_rows(run->unet_in, row, run->sizes.latents), run->scaled);
     udump_unet_forward(&session->x, &session->model->unet, run->unet_out, run->unet_in,
@@ -137,10 +140,11 @@ static void evaluate(void *user) {
 
 /* For each evaluation anew, as hooks come and go between steps; in the dry pass too, as what is looked at needs scratch. */
 static void set_tap(udump_session *session) {
-    bool wanted = udump_look_wants(&session->run.look);
-    for (int32_t b = 0; b < session->model->unet.block_count; b++) wanted |= session->hooks[b].call != NULL;
-    session->x.tap = wanted ? on_tap : NULL;
+    bool looks = udump_look_wants(&session->run.look), hooked = false;
+    for (int32_t b = 0; b < session->model->unet.block_count; b++) hooked |= session->hooks[b].call != NULL;
+    session->x.tap = looks || hooked ? on_tap : NULL;
     session->x.tap_user = session;
+    session->run.within = looks && !hooked && udump_look_is_within(&session->run.look, session->run.now);
 }
 
 static udump_tensor predict_eps(void *user, udump_tensor latent, const udump_evaluation *evaluation) {

@@ -65,6 +65,7 @@ typedef struct udump_run {
     udump_tensor *times_now;        /* [resnet_count], each [1 or rows, 1, 1, channels]: the evaluation's that is running */
     int32_t vectors;                /* 1, or as many as there are pooled vectors */
     const udump_evaluation *now;    /* the evaluation that is running */
+    bool within; /* what is looked at in it is a part of its graph */
     udump_tensor unet_in, unet_out; /* [rows, h, w, 4] */
     udump_tensor scaled, eps;       /* F32, [latents, h, w, 4] */
     size_t mark;                    /* the arena above everything that stays */

@@ -30,6 +30,7 @@ udump_status udump_render_plan(
 void udump_render_tiles(udump_exec *x, const udump_tiles *tiles, const udump_grid *grid, const udump_style_program *style,
     udump_tile_range *ranges, uint8_t *pixels) {
     bool ranged = udump_style_needs_ranges(style);
+    if (x->replaying) return;
     if (ranged) x->backend->tile_reduce(x, tiles, ranges);
     if (ranged && style->transform.whole) x->backend->tile_join(x, ranges, tiles->count);
     x->backend->tile_colour(x, tiles, ranged ? ranges : NULL, style, grid, pixels);
@@ -40,7 +41,7 @@ udump_tiles udump_render_average(udump_exec *x, const udump_tiles *tiles, int32_
     tall.count /= count;
     tall.h *= count;
     tall.stride_tile *= count;
-    x->backend->tile_average(x, &tall, kind, average);
+    if (!x->replaying) x->backend->tile_average(x, &tall, kind, average);
     return (udump_tiles){ .data = average, .dtype = UDUMP_F32, .count = count, .h = tiles->h, .w = tiles->w,
         .stride_tile = (int64_t)tiles->h * tiles->w, .stride_y = tiles->w, .stride_x = 1 };
 }

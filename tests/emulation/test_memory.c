@@ -101,7 +101,7 @@ static udump_flow keep_picture(void *user, int32_t image, udump_variant variant,
 static void test_each_failure(void **state) {
     (void)state;
     struct picture expected, found;
-    udump_generate_options o = emulated_run(2);
+    udump_generate_options o = emulated_run(4); /* the last two steps are graphs */
     udump_sink sink = { .struct_bytes = sizeof sink, .user = &expected, .canvas = drop_canvas, .image = keep_picture };
     udump_session *session = recording_session(model);
     long begin = counts->allocations, failures = 0, survived = 0;
