@@ -224,7 +224,7 @@ static udump_tensor rgb(udump_exec *x, const trial *t) {
 static const double EXACT = 2e-5, BYTE = 1.0 / 255; /* one byte, of the largest: where a transform or an expression is transcendental */
 
 static void small_attended(udump_dtype d, trial_each_fn each, void *user) {
-    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 1 }, { 5, 3, 2, 16, 9 }, { 9, 9, 2, 40, 77 }, { 8, 8, 3, 64, 0 }, { 13, 5, 1, 160, 0 }, { 4, 4, 2, 10, 154 } };
+    static const int32_t shapes[][5] = { { 1, 1, 1, 8, 1 }, { 5, 3, 2, 16, 9 }, { 9, 9, 2, 40, 77 }, { 8, 8, 3, 64, 0 }, { 13, 5, 1, 160, 0 }, { 4, 4, 2, 10, 154 }, { 6, 6, 1, 160, 77 }, { 5, 5, 2, 80, 231 }, { 7, 3, 1, 40, 308 }, { 12, 12, 1, 128, 0 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int32_t *s = shapes[i];
         trial t = { .dtype = d, .n = 1, .h = s[0], .w = s[1], .in = s[2] * s[3], .heads = s[2], .keys = s[4], .gain = 2, .tolerance = EXACT };
@@ -234,6 +234,16 @@ static void small_attended(udump_dtype d, trial_each_fn each, void *user) {
         for (t.kind = 0; t.kind < 2; t.kind++) t.name = "attention_covariance", t.run = covariance, each(user, &t);
         t.kind = 0, t.gain = 30, t.name = "attention_maps large", t.run = maps, t.tolerance = 1e-3 /* exponents of up to 1e4, whose last bit is 1e-3 */, each(user, &t);
     }
+    static const int32_t many[][5] = { { 1, 17, 512, 40, 77 }, { 5, 4, 512, 8, 330 }, { 3, 7, 513, 16, 100 }, { 1, 16, 1024, 8, 5 } }; /* more blocks than a card takes at once */
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+        const int32_t *s = many[i];
+        each(user, &(trial){ .name = "attention_maps", .run = maps, .dtype = d, .n = 1, .h = s[0], .w = s[1], .in = s[2] * s[3], .heads = s[2], .keys = s[4], .gain = 2, .tolerance = EXACT });
+    }
+    for (int kind = 0; kind < 2; kind++) /* many tiles that pass, more queries than keys and the other way round */
+        for (int32_t keys = 150; keys <= 650; keys += 500)
+            each(user, &(trial){ .name = "attention_summary", .run = summary, .dtype = d, .n = 1, .h = 17, .w = 20, .in = 80, .heads = 2, .keys = keys, .kind = kind, .gain = 2, .tolerance = EXACT });
+    each(user, &(trial){ .name = "attention_summary of NaN", .run = summary, .dtype = d, .n = 1, .h = 9, .w = 9, .in = 16, .heads = 2, .kind = 1, .strange = NAN, .tolerance = EXACT });
+    each(user, &(trial){ .name = "attention_summary far", .run = summary, .dtype = d, .n = 1, .h = 9, .w = 9, .in = 16, .heads = 2, .kind = 1, .gain = 1e4f, .tolerance = EXACT });
     for (int kind = 0; kind < 2; kind++) /* rows that pass in slices */
         each(user, &(trial){ .name = "attention_covariance", .run = covariance, .dtype = d, .n = 1, .h = 27, .w = 29, .in = 16, .heads = 2, .keys = 0, .kind = kind, .gain = 2, .tolerance = EXACT });
     each(user, &(trial){ .name = "attention_maps of NaN", .run = maps, .dtype = d, .n = 1, .h = 4, .w = 4, .in = 16, .heads = 1, .keys = 7, .strange = NAN, .tolerance = EXACT });
