@@ -210,7 +210,7 @@ static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
 
 static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
     static const int32_t shapes[][4] = { { 1, 1, 1, 8 }, { 2, 3, 2, 16 }, { 1, 70, 2, 40 }, { 2, 65, 1, 64 }, { 1, 40, 2, 80 }, { 1, 33, 1, 160 }, { 1, 20, 1, 24 },
-        { 1, 20, 1, 10 }, { 1, 17, 1, 512 }, { 1, 130, 1, 32 } };
+        { 1, 20, 1, 10 }, { 1, 17, 1, 512 }, { 1, 130, 1, 32 }, { 1, 250, 1, 160 }, { 1, 200, 1, 80 }, { 2, 161, 2, 48 }, { 1, 77, 2, 64 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int32_t *s = shapes[i];
         trial t = { .name = "attention", .run = attention, .dtype = d, .n = s[0], .h = s[1], .w = 1, .in = s[2] * s[3], .heads = s[2], .gain = 2 };
@@ -221,6 +221,13 @@ static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
     }
     for (int32_t keys = 1; keys <= 154; keys = keys * 2 + 13)
         each(user, &(trial){ .name = "attention_cross", .run = attention_cross, .dtype = d, .n = 4, .h = 9, .w = 3, .in = 80, .heads = 2, .keys = keys, .gain = 2 });
+    /* heads of up to 160 channels, whose keys two or four warps share or none; of fewer, three tiles of queries by blocks that keep the keys, or cannot */
+    for (int32_t keys = 13; keys <= 154; keys = keys * 2 + 51)
+        each(user, &(trial){ .name = "attention_cross of wide heads", .run = attention_cross, .dtype = d, .n = 2, .h = 35, .w = 2, .in = 320, .heads = 2, .keys = keys, .gain = 2 });
+    for (int32_t n = 8; n <= 16 && d != UDUMP_F32; n += 8)
+        each(user, &(trial){ .name = "attention_cross of many wide heads", .run = attention_cross, .dtype = d, .n = n, .h = n == 8 ? 65 : 17, .w = 1, .in = 704, .heads = 8, .keys = 100, .gain = 2 });
+    for (int32_t tiles = 2; tiles <= 3 && d == UDUMP_F16; tiles++)
+        each(user, &(trial){ .name = "attention_cross of many queries", .run = attention_cross, .dtype = d, .n = tiles == 2 ? 96 : 64, .h = 128 * tiles - 127, .w = 1, .in = 32, .heads = 4, .keys = 100, .gain = 2 });
     each(user, &(trial){ .name = "attention_cross rows", .run = attention_cross, .dtype = d, .n = 70, .h = 2, .w = 1, .in = 16, .heads = 1, .keys = 20 });
     each(user, &(trial){ .name = "attention fused", .run = attention, .dtype = d, .n = 2, .h = 32, .w = 33, .in = 16, .heads = 2, .gain = 2 }); /* long enough for the vendor's */
     /* products: heads and rows of a batch, an odd number of tokens; more queries than are made at once; in fp32 any head's */
@@ -228,6 +235,7 @@ static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
     each(user, &(trial){ .name = "attention wide", .run = attention, .dtype = d, .n = 1, .h = 2, .w = 515, .in = d == UDUMP_F32 ? 12 : 168, .heads = 1, .gain = 4 });
     each(user, &(trial){ .name = "attention wide of NaN", .run = attention, .dtype = d, .n = 1, .h = 4, .w = 65, .in = 168, .heads = 1, .strange = NAN });
     each(user, &(trial){ .name = "attention large", .run = attention, .dtype = d, .n = 1, .h = 40, .w = 1, .in = 40, .heads = 1, .gain = 30 });
+    each(user, &(trial){ .name = "attention of NaN", .run = attention, .dtype = d, .n = 1, .h = 70, .w = 1, .in = 160, .heads = 1, .strange = NAN });
     each(user, &(trial){ .name = "attention of NaN", .run = attention, .dtype = d, .n = 2, .h = 20, .w = 1, .in = 40, .heads = 1, .strange = NAN });
 }
 

@@ -90,8 +90,8 @@ template <typename V> inline V __shfl_sync(unsigned, V v, int lane) { return udu
 
 /* ---- launching */
 
-/* Appends a launch to the stream: like the device, it happens later. */
-void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread);
+/* Appends a launch to the stream: like the device, it happens later. kernel: whom more shared memory may have been allowed, or NULL */
+void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread, const void *kernel = NULL);
 /* Whether so much from there on is one allocation's. */
 bool udump_emulation_on_device(const void *memory, size_t bytes);
 /* Binds something to the thread's current device, which it returns. */
@@ -104,7 +104,7 @@ void udump_emulation_spend(cudaStream_t stream, float milliseconds);
 unsigned char *udump_emulation_shared(void);
 
 #define UDUMP_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
-    udump_emulation_launch(grid, block, shared_bytes, stream, [=]() { kernel(__VA_ARGS__); })
+    udump_emulation_launch(grid, block, shared_bytes, stream, [=]() { kernel(__VA_ARGS__); }, (const void *)kernel)
 #define UDUMP_SHARED(type, name) type *name = (type *)udump_emulation_shared()
 
 #endif

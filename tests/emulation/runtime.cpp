@@ -365,11 +365,21 @@ void udump_emulation_append(cudaStream_t stream, std::function<void()> work) {
     append(stream, work);
 }
 
-/* What CUDA launches; more than 48 KiB of shared memory would have to be asked for, and nobody does. */
-static bool is_launch(dim3 grid, dim3 block, size_t shared_bytes) {
+enum { SHARED_BYTES = 48 << 10, SHARED_BYTES_MOST = 99 << 10 /* of the smallest card that the kernels are for */ };
+static std::map<std::pair<int, const void *>, int> allowed_shared; /* a device's kernels that asked for more than every one may have */
+
+cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute, int value) {
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > SHARED_BYTES_MOST) return fail(cudaErrorInvalidValue);
+    allowed_shared[{ context ? (int)(context - contexts) : 0, kernel }] = value;
+    return cudaSuccess;
+}
+
+/* What CUDA launches. */
+static bool is_launch(dim3 grid, dim3 block, size_t shared_bytes, const void *kernel, int device) {
     uint64_t threads = (uint64_t)block.x * block.y * block.z;
+    auto allowed = allowed_shared.find({ device, kernel });
     return threads && threads <= 1024 && block.z <= 64 && grid.x && grid.y && grid.z && grid.x <= 0x7FFFFFFF && grid.y <= 65535 && grid.z <= 65535
-        && shared_bytes <= 48 << 10;
+        && shared_bytes <= (size_t)(allowed == allowed_shared.end() ? (int)SHARED_BYTES : allowed->second);
 }
 
 static void count_kernel(void) {
@@ -378,9 +388,9 @@ static void count_kernel(void) {
     if (++kernels >= (text ? atol(text) : LONG_MAX)) lost = cudaErrorIllegalAddress;
 }
 
-void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread) {
+void udump_emulation_launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, std::function<void()> thread, const void *kernel) {
     udump_emulated_launch launch = { grid, block, shared_bytes, thread };
-    if (!is_launch(grid, block, shared_bytes)) fail(cudaErrorInvalidConfiguration);
+    if (!is_launch(grid, block, shared_bytes, kernel, stream->device)) fail(cudaErrorInvalidConfiguration);
     else if (udump_emulation_bind() != stream->device) fail(cudaErrorInvalidResourceHandle);
     else udump_emulation_append(stream, [launch]() {
         count_kernel();

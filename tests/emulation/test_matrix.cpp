@@ -9,6 +9,7 @@ extern "C" {
 #include <cmocka.h>
 }
 
+#include "copies.cuh"
 #include "matrix.cuh"
 
 enum { M = 16, N = 8, K = 16 };
@@ -93,8 +94,41 @@ static void loads(void **state) {
         }
 }
 
+/* Copies in two groups: nothing is there before it was waited for; zeros where nothing was to be copied. */
+alignas(16) static unsigned char source[UDUMP_WARP][16], copied[2][UDUMP_WARP][16];
+static int seen[3][UDUMP_WARP][2];
+
+static void look(int when) {
+    for (int i = 0; i < 2; i++) seen[when][threadIdx.x][i] = copied[i][threadIdx.x][15];
+}
+static void copy(void) {
+    int lane = (int)threadIdx.x;
+    for (int i = 0; i < 2; i++) {
+        udump_copy(copied[i][lane], source[lane], i == 0 || lane % 2);
+        udump_copy_commit();
+    }
+    look(0);
+    udump_copy_wait<1>();
+    look(1);
+    udump_copy_wait<0>();
+    look(2);
+}
+
+static void copies(void **state) {
+    (void)state;
+    for (int i = 0; i < UDUMP_WARP; i++) memset(source[i], i + 1, 16);
+    memset(copied, 0xFF, sizeof copied);
+    udump_emulation_launch(1, UDUMP_WARP, 0, stream, copy);
+    cudaStreamSynchronize(stream);
+    for (int lane = 0; lane < UDUMP_WARP; lane++)
+        for (int when = 0; when < 3; when++) {
+            assert_int_equal(seen[when][lane][0], when < 1 ? 0xFF : lane + 1);
+            assert_int_equal(seen[when][lane][1], when < 2 ? 0xFF : lane % 2 ? lane + 1 : 0);
+        }
+}
+
 int main(void) {
-    const CMUnitTest tests[] = { cmocka_unit_test(products), cmocka_unit_test(loads) };
+    const CMUnitTest tests[] = { cmocka_unit_test(products), cmocka_unit_test(loads), cmocka_unit_test(copies) };
     cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     cudaStreamDestroy(stream);
