@@ -1,8 +1,9 @@
-/* An expression's bytecode (backend/style.h), run by each thread for its own value. Registers lie in shared memory, a column a thread. */
+/* An expression's bytecode (backend/style.h), run by each thread for four values of its own, so that an instruction is looked at once for all of them. Registers
+ * lie in shared memory, a column a thread. */
 #ifndef UDUMP_KERNELS_EXPRESSION_CUH
 #define UDUMP_KERNELS_EXPRESSION_CUH
 
-#include "kernel.cuh"
+#include "vectors.cuh"
 
 /* exp in double: 2^n times the Taylor series of the rest; the same operations as on the CPU, so the same number. */
 __device__ __forceinline__ float udump_exact_exp(float x) {
@@ -39,18 +40,9 @@ __device__ __forceinline__ float udump_floor_divide(float a, float b) {
     return quotient - whole > 0.5f ? whole + 1 : whole;
 }
 
-static __device__ __noinline__ float udump_operate(int op, float a, float b, float c, float constant) {
+/* What is long, or rare: once in the code. */
+static __device__ __noinline__ float udump_operate_long(int op, float a, float b) {
     switch (op) {
-    case UDUMP_OP_CONSTANT: return constant;
-    case UDUMP_OP_NEGATE: return -a;
-    case UDUMP_OP_NOT: return a == 0 ? 1.0f : 0.0f;
-    case UDUMP_OP_ABS: return fabsf(a);
-    case UDUMP_OP_SIGN: return a > 0 ? 1.0f : a < 0 ? -1.0f : a;
-    case UDUMP_OP_SQUARE: return a * a;
-    case UDUMP_OP_SQRT: return sqrtf(a);
-    case UDUMP_OP_FLOOR: return floorf(a);
-    case UDUMP_OP_CEIL: return ceilf(a);
-    case UDUMP_OP_ROUND: return rintf(a);
     case UDUMP_OP_EXP: return udump_exact_exp(a);
     case UDUMP_OP_EXPM1: return expm1f(a);
     case UDUMP_OP_LOG: return logf(a);
@@ -66,35 +58,79 @@ static __device__ __noinline__ float udump_operate(int op, float a, float b, flo
     case UDUMP_OP_SINH: return sinhf(a);
     case UDUMP_OP_COSH: return coshf(a);
     case UDUMP_OP_TANH: return tanhf(a);
-    case UDUMP_OP_ADD: return a + b;
-    case UDUMP_OP_SUBTRACT: return a - b;
-    case UDUMP_OP_MULTIPLY: return a * b;
-    case UDUMP_OP_DIVIDE: return a / b;
     case UDUMP_OP_FLOOR_DIVIDE: return udump_floor_divide(a, b);
     case UDUMP_OP_MODULO: return udump_modulo(a, b);
     case UDUMP_OP_POWER: return powf(a, b);
     case UDUMP_OP_ARCTAN2: return atan2f(a, b);
-    case UDUMP_OP_HYPOT: return hypotf(a, b);
-    case UDUMP_OP_MINIMUM: return a < b || a != a ? a : b;
-    case UDUMP_OP_MAXIMUM: return a > b || a != a ? a : b;
-    case UDUMP_OP_LESS: return a < b ? 1.0f : 0.0f;
-    case UDUMP_OP_LESS_EQUAL: return a <= b ? 1.0f : 0.0f;
-    case UDUMP_OP_GREATER: return a > b ? 1.0f : 0.0f;
-    case UDUMP_OP_GREATER_EQUAL: return a >= b ? 1.0f : 0.0f;
-    case UDUMP_OP_EQUAL: return a == b ? 1.0f : 0.0f;
-    case UDUMP_OP_NOT_EQUAL: return a != b ? 1.0f : 0.0f;
-    case UDUMP_OP_AND: return a != 0 ? b : a;
-    case UDUMP_OP_OR: return a != 0 ? a : b;
-    default: return a != 0 ? b : c; /* UDUMP_OP_SELECT */
+    default: return hypotf(a, b); /* UDUMP_OP_HYPOT */
     }
 }
 
-/* registers: [UDUMP_EXPRESSION_REGISTERS, threads], from this thread's column on; register 0 is v. */
-__device__ __forceinline__ float udump_run_expression(const udump_expression *expression, float *registers, int threads) {
-    for (int at = 0; at < expression->count; at++) {
-        udump_instruction i = expression->code[at];
-        registers[i.out * threads] = udump_operate(i.op, registers[i.a * threads], registers[i.b * threads], registers[i.c * threads], i.constant);
+typedef udump_vector<float, 4> udump_four;
+
+/* The cases of one operand, and of two. */
+#define UDUMP_ONE(operation, ...)                                            \
+    operation:                                                               \
+    for (int i = 0; i < 4; i++) {                                            \
+        float a = all_a.at[i];                                               \
+        out.at[i] = __VA_ARGS__;                                             \
+    }                                                                        \
+    break
+#define UDUMP_TWO(operation, ...)                                            \
+    operation:                                                               \
+    for (int i = 0; i < 4; i++) {                                            \
+        float a = all_a.at[i], b = all_b.at[i];                              \
+        out.at[i] = __VA_ARGS__;                                             \
+    }                                                                        \
+    break
+static __device__ __forceinline__ udump_four udump_operate(int op, const udump_four &all_a, const udump_four &all_b) {
+    udump_four out;
+    switch (op) {
+    UDUMP_ONE(case UDUMP_OP_NEGATE, -a);
+    UDUMP_ONE(case UDUMP_OP_NOT, a == 0 ? 1.0f : 0.0f);
+    UDUMP_ONE(case UDUMP_OP_ABS, fabsf(a));
+    UDUMP_ONE(case UDUMP_OP_SIGN, a > 0 ? 1.0f : a < 0 ? -1.0f : a);
+    UDUMP_ONE(case UDUMP_OP_SQUARE, a * a);
+    UDUMP_ONE(case UDUMP_OP_SQRT, sqrtf(a));
+    UDUMP_ONE(case UDUMP_OP_FLOOR, floorf(a));
+    UDUMP_ONE(case UDUMP_OP_CEIL, ceilf(a));
+    UDUMP_ONE(case UDUMP_OP_ROUND, rintf(a));
+    UDUMP_TWO(case UDUMP_OP_ADD, a + b);
+    UDUMP_TWO(case UDUMP_OP_SUBTRACT, a - b);
+    UDUMP_TWO(case UDUMP_OP_MULTIPLY, a * b);
+    UDUMP_TWO(case UDUMP_OP_DIVIDE, a / b);
+    UDUMP_TWO(case UDUMP_OP_MINIMUM, a < b || a != a ? a : b);
+    UDUMP_TWO(case UDUMP_OP_MAXIMUM, a > b || a != a ? a : b);
+    UDUMP_TWO(case UDUMP_OP_LESS, a < b ? 1.0f : 0.0f);
+    UDUMP_TWO(case UDUMP_OP_LESS_EQUAL, a <= b ? 1.0f : 0.0f);
+    UDUMP_TWO(case UDUMP_OP_GREATER, a > b ? 1.0f : 0.0f);
+    UDUMP_TWO(case UDUMP_OP_GREATER_EQUAL, a >= b ? 1.0f : 0.0f);
+    UDUMP_TWO(case UDUMP_OP_EQUAL, a == b ? 1.0f : 0.0f);
+    UDUMP_TWO(case UDUMP_OP_NOT_EQUAL, a != b ? 1.0f : 0.0f);
+    UDUMP_TWO(case UDUMP_OP_AND, a != 0 ? b : a);
+    UDUMP_TWO(case UDUMP_OP_OR, a != 0 ? a : b);
+    UDUMP_TWO(default, udump_operate_long(op, a, b));
     }
+    return out;
+}
+#undef UDUMP_ONE
+#undef UDUMP_TWO
+
+static __device__ __forceinline__ udump_four udump_run_instruction(const udump_instruction &i, const udump_four *registers, int threads) {
+    udump_four a, b;
+    if (i.op == UDUMP_OP_CONSTANT) return udump_four{ { i.constant, i.constant, i.constant, i.constant } };
+    b = a = registers[i.a * threads];
+    if (i.op >= UDUMP_OP_ADD) b = registers[i.b * threads];
+    if (i.op != UDUMP_OP_SELECT) return udump_operate(i.op, a, b);
+    udump_four c = registers[i.c * threads];
+#pragma unroll
+    for (int k = 0; k < 4; k++) c.at[k] = a.at[k] != 0 ? b.at[k] : c.at[k];
+    return c;
+}
+
+/* registers: [the program's registers, threads], from this thread's column on; register 0 is v. */
+static __device__ __forceinline__ udump_four udump_run_expression(const udump_expression *expression, udump_four *registers, int threads) {
+    for (int at = 0; at < expression->count; at++) registers[expression->code[at].out * threads] = udump_run_instruction(expression->code[at], registers, threads);
     return registers[expression->result * threads];
 }
 

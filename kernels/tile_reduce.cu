@@ -1,66 +1,150 @@
-/* The lowest and highest value of each tile; whether all are finite. */
+/* The lowest and highest value of each tile; whether all are finite. Where tiles are side by side in memory, a block takes as many as 16 bytes hold, and its
+ * threads take turns at the pixels; else a block has one tile. Nothing but tiles too large for one block is cut into strips, whose ranges a second launch
+ * joins: for the others it would take longer than what it saves. */
 #include "ranges.cuh"
+#include "vectors.cuh"
 
-enum { SIDE = 32, THREADS = 256, STRIP_PIXELS = 128, STRIPS_MOST = 16 };
+enum { THREADS_MOST = 1024, LOADS = 4 /* in flight at once */, STRIP_PIXELS = THREADS_MOST * LOADS, STRIPS_MOST = 64, JOIN_THREADS = 128 };
 
-static __device__ __forceinline__ void take(udump_kernel_range *r, float v) {
-    r->lo = v < r->lo ? v : r->lo;
-    r->hi = v > r->hi ? v : r->hi;
-    r->finite &= v - v == 0;
+/* Where a tile's pieces are, each of V neighbours: piece i at i * step + i / row * skip. */
+typedef struct walk {
+    int64_t stride_tile, step, skip;
+    int row, pieces, strip;
+} walk;
+
+static __device__ __forceinline__ int64_t offset_of(const walk &w, int i) {
+    int64_t at = i * w.step;
+    return w.skip ? at + (unsigned)i / (unsigned)w.row * w.skip : at;
 }
 
-/* Channels last: 32 tiles a block, side by side, each a column of 32 threads. grid: [tiles / 32, strips of pixels]; partial: [strips, tiles]. */
-static __global__ void reduce_channels(udump_kernel_range *partial, UDUMP_CONSTANT_PARAM udump_kernel_tiles t, int strip_pixels) {
-    __shared__ udump_kernel_range columns[SIDE][SIDE];
-    int tile = (int)(blockIdx.x * SIDE + threadIdx.x), first = (int)blockIdx.y * strip_pixels, pixels = t.h * t.w;
-    int last = first + strip_pixels < pixels ? first + strip_pixels : pixels;
-    udump_kernel_range r = UDUMP_NO_RANGE;
-    for (int i = first + (int)threadIdx.y; i < last && tile < t.count; i += SIDE)
-        take(&r, udump_load(t.data, t.dtype, tile * t.stride_tile + i / t.w * t.stride_y + i % t.w * t.stride_x));
-    columns[threadIdx.y][threadIdx.x] = r;
+/* The lanes of a warp have N numbers each, N a power of two: of each of them the lowest, number i in lane i * 32 / N. */
+template <int N> static __device__ __forceinline__ float warp_lowest(float (&v)[N]) {
+    int lane = (int)threadIdx.x % UDUMP_WARP;
+#pragma unroll
+    for (int step = UDUMP_WARP / 2, left = N; step; step /= 2) {
+        bool upper = lane & step, parted = left > 1; /* while there are several, a lane keeps one half of them */
+        if (parted) left /= 2;
+#pragma unroll
+        for (int i = 0; i < left; i++) {
+            float kept = parted && upper ? v[i + left] : v[i], given = parted && !upper ? v[i + left] : v[i];
+            v[i] = fminf(kept, __shfl_xor_sync(0xFFFFFFFFu, given, step));
+        }
+    }
+    return v[0];
+}
+
+/* grid: [tiles / TILES, strips]; ranges: [strips, tiles]. TILES: V, or 1, where a piece is of one tile. */
+template <typename T, int V, int TILES>
+static __global__ void __launch_bounds__(THREADS_MOST) tile_reduce(udump_kernel_range *ranges, const T *data, UDUMP_CONSTANT_PARAM walk w, int count) {
+    __shared__ float lowest[THREADS_MOST / UDUMP_WARP][2 * TILES];
+    __shared__ int strange[TILES];
+    int first = (int)blockIdx.y * w.strip, last = first + w.strip < w.pieces ? first + w.strip : w.pieces;
+    int me = (int)threadIdx.x, threads = (int)blockDim.x, per_number = UDUMP_WARP / (2 * TILES);
+    const T *tile = data + (int64_t)blockIdx.x * TILES * w.stride_tile;
+    float low[2 * TILES], zero[TILES]; /* the lowest, then the highest with the other sign; NaN after a value that is not finite */
+#pragma unroll
+    for (int i = 0; i < TILES; i++) {
+        low[i] = low[TILES + i] = INFINITY;
+        zero[i] = 0;
+    }
+    if (me < TILES) strange[me] = 0;
     __syncthreads();
-    if (threadIdx.y != 0 || tile >= t.count) return;
-    for (int i = 1; i < SIDE; i++) udump_range_join(&r, columns[i][threadIdx.x]);
-    partial[(int64_t)blockIdx.y * t.count + tile] = r;
+    for (int i = first + me; i < last; i += LOADS * threads) {
+        udump_vector<T, V> loaded[LOADS];
+#pragma unroll
+        for (int k = 0; k < LOADS; k++) { /* beyond the end the last one again, which changes nothing */
+            int at = i + k * threads < last ? i + k * threads : last - 1;
+            loaded[k] = *(const udump_vector<T, V> *)(tile + offset_of(w, at));
+        }
+#pragma unroll
+        for (int k = 0; k < LOADS; k++)
+#pragma unroll
+            for (int j = 0; j < V; j++) {
+                float v = udump_f32(loaded[k].at[j]);
+                low[j % TILES] = fminf(low[j % TILES], v);
+                low[TILES + j % TILES] = fminf(low[TILES + j % TILES], -v);
+                zero[j % TILES] += v * 0.0f;
+            }
+    }
+#pragma unroll
+    for (int i = 0; i < TILES; i++)
+        if (!(zero[i] == 0)) strange[i] = 1;
+    float own = warp_lowest(low);
+    if (me % UDUMP_WARP % per_number == 0) lowest[me / UDUMP_WARP][me % UDUMP_WARP / per_number] = own;
+    __syncthreads();
+    if (me >= TILES) return;
+    float lo = INFINITY, hi = INFINITY;
+#pragma unroll 8
+    for (int i = 0; i < threads / UDUMP_WARP; i++) {
+        lo = fminf(lo, lowest[i][me]);
+        hi = fminf(hi, lowest[i][TILES + me]);
+    }
+    ranges[(int64_t)blockIdx.y * count + (int64_t)blockIdx.x * TILES + me] = udump_kernel_range{ lo, -hi, !strange[me] };
 }
 
+/* A warp a tile. */
 static __global__ void join_strips(udump_kernel_range *ranges, const udump_kernel_range *partial, int count, int strips) {
-    int tile = (int)udump_thread_index();
+    int tile = (int)(udump_thread_index() / UDUMP_WARP), lane = (int)threadIdx.x % UDUMP_WARP;
     if (tile >= count) return;
-    udump_kernel_range r = partial[tile];
-    for (int i = 1; i < strips; i++) udump_range_join(&r, partial[(int64_t)i * count + tile]);
-    ranges[tile] = r;
-}
-
-/* Else a block a tile. */
-static __global__ void reduce_tile(udump_kernel_range *ranges, UDUMP_CONSTANT_PARAM udump_kernel_tiles t) {
-    __shared__ udump_kernel_range all[THREADS];
     udump_kernel_range r = UDUMP_NO_RANGE;
-    for (int i = (int)threadIdx.x; i < t.h * t.w; i += THREADS)
-        take(&r, udump_load(t.data, t.dtype, blockIdx.x * t.stride_tile + i / t.w * t.stride_y + i % t.w * t.stride_x));
-    udump_range_join_block(all, r, THREADS);
-    if (threadIdx.x == 0) ranges[blockIdx.x] = all[0];
+    for (int i = lane; i < strips; i += UDUMP_WARP) udump_range_join(&r, partial[(int64_t)i * count + tile]);
+    float low[2] = { r.lo, -r.hi }, own = warp_lowest(low);
+    float high = -__shfl_sync(0xFFFFFFFFu, own, UDUMP_WARP / 2), strange = -udump_warp_max(r.finite ? 0.0f : 1.0f);
+    if (lane == 0) ranges[tile] = udump_kernel_range{ own, high, strange == 0 };
 }
 
-static int strips_of(const udump_kernel_tiles *t) {
-    int wanted = (t->h * t->w + STRIP_PIXELS - 1) / STRIP_PIXELS;
-    return wanted < STRIPS_MOST ? wanted : STRIPS_MOST;
+/* At most: a piece is a pixel or more. */
+static int strips_of(int64_t pieces) {
+    int64_t wanted = (pieces + STRIP_PIXELS - 1) / STRIP_PIXELS;
+    return (int)(wanted < (int64_t)STRIPS_MOST ? wanted : (int64_t)STRIPS_MOST);
 }
 
 size_t udump_kernel_tile_reduce_scratch_bytes(const udump_kernel_tiles *t) {
-    return t->stride_tile == 1 && strips_of(t) > 1 ? (size_t)t->count * (size_t)strips_of(t) * sizeof(udump_kernel_range) : 0;
+    int strips = strips_of((int64_t)t->h * t->w);
+    return strips > 1 ? (size_t)t->count * (size_t)strips * sizeof(udump_kernel_range) : 0;
+}
+
+/* The order of the pixels does not matter: rows or columns that follow one another are one. */
+static walk walk_of(const udump_kernel_tiles *t) {
+    walk w = { t->stride_tile, t->stride_x, t->stride_y - t->w * t->stride_x, t->w, t->h * t->w, 0 };
+    if (t->h == 1) w.skip = 0;
+    if (w.skip && (t->w == 1 || t->stride_x == t->h * t->stride_y)) {
+        w.step = t->stride_y;
+        w.skip = 0;
+    }
+    return w;
+}
+
+template <typename T, int V, int TILES> static void reduce(udump_kernel_range *ranges, const T *data, walk w, int count, void *scratch, udump_stream stream) {
+    int strips = strips_of(w.pieces);
+    w.strip = (w.pieces + strips - 1) / strips;
+    unsigned threads = udump_blocks(w.strip, UDUMP_WARP * LOADS) * UDUMP_WARP;
+    udump_kernel_range *partial = strips > 1 ? (udump_kernel_range *)scratch : ranges;
+    dim3 grid((unsigned)(count / TILES), (unsigned)strips);
+    if (threads > (unsigned)THREADS_MOST) threads = (unsigned)THREADS_MOST;
+    UDUMP_LAUNCH((tile_reduce<T, V, TILES>), grid, threads, 0, stream, partial, data, w, count);
+    if (strips > 1)
+        UDUMP_LAUNCH(join_strips, udump_blocks((int64_t)count * UDUMP_WARP, JOIN_THREADS), JOIN_THREADS, 0, stream, ranges,
+            (const udump_kernel_range *)partial, count, strips);
+}
+
+template <typename T> static void reduce_tiles(udump_kernel_range *ranges, const udump_kernel_tiles *t, void *scratch, udump_stream stream) {
+    constexpr int V = 16 / (int)sizeof(T);
+    const T *data = (const T *)t->data;
+    walk w = walk_of(t);
+    if (t->stride_tile == 1 && t->count % V == 0 && w.step % V == 0 && udump_aligned(data, NULL, w.skip * (int64_t)sizeof(T))) {
+        reduce<T, V, V>(ranges, data, w, t->count, scratch, stream);
+        return;
+    }
+    if (w.step == 1 && w.skip == 0 && w.pieces % V == 0 && udump_aligned(data, NULL, t->stride_tile * (int64_t)sizeof(T))) {
+        w.pieces /= V;
+        w.step = V;
+        reduce<T, V, 1>(ranges, data, w, t->count, scratch, stream);
+        return;
+    }
+    reduce<T, 1, 1>(ranges, data, w, t->count, scratch, stream);
 }
 
 void udump_kernel_tile_reduce(udump_kernel_range *ranges, const udump_kernel_tiles *tiles, void *scratch, udump_stream stream) {
-    udump_kernel_tiles t = *tiles;
-    if (t.stride_tile != 1) {
-        UDUMP_LAUNCH(reduce_tile, (unsigned)t.count, THREADS, 0, stream, ranges, t);
-        return;
-    }
-    int pixels = t.h * t.w, strips = strips_of(&t);
-    int strip_pixels = (pixels + strips - 1) / strips;
-    udump_kernel_range *partial = strips > 1 ? (udump_kernel_range *)scratch : ranges;
-    UDUMP_LAUNCH(reduce_channels, dim3(udump_blocks(t.count, SIDE), (unsigned)strips), dim3(SIDE, SIDE), 0, stream, partial, t, strip_pixels);
-    if (strips > 1)
-        UDUMP_LAUNCH(join_strips, udump_blocks(t.count, UDUMP_WARP), UDUMP_WARP, 0, stream, ranges, (const udump_kernel_range *)partial, t.count, strips);
+    UDUMP_FOR_DTYPE(tiles->dtype, T, reduce_tiles<T>(ranges, tiles, scratch, stream))
 }

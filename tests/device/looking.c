@@ -132,15 +132,16 @@ static udump_tensor difference(udump_exec *x, const trial *t) {
     return out;
 }
 
-/* ---- tiles: of channels last, or, with kind 1, of whole planes */
+/* ---- tiles: of channels last, or, with kind 1, of whole planes, or, with kind 3, of a part of a larger image */
 
 static udump_tiles tiles_of(udump_exec *x, const trial *t) {
-    udump_tensor in = trial_input(x, t, t->dtype, 1, t->h, t->w, t->in);
+    int32_t row = t->w + (t->kind == 3 ? 5 : 0);
+    udump_tensor in = trial_input(x, t, t->dtype, 1, t->h, row, t->in);
     const void *data = x->dry ? NULL : udump_tensor_data(x, in);
-    udump_tiles last = { data, t->dtype, t->in, t->h, t->w, 1, (int64_t)t->w * t->in, t->in },
+    udump_tiles last = { data, t->dtype, t->in, t->h, t->w, 1, (int64_t)row * t->in, t->in },
                 planes = { data, t->dtype, t->in, t->h, t->w, (int64_t)t->h * t->w, t->w, 1 },
                 turned = { data, t->dtype, t->in, t->h, t->w, (int64_t)t->h * t->w, 1, t->h };
-    return t->kind == 0 ? last : t->kind == 1 ? planes : turned;
+    return t->kind == 0 || t->kind == 3 ? last : t->kind == 1 ? planes : turned;
 }
 
 static udump_tensor reduce(udump_exec *x, const trial *t) {
@@ -171,7 +172,7 @@ static udump_tensor average(udump_exec *x, const trial *t) {
 }
 
 static const char *const colours[] = { NULL, "white-black", "red-blue", "rgb:v;abs(v)*2-v;0.5+v/3 if v<0.5 else v%0.3",
-    "hsl:(2+v)/3;1-v*v;0.3+floor(v*5)/9" };
+    "hsl:(2+v)/3;1-v*v;0.3+floor(v*5)/9", /* and of many registers: */ "rgb:(v+1)*((v+2)*((v-3)*((v+4)*((v-5)*((v+6)*((v-7)*((v+8)*((v-9)*((v+v)*(v*v))))))))));v;-v" };
 static const char *const transforms[] = { NULL, "auto11", "linear:-0.5,0.75", "sigmoid:3,0.1" };
 
 /* A canvas's bytes, as floats; count: colour + 8 * transform. */
@@ -275,10 +276,11 @@ static void small_differences(udump_dtype d, trial_each_fn each, void *user) {
 }
 
 static void small_tiles(udump_dtype d, trial_each_fn each, void *user) {
-    static const int32_t shapes[][3] = { { 1, 1, 1 }, { 5, 7, 33 }, { 8, 8, 64 }, { 3, 70, 5 }, { 16, 16, 320 } };
+    /* the last three: rows in pieces; several rows at once; tiles cut into strips, to be reduced alone */
+    static const int32_t shapes[][3] = { { 1, 1, 1 }, { 5, 7, 33 }, { 8, 8, 64 }, { 3, 70, 5 }, { 16, 16, 320 }, { 2, 132, 6 }, { 4, 3, 74 }, { 65, 66, 8 } };
     static const float strange[] = { 0, NAN, INFINITY, -0.0f };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int32_t kind = 0; kind < 3; kind++) {
+        for (int32_t kind = 0; kind < 4; kind++) {
             const int32_t *s = shapes[i];
             trial t = { .dtype = d, .n = 1, .h = s[0], .w = s[1], .in = s[2], .kind = kind, .gain = 2, .strange = strange[i % 4], .tolerance = 1e-7 };
             t.name = "tile_reduce", t.run = reduce, each(user, &t);
@@ -286,12 +288,14 @@ static void small_tiles(udump_dtype d, trial_each_fn each, void *user) {
             t.name = "tile_average", t.run = average;
             for (t.count = 1; t.count <= 3; t.count++) each(user, &t);
             t.name = "tile_colour", t.run = colour;
-            for (int32_t j = 0; j < 20; j++) {
+            for (int32_t j = 0; j < 20 && s[0] < 65; j++) {
                 t.count = j % 5 + j / 5 * 8;
                 bool transcendental = j / 5 == 3 || j % 5 > 2;
                 t.tolerance = transcendental ? BYTE * 1.01 : 1e-7;
                 each(user, &t);
             }
+            t.count = 5 + 8, t.name = "tile_colour of many registers";
+            if (s[0] < 65) each(user, &t);
         }
     each(user, &(trial){ .name = "tile_rgb", .run = rgb, .dtype = d, .h = 9, .w = 14, .tolerance = 1e-7 });
 }
