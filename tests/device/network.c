@@ -169,6 +169,17 @@ static void small_products(udump_dtype d, trial_each_fn each, void *user) {
             .pad_begin = s[5] / 2, .pad_end = s[5] / 2, .residual = s[7], .biased = i % 2 == 0, .kind = i == 2 };
         each(user, &t);
     }
+    /* the models' own first and last: whole blocks and parts of them, more channels than are loaded at once, values that fill no step of 16 */
+    static const int32_t ends[][5] = { /* n, h, w, in, out */
+        { 2, 8, 8, 320, 4 }, { 1, 9, 17, 128, 3 }, { 1, 3, 5, 32, 4 }, { 1, 11, 8, 416, 4 }, { 2, 8, 9, 4, 320 }, { 1, 5, 13, 9, 320 }, { 1, 7, 7, 3, 128 }, { 1, 5, 3, 4, 512 },
+        { 1, 9, 9, 5, 40 } };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const int32_t *s = ends[i];
+        each(user, &(trial){ .name = "conv2d end", .run = conv2d, .dtype = d, .n = s[0], .h = s[1], .w = s[2], .in = s[3], .out = s[4], .kernel = 3, .stride = 1, .pad_begin = 1,
+                       .pad_end = 1, .residual = i % 2 == 1, .biased = i % 3 != 1 });
+    }
+    each(user, &(trial){ .name = "conv2d end, unpadded", .run = conv2d, .dtype = d, .n = 1, .h = 12, .w = 11, .in = 64, .out = 4, .kernel = 3, .stride = 1, .biased = true });
+    each(user, &(trial){ .name = "conv2d end, far apart", .run = conv2d, .dtype = d, .n = 1, .h = 12, .w = 11, .in = 4, .out = 64, .kernel = 5, .stride = 2, .pad_begin = 2, .pad_end = 1 });
     each(user, &(trial){ .name = "conv2d uneven", .run = conv2d, .dtype = d, .n = 1, .h = 6, .w = 6, .in = 8, .out = 8, .kernel = 3, .stride = 2, .pad_end = 1 });
     for (int32_t kind = 0; kind < 4; kind++)
         each(user, &(trial){ .name = "linear", .run = linear, .dtype = d, .n = 2, .h = 3, .w = 5, .in = 24, .out = 17, .biased = kind % 2, .kind = kind, .gain = 3 });
