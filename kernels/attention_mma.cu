@@ -21,17 +21,6 @@ enum {
     SHARED_MOST = 99 << 10 /* bytes that a block may have on every card */
 };
 
-#if defined(__CUDACC__)
-/* One instruction; what would be denormal is 0, which in 16 bits it becomes anyway. */
-__device__ __forceinline__ float power_of_2(float v) {
-    float result;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
-    return result;
-}
-#else
-static inline float power_of_2(float v) { return exp2f(v); }
-#endif
-
 __device__ __forceinline__ int lane_of(void) { return (int)(threadIdx.x % (unsigned)UDUMP_WARP); }
 
 /* Rows of d channels on their way to shared memory, zeros behind the first `count` rows and the d channels. By `threads` threads, of which this is number
@@ -124,7 +113,7 @@ __device__ __forceinline__ void soften(float (&scores)[KEYS / 8][4], float (&sum
             larger = fmaxf(larger, __shfl_xor_sync(0xFFFFFFFFu, larger, step));
         float base = base_of(larger);
         if (!is_first) {
-            float shrink = power_of_2((row->most[h] - base) * scale);
+            float shrink = udump_exp2((row->most[h] - base) * scale);
             row->total[h] *= shrink;
 #pragma unroll
             for (int i = 0; i < D / 8; i++) {
@@ -135,8 +124,8 @@ __device__ __forceinline__ void soften(float (&scores)[KEYS / 8][4], float (&sum
         row->most[h] = larger;
 #pragma unroll
         for (int j = 0; j < KEYS / 8; j++) {
-            scores[j][2 * h] = power_of_2((scores[j][2 * h] - base) * scale);
-            scores[j][2 * h + 1] = power_of_2((scores[j][2 * h + 1] - base) * scale);
+            scores[j][2 * h] = udump_exp2((scores[j][2 * h] - base) * scale);
+            scores[j][2 * h + 1] = udump_exp2((scores[j][2 * h + 1] - base) * scale);
             row->total[h] += scores[j][2 * h] + scores[j][2 * h + 1];
         }
     }
@@ -178,8 +167,8 @@ template <int D> __device__ __forceinline__ void join(float (&sums)[D / 8][4], r
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         float larger = fmaxf(row->most[h], other.at[h]), base = base_of(larger);
-        mine[h] = power_of_2((row->most[h] - base) * scale);
-        theirs[h] = power_of_2((other.at[h] - base) * scale);
+        mine[h] = udump_exp2((row->most[h] - base) * scale);
+        theirs[h] = udump_exp2((other.at[h] - base) * scale);
         row->most[h] = larger;
         row->total[h] = row->total[h] * mine[h] + other.at[2 + h] * theirs[h];
     }

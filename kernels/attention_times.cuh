@@ -64,7 +64,7 @@ static __device__ __forceinline__ void udump_times_load(udump_times_row *to, con
     const float *source = vectors + (int64_t)(first + row) * count + c;
 #pragma unroll
     for (int i = 0; i < UDUMP_PASSING_TILE; i += rows)
-        udump_copy_begin<4>(&to[row + i][c / 4].at[c % 4], i < left ? source + i * count : vectors, i < left);
+        udump_copy<4>(&to[row + i][c / 4].at[c % 4], i < left ? source + i * count : vectors, i < left);
 }
 
 /* The same on the matrix units; p times the vectors is not: they are fp32. A lane adds up what its own columns of two rows give; lanes are joined once, at the

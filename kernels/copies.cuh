@@ -8,10 +8,12 @@
 
 #if defined(__CUDACC__)
 
-/* 16 bytes; zeros, and nothing read, where there is nothing to copy. Both addresses are multiples of 16. */
-__device__ __forceinline__ void udump_copy(void *to, const void *from, bool there) {
+/* 16 bytes, or 4; zeros, and nothing read, where there is nothing to copy. Both addresses are multiples of as many. */
+template <int BYTES = 16> __device__ __forceinline__ void udump_copy(void *to, const void *from, bool there) {
     unsigned at = (unsigned)__cvta_generic_to_shared(to);
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(at), "l"(from), "r"(there ? 16 : 0) : "memory");
+    int bytes = there ? BYTES : 0;
+    if (BYTES == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" : : "r"(at), "l"(from), "r"(bytes) : "memory");
+    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" : : "r"(at), "l"(from), "r"(bytes) : "memory");
 }
 __device__ __forceinline__ void udump_copy_commit(void) { asm volatile("cp.async.commit_group;" : : : "memory"); }
 template <int N> __device__ __forceinline__ void udump_copy_wait(void) { asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory"); }
@@ -25,6 +27,7 @@ template <int N> __device__ __forceinline__ void udump_copy_wait(void) { asm vol
 struct udump_emulated_copy {
     void *to;
     const void *from;
+    size_t bytes;
     bool there;
     long group;
 };
@@ -35,15 +38,15 @@ struct udump_emulated_copies { /* of one thread */
 };
 inline udump_emulated_copies udump_emulated_copying[1024];
 
-inline void udump_copy(void *to, const void *from, bool there) {
+template <int BYTES = 16> inline void udump_copy(void *to, const void *from, bool there) {
     udump_emulated_copies *mine = &udump_emulated_copying[threadIdx.x];
-    if ((uintptr_t)to % 16 || (there && (uintptr_t)from % 16)) abort();
+    if ((uintptr_t)to % BYTES || (there && (uintptr_t)from % BYTES)) abort();
     if (!mine->waiting.empty() && memcmp(&mine->block, &blockIdx, sizeof blockIdx) != 0) {
         fprintf(stderr, "emulation: block %u is done, and nobody waited for its copies\n", mine->block.x);
         abort();
     }
     mine->block = blockIdx;
-    mine->waiting.push_back({ to, from, there, mine->group });
+    mine->waiting.push_back({ to, from, BYTES, there, mine->group });
 }
 inline void udump_copy_commit(void) { udump_emulated_copying[threadIdx.x].group++; }
 template <int N> inline void udump_copy_wait(void) {
@@ -51,13 +54,19 @@ template <int N> inline void udump_copy_wait(void) {
     size_t done = 0;
     for (; done < mine->waiting.size() && mine->waiting[done].group < mine->group - N; done++) {
         const udump_emulated_copy *copy = &mine->waiting[done];
-        if (copy->there) memcpy(copy->to, copy->from, 16);
-        else memset(copy->to, 0, 16);
+        if (copy->there) memcpy(copy->to, copy->from, copy->bytes);
+        else memset(copy->to, 0, copy->bytes);
     }
     mine->waiting.erase(mine->waiting.begin(), mine->waiting.begin() + (long)done);
 }
 
 #endif
+
+/* All that this thread has begun. */
+__device__ __forceinline__ void udump_copies_wait(void) {
+    udump_copy_commit();
+    udump_copy_wait<0>();
+}
 
 /* Lets a kernel have more shared memory than the 48 KB that each may: before every launch, as each device is told for itself. */
 static inline void udump_allow_shared(const void *kernel, size_t bytes) {

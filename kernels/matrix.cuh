@@ -15,6 +15,13 @@ template <typename T> __device__ __forceinline__ uint32_t udump_pack_pair(float 
 
 #if defined(__CUDACC__)
 
+/* 2^v to two of the last places, in one instruction; what is below the least normal number is 0, which it is in 16 bits anyway. */
+__device__ __forceinline__ float udump_exp2(float v) {
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(v));
+    return power;
+}
+
 /* sums += a * b. a: rows lane / 4 and lane / 4 + 8, columns 2 * (lane % 4) and + 8; b: column lane / 4; sums: as a, 8 columns. */
 template <typename T> __device__ __forceinline__ void udump_mma(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 template <> __device__ __forceinline__ void udump_mma<udump_f16>(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
@@ -40,6 +47,8 @@ __device__ __forceinline__ void udump_load_matrices_transposed(uint32_t (&out)[4
 }
 
 #else
+
+inline float udump_exp2(float v) { return exp2f(v); }
 
 template <typename T> inline float udump_emulated_half(uint32_t pair, int which) {
     T value;

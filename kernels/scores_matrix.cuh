@@ -3,6 +3,7 @@
 #ifndef UDUMP_KERNELS_SCORES_MATRIX_CUH
 #define UDUMP_KERNELS_SCORES_MATRIX_CUH
 
+#include "copies.cuh"
 #include "matrix.cuh"
 
 enum {
@@ -29,31 +30,6 @@ static inline bool udump_matrix_fits(const udump_kernel_attended *a) {
 #define UDUMP_FOR_MATRIX(dtype, d, T, STEPS, ...)                                                                    \
     if ((dtype) == UDUMP_KERNEL_F16) { typedef udump_f16 T; UDUMP_FOR_STEPS(d, STEPS, __VA_ARGS__) }                 \
     else { typedef udump_bf16 T; UDUMP_FOR_STEPS(d, STEPS, __VA_ARGS__) }
-
-/* 2^x to two of the last places, in one instruction; what is below the least normal number is 0. And 16 bytes, or 4, to shared memory on their own, zeros where
- * there are none; they are there after udump_copies_wait and, for the other threads, a barrier. */
-#if defined(__CUDACC__)
-__device__ __forceinline__ float udump_exp2(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-template <int BYTES> __device__ __forceinline__ void udump_copy_begin(void *to, const void *from, bool there) {
-    unsigned at = (unsigned)__cvta_generic_to_shared(to);
-    int bytes = there ? BYTES : 0;
-    if (BYTES == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
-    else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
-}
-__device__ __forceinline__ void udump_copies_wait(void) { asm volatile("cp.async.wait_all;" ::: "memory"); }
-#else
-static inline float udump_exp2(float x) { return exp2f(x); }
-template <int BYTES> inline void udump_copy_begin(void *to, const void *from, bool there) {
-    if (((uintptr_t)to | (uintptr_t)from) % BYTES) abort();
-    if (there) memcpy(to, from, BYTES);
-    else memset(to, 0, BYTES);
-}
-static inline void udump_copies_wait(void) {}
-#endif
 
 /* ---- own rows, and passing rows in tiles: a block of PASSING_WARPS. shared: two tiles, [2, PASSING_TILE, channels + PAD] */
 
@@ -84,14 +60,14 @@ __device__ __forceinline__ void udump_passing_load(T *tile, const T *from, int s
     for (int i = 0; i < STEPS; i++) {
         int channel = i * UDUMP_MATRIX_STEP;
         bool there = first + row < end && channel + half < d;
-        udump_copy_begin<16>(to + channel, there ? source + channel : from, there);
+        udump_copy<16>(to + channel, there ? source + channel : from, there);
     }
 }
 
 /* ..., and the logs of passing queries; zeros behind the last. */
 __device__ __forceinline__ void udump_passing_load_logs(float *to, const float *logs, int first, int end) {
     int i = (int)threadIdx.x;
-    if (i < UDUMP_PASSING_TILE) udump_copy_begin<4>(to + i, first + i < end ? logs + first + i : logs, first + i < end);
+    if (i < UDUMP_PASSING_TILE) udump_copy<4>(to + i, first + i < end ? logs + first + i : logs, first + i < end);
 }
 
 /* scores[j][i], not yet divided: own row lane / 4 + i / 2 * 8, passing row j * 8 + lane % 4 * 2 + i % 2. Of the last `count` on they are -infinity. */
