@@ -125,7 +125,7 @@ static void attention_maps(udump_exec *x, const udump_attended *a, float *maps) 
     long before = counts()->launches;
     double scores = (double)a->heads * a->queries * a->keys, bytes = (double)(a->queries + a->keys) * a->heads * a->d * (double)udump_dtype_bytes(a->dtype);
     under->attention_maps(x, a, maps);
-    add(x, "maps", before, bytes + 4 * scores, bytes + 12 * scores, 0); /* on no matrix unit */
+    add(x, "maps", before, bytes + 4 * scores, bytes + (a->dtype == UDUMP_F32 ? 12 : 4) * scores, 0);
 }
 
 static double values_of(const udump_tiles *t) { return (double)t->count * t->h * t->w; }
