@@ -175,6 +175,10 @@ uint64_t udump_look_key(const udump_look *look, const udump_evaluation *now) {
     const udump_outbox *outbox = &look->outbox;
     uintptr_t where = (uintptr_t)outbox->ring.device + (size_t)outbox->now * outbox->half_bytes;
     uint64_t key = udump_hash_add(look->drawing, &where, sizeof where);
+    for (int32_t block = 0, step = now->index + 1; block < look->unet->block_count; block++) {
+        const uint8_t as[] = { udump_selection_has(&look->features, block, step), udump_selection_has(&look->diff, block, step) };
+        key = udump_hash_add(key, as, sizeof as);
+    }
     if (!looks_at_attention(look, now->index + 1)) return key;
     size_t entry = (size_t)udump_conditioning_entry(c, udump_conditioning_table(c, now->index + 1), 0, 0),
            count = (size_t)c->blocks * (size_t)c->rows;

@@ -5,9 +5,8 @@
 #include "base/status.h"
 #include "pipeline/look.h"
 
-static const size_t HALF_BYTES = (size_t)32 << 20, /* at least */
-    ALL_BYTES =
-        (size_t)256 << 20; /* at most, for all of an evaluation: of features, SD 1.5 has 51 MB at 512 x 512, SDXL 198 MB at 1024 x 1024 */
+static const size_t HALF_BYTES = (size_t)32 << 20; /* at least */
+static const size_t ALL_BYTES = (size_t)256 << 20; /* at most, for all of an evaluation: of features, SD 1.5 has 51 MB at 512 x 512 */
 enum { ALIGNMENT_BYTES = 256 };
 
 static size_t padded(size_t bytes) { return (bytes + ALIGNMENT_BYTES - 1) / ALIGNMENT_BYTES * ALIGNMENT_BYTES; }

@@ -6,9 +6,7 @@
 
 #include "backend/ops.h"
 
-enum {
-    UDUMP_OUTBOX_PARCELS = 512 /* of a half */
-};
+enum { UDUMP_OUTBOX_PARCELS = 512 /* of a half */ };
 
 struct udump_look;
 typedef struct udump_parcel udump_parcel;

@@ -117,6 +117,13 @@ static void test_looks_within(void **state) {
     assert_same_runs(session, other, &elsewhere, STEPS - 2);
     assert_same_runs(session, other, &plain_run, STEPS - 2);
     assert_same_runs(session, other, &first, STEPS);
+    udump_generate_options changing = emulated_run(6); /* the same block acts at each step, but as something else from the fifth on */
+    changing.sampler = "Euler";
+    changing.prompt = "a red circle (~: OUT04: cat :~)";
+    changing.features = changing.diff = "M00";
+    changing.feature_steps = "1-4";
+    changing.diff_steps = "5-6";
+    assert_same_runs(session, other, &changing, 2);
     udump_session_destroy(session);
     udump_session_destroy(other);
 }
