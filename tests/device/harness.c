@@ -160,6 +160,15 @@ static float *run_on(struct opened *o, const udump_backend *backend, const udump
     return values;
 }
 
+bool trials_may_be_many(udump_dtype dtype) {
+#ifdef UDUMP_PLAIN_THREADS
+    (void)dtype;
+    return false;
+#else
+    return dtype == UDUMP_F16;
+#endif
+}
+
 void trials_end(void) {
     for (int i = 0; i < SIDES * DTYPES; i++) {
         struct opened *o = &opened[i / DTYPES][i % DTYPES];

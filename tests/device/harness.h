@@ -46,6 +46,9 @@ typedef struct trial_result {
 /* Runs it; prints a line where it is timed, where the results differ or a backend failed. False in the last two cases. */
 bool trial_check(const udump_backend *backend, const udump_device_request *request, const trial *t, bool timed, trial_result *result);
 
+/* Whether trials that fill a card have their turn: in one type, and not where every CUDA thread is one of ThreadSanitizer's, as they take minutes there. */
+bool trials_may_be_many(udump_dtype dtype);
+
 /* Closes what the trials kept open. */
 void trials_end(void);
 

@@ -191,7 +191,7 @@ static void small_norms(udump_dtype d, trial_each_fn each, void *user) {
     /* held by a block, in few registers and in many, by two channels and by four; cut up, within groups and through them, in whole vectors and in single
      * channels, in strips that a thread takes at once; longer ones come below */
     static const int32_t shapes[][5] = { { 1, 1, 1, 8, 4 }, { 2, 7, 5, 32, 8 }, { 1, 33, 31, 40, 4 }, { 3, 2, 2, 64, 32 },
-        { 1, 8, 8, 12, 1 }, { 1, 47, 45, 20, 2 }, { 2, 24, 25, 80, 2 }, { 2, 65, 64, 16, 1 }, { 2, 67, 66, 120, 4 }, { 2, 3, 7, 2064, 3 },
+        { 1, 8, 8, 12, 1 }, { 1, 47, 45, 20, 2 }, { 1, 24, 25, 80, 2 }, { 2, 65, 64, 16, 1 }, { 1, 67, 66, 120, 4 }, { 2, 3, 7, 2064, 3 },
         { 1, 5, 2, 303, 3 } };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int32_t *s = shapes[i];
@@ -232,13 +232,13 @@ static void small_attention(udump_dtype d, trial_each_fn each, void *user) {
     }
     for (int32_t keys = 1; keys <= 154; keys = keys * 2 + 13)
         each(user, &(trial){ .name = "attention_cross", .run = attention_cross, .dtype = d, .n = 4, .h = 9, .w = 3, .in = 80, .heads = 2, .keys = keys, .gain = 2 });
-    /* heads of up to 160 channels, whose keys two or four warps share or none; of fewer, three tiles of queries by blocks that keep the keys, or cannot */
+    /* heads of up to 160 channels, whose keys two or four warps share or none; of fewer, two tiles of queries by blocks that keep the keys, or cannot */
     for (int32_t keys = 13; keys <= 154; keys = keys * 2 + 51)
         each(user, &(trial){ .name = "attention_cross of wide heads", .run = attention_cross, .dtype = d, .n = 2, .h = 35, .w = 2, .in = 320, .heads = 2, .keys = keys, .gain = 2 });
-    for (int32_t n = 8; n <= 16 && d != UDUMP_F32; n += 8)
-        each(user, &(trial){ .name = "attention_cross of many wide heads", .run = attention_cross, .dtype = d, .n = n, .h = n == 8 ? 65 : 17, .w = 1, .in = 704, .heads = 8, .keys = 100, .gain = 2 });
-    for (int32_t tiles = 2; tiles <= 3 && d == UDUMP_F16; tiles++)
-        each(user, &(trial){ .name = "attention_cross of many queries", .run = attention_cross, .dtype = d, .n = tiles == 2 ? 96 : 64, .h = 128 * tiles - 127, .w = 1, .in = 32, .heads = 4, .keys = 100, .gain = 2 });
+    for (int32_t n = 8; n <= 16 && trials_may_be_many(d); n += 8)
+        each(user, &(trial){ .name = "attention_cross of many wide heads", .run = attention_cross, .dtype = d, .n = n, .h = n == 8 ? 65 : 17, .w = 1, .in = 704, .heads = 8, .keys = 40, .gain = 2 });
+    if (trials_may_be_many(d))
+        each(user, &(trial){ .name = "attention_cross of many queries", .run = attention_cross, .dtype = d, .n = 32, .h = 129, .w = 1, .in = 64, .heads = 8, .keys = 100, .gain = 2 });
     each(user, &(trial){ .name = "attention_cross rows", .run = attention_cross, .dtype = d, .n = 70, .h = 2, .w = 1, .in = 16, .heads = 1, .keys = 20 });
     each(user, &(trial){ .name = "attention fused", .run = attention, .dtype = d, .n = 2, .h = 32, .w = 33, .in = 16, .heads = 2, .gain = 2 }); /* long enough for the vendor's */
     /* products: heads and rows of a batch, an odd number of tokens; more queries than are made at once; in fp32 any head's */
