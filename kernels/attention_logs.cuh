@@ -69,7 +69,7 @@ static __global__ void __launch_bounds__(UDUMP_PASSING_WARPS *UDUMP_WARP)
             float here = -INFINITY;
 #pragma unroll
             for (int j = 0; j < UDUMP_PASSING_TILE / 8; j++) here = fmaxf(here, fmaxf(scores[j][2 * i], scores[j][2 * i + 1])); /* NaN is passed over */
-            float larger = fmaxf(most[i], here * scale), base = larger == -INFINITY ? 0 : larger;
+            float larger = fmaxf(most[i], here * scale), base = udump_base_of(larger);
             udump_entropy_shift(&total[i], &weighted[i], most[i] - base);
             most[i] = larger;
 #pragma unroll
@@ -84,7 +84,7 @@ static __global__ void __launch_bounds__(UDUMP_PASSING_WARPS *UDUMP_WARP)
     for (int i = 0; i < 2; i++) {
         float larger = most[i];
         for (int step = 1; step < 4; step *= 2) larger = fmaxf(larger, __shfl_xor_sync(0xFFFFFFFFu, larger, step));
-        udump_entropy_shift(&total[i], &weighted[i], most[i] - (larger == -INFINITY ? 0 : larger));
+        udump_entropy_shift(&total[i], &weighted[i], most[i] - udump_base_of(larger));
         for (int step = 1; step < 4; step *= 2) {
             total[i] += __shfl_xor_sync(0xFFFFFFFFu, total[i], step);
             weighted[i] += __shfl_xor_sync(0xFFFFFFFFu, weighted[i], step);

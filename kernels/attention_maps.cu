@@ -9,11 +9,6 @@ enum {
     FULL = 512 /* blocks of one warp, that give every part of a card something */
 };
 
-typedef udump_vector<float, COLUMNS> four;
-
-/* What powers of 2 are less than; of nothing so far, or of nothing but -infinity, 0. */
-static __device__ __forceinline__ float base_of(float most) { return most == -INFINITY ? 0 : most; }
-
 /* A row's pairs of channels as both operands have them: those of lane % 4. A lane reads neighbours, which is not the units' order of channels; but to a sum
  * it is all the same, if both operands have them in the same. */
 template <int STEPS, typename T> static __device__ __forceinline__ void load_row(uint32_t (&pairs)[STEPS][2], const T *data, int64_t at, int d) {
@@ -70,14 +65,14 @@ static __device__ __forceinline__ void score(float (&scores)[TILES * 2][COLUMNS]
 }
 
 /* From each lane's maximum and total of four queries to all keys': lanes 4 apart have the same queries; then the warps. */
-static __device__ __forceinline__ void join(four *most, four *total) {
-    __shared__ four warp_most[WARPS_FEW][QUERIES / COLUMNS], warp_total[WARPS_FEW][QUERIES / COLUMNS];
+static __device__ __forceinline__ void join(udump_four *most, udump_four *total) {
+    __shared__ udump_four warp_most[WARPS_FEW][QUERIES / COLUMNS], warp_total[WARPS_FEW][QUERIES / COLUMNS];
     int lane = (int)threadIdx.x % UDUMP_WARP, warp = (int)threadIdx.x / UDUMP_WARP, warps = (int)blockDim.x / UDUMP_WARP;
 #pragma unroll
     for (int j = 0; j < COLUMNS; j++) {
         float larger = most->at[j];
         for (int step = 4; step < UDUMP_WARP; step *= 2) larger = fmaxf(larger, __shfl_xor_sync(0xFFFFFFFFu, larger, step));
-        total->at[j] *= udump_exp2(most->at[j] - base_of(larger));
+        total->at[j] *= udump_exp2(most->at[j] - udump_base_of(larger));
         for (int step = 4; step < UDUMP_WARP; step *= 2) total->at[j] += __shfl_xor_sync(0xFFFFFFFFu, total->at[j], step);
         most->at[j] = larger;
     }
@@ -85,14 +80,14 @@ static __device__ __forceinline__ void join(four *most, four *total) {
     if (lane < QUERIES / COLUMNS) warp_most[warp][lane] = *most, warp_total[warp][lane] = *total;
     __syncthreads();
     for (int i = 0; i < warps; i++) {
-        four other = warp_most[i][lane % 4];
+        udump_four other = warp_most[i][lane % 4];
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++) most->at[j] = fmaxf(most->at[j], other.at[j]), total->at[j] = 0;
     }
     for (int i = 0; i < warps; i++) {
-        four other = warp_most[i][lane % 4], part = warp_total[i][lane % 4];
+        udump_four other = warp_most[i][lane % 4], part = warp_total[i][lane % 4];
 #pragma unroll
-        for (int j = 0; j < COLUMNS; j++) total->at[j] += part.at[j] * udump_exp2(other.at[j] - base_of(most->at[j]));
+        for (int j = 0; j < COLUMNS; j++) total->at[j] += part.at[j] * udump_exp2(other.at[j] - udump_base_of(most->at[j]));
     }
 }
 
@@ -104,7 +99,7 @@ static __global__ void __launch_bounds__((TILES == TILES_FEW ? WARPS_FEW : WARPS
     const int rows = TILES * 2;
     int lane = (int)threadIdx.x % UDUMP_WARP, own = (int)blockIdx.x * QUERIES + lane % 4 * COLUMNS, first = (int)threadIdx.x / UDUMP_WARP * rows * 8;
     float scores[rows][COLUMNS], scale = UDUMP_LOG2_E / sqrtf((float)a.d);
-    four most, total, all_most, share;
+    udump_four most, total, all_most, share;
     score<T, STEPS, TILES>(scores, a, first);
 #pragma unroll
     for (int j = 0; j < COLUMNS; j++) {
@@ -113,24 +108,24 @@ static __global__ void __launch_bounds__((TILES == TILES_FEW ? WARPS_FEW : WARPS
         for (int i = 0; i < rows; i++) larger = fmaxf(larger, scores[i][j]);
         most.at[j] = larger * scale;
         total.at[j] = 0;
-        float base = base_of(most.at[j]);
+        float base = udump_base_of(most.at[j]);
 #pragma unroll
         for (int i = 0; i < rows; i++) total.at[j] += scores[i][j] = udump_exp2(scores[i][j] * scale - base);
     }
     all_most = most;
     join(&all_most, &total);
 #pragma unroll
-    for (int j = 0; j < COLUMNS; j++) share.at[j] = udump_exp2(most.at[j] - base_of(all_most.at[j])) / total.at[j];
+    for (int j = 0; j < COLUMNS; j++) share.at[j] = udump_exp2(most.at[j] - udump_base_of(all_most.at[j])) / total.at[j];
 
     int64_t row = (int64_t)blockIdx.y * a.keys + first + lane / 4;
     int there = own < a.queries ? a.keys - first - lane / 4 : 0; /* keys that the lane has something of */
-    if (a.queries % COLUMNS == 0 && (uintptr_t)maps % sizeof(four) == 0) {
+    if (a.queries % COLUMNS == 0 && (uintptr_t)maps % sizeof(udump_four) == 0) {
 #pragma unroll
         for (int i = 0; i < rows; i++) {
-            four p;
+            udump_four p;
 #pragma unroll
             for (int j = 0; j < COLUMNS; j++) p.at[j] = scores[i][j] * share.at[j];
-            if (i * 8 < there) ((four *)maps)[(row + i * 8) * (a.queries / COLUMNS) + own / COLUMNS] = p; /* an index of fours: else the compiler stores one by one */
+            if (i * 8 < there) ((udump_four *)maps)[(row + i * 8) * (a.queries / COLUMNS) + own / COLUMNS] = p; /* an index of fours: else the compiler stores one by one */
         }
         return;
     }

@@ -98,9 +98,6 @@ struct running {
     float most[2], total[2];
 };
 
-/* What is subtracted from scores: nothing, of a row that has none so far. */
-__device__ __forceinline__ float base_of(float most) { return most == -INFINITY ? 0 : most; }
-
 /* Scores become shares: powers of 2 of (score - largest) * scale, of that difference, which is 0 for the largest however large it is. */
 template <int D, int KEYS>
 __device__ __forceinline__ void soften(float (&scores)[KEYS / 8][4], float (&sums)[D / 8][4], running *row, float scale, bool is_first) {
@@ -111,7 +108,7 @@ __device__ __forceinline__ void soften(float (&scores)[KEYS / 8][4], float (&sum
         for (int j = 0; j < KEYS / 8; j++) larger = fmaxf(fmaxf(scores[j][2 * h], scores[j][2 * h + 1]), larger); /* NaN is passed over */
         for (int step = 1; step < 4; step *= 2) /* the four lanes of a row */
             larger = fmaxf(larger, __shfl_xor_sync(0xFFFFFFFFu, larger, step));
-        float base = base_of(larger);
+        float base = udump_base_of(larger);
         if (!is_first) {
             float shrink = udump_exp2((row->most[h] - base) * scale);
             row->total[h] *= shrink;
@@ -151,8 +148,6 @@ __device__ __forceinline__ void add_values(float (&sums)[D / 8][4], const float 
 }
 
 /* What a warp leaves for the one of its queries that joins: [D / 8 + 1, lanes] of four numbers. */
-typedef udump_vector<float, 4> udump_four;
-
 template <int D> __device__ __forceinline__ void leave(udump_four *to, const float (&sums)[D / 8][4], const running &row) {
     int lane = lane_of();
     to[lane] = udump_four{ { row.most[0], row.most[1], row.total[0], row.total[1] } };
@@ -166,7 +161,7 @@ template <int D> __device__ __forceinline__ void join(float (&sums)[D / 8][4], r
     float mine[2], theirs[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        float larger = fmaxf(row->most[h], other.at[h]), base = base_of(larger);
+        float larger = fmaxf(row->most[h], other.at[h]), base = udump_base_of(larger);
         mine[h] = udump_exp2((row->most[h] - base) * scale);
         theirs[h] = udump_exp2((other.at[h] - base) * scale);
         row->most[h] = larger;
@@ -320,7 +315,7 @@ static int64_t blocks_of(const udump_kernel_attention_shape *s, int splits) {
 /* Fewer queries a block where there are few blocks; several tiles of them where there are many, whose keys the block then loads once. */
 template <int D, int KEYS> static cut cut_of(const udump_kernel_attention_shape *s) {
     bool one_tile = !s->causal && s->keys <= KEYS; /* 0: a prompt's, most often one tile */
-    cut c = { 1.44269504f / sqrtf((float)s->d) /* powers of 2 instead of e: one instruction */, 1, WARPS, 1 };
+    cut c = { UDUMP_LOG2_E / sqrtf((float)s->d) /* powers of 2 instead of e: one instruction */, 1, WARPS, 1 };
     while (D > NARROW && c.splits < SPLITS_MOST && blocks_of(s, c.splits) < FULL) c.splits *= 2, c.groups /= 2;
     if (D <= NARROW && one_tile) c.rounds = (int)(blocks_of(s, 1) / (2 * FULL)); /* two blocks at once */
     c.rounds = c.rounds < 1 ? 1 : c.rounds > ROUNDS_MOST ? ROUNDS_MOST : c.rounds;

@@ -66,8 +66,6 @@ static __device__ __noinline__ float udump_operate_long(int op, float a, float b
     }
 }
 
-typedef udump_vector<float, 4> udump_four;
-
 /* The cases of one operand, and of two. */
 #define UDUMP_ONE(operation, ...)                                            \
     operation:                                                               \

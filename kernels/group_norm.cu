@@ -49,9 +49,9 @@ static cut cut_up(int n, int64_t pixels, int c, int groups, int element_bytes) {
 
 /* Where a thread is. */
 struct place {
-    int line, channel;   /* the first of its channels; channel c: it has nothing to do */
+    int line, channel; /* the first of its channels; channel c: it has nothing to do */
     int block_pixels, pixels; /* of the block, and of the thread: every lines-th */
-    int64_t at, step;    /* elements: of its first pixel and channel, and between its pixels */
+    int64_t at, step; /* elements: of its first pixel and channel, and between its pixels */
 };
 static __device__ __forceinline__ place place_of(const cut &s) {
     int column = (int)threadIdx.x % s.columns, channel = ((int)blockIdx.y * s.columns + column) * s.vector, line = (int)threadIdx.x / s.columns;

@@ -5,6 +5,12 @@
 
 #include "kernel.cuh"
 
+/* e^v is 2^(v * log2 e). */
+#define UDUMP_LOG2_E 1.44269504f
+
+/* What a softmax subtracts from scores whose largest is `most`: nothing, of none so far or of nothing but -infinity. */
+__device__ __forceinline__ float udump_base_of(float most) { return most == -INFINITY ? 0 : most; }
+
 /* Two 16-bit numbers in one register, the first in the low half. */
 template <typename T> __device__ __forceinline__ uint32_t udump_pack_pair(float low, float high) {
     T pair[2] = { udump_from<T>(low), udump_from<T>(high) };

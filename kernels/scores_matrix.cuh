@@ -12,7 +12,6 @@ enum {
     UDUMP_PASSING_PAD = 8 /* elements behind a row of a tile: off the banks */
 };
 
-#define UDUMP_LOG2_E 1.44269504f
 #define UDUMP_LN_2 0.693147181f
 
 /* Whether the matrix units take these: 16 bits, rows that 16 bytes at a time are aligned in. */

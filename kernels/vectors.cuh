@@ -8,6 +8,8 @@ template <typename T, int V> struct alignas(sizeof(T) * V) udump_vector {
     T at[V];
 };
 
+typedef udump_vector<float, 4> udump_four;
+
 /* data[i .. i + V), or what of it is before count. */
 template <int V, typename T> __device__ __forceinline__ udump_vector<T, V> udump_load_vector(const T *data, int64_t i, int64_t count) {
     if (i + V <= count) return *(const udump_vector<T, V> *)(data + i);

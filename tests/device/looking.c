@@ -305,17 +305,7 @@ static void large(udump_dtype d, trial_each_fn each, void *user) {
         int32_t side = 64 >> level, c = 320 << level;
         double values = (double)side * side * c;
         for (int32_t j = 0; j < 5; j++)
-            each(user,
-                &(trial){ .name = "tile_colour",
-                    .run = colour,
-                    .dtype = d,
-                    .n = 1,
-                    .h = side,
-                    .w = side,
-                    .in = c,
-                    .count = j,
-                    .bytes = values * (j == 1 ? 3 : 5) /* 16 bits in, a byte or three out */,
-                    .tolerance = j > 2 ? BYTE * 1.01 : 1e-7 });
+            each(user, &(trial){ .name = "tile_colour", .run = colour, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .count = j, .bytes = values * (j == 1 ? 3 : 5) /* 16 bits in, a byte or three out */, .tolerance = j > 2 ? BYTE * 1.01 : 1e-7 });
         each(user, &(trial){ .name = "tile_reduce", .run = reduce, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .bytes = values * 2, .tolerance = 1e-7 });
         each(user, &(trial){ .name = "attention_components", .run = components, .dtype = d, .n = 1, .h = side, .w = side, .in = 320, .heads = 8, .gain = 3, .tolerance = COMPONENT });
         each(user, &(trial){ .name = "attention_maps", .run = maps, .dtype = d, .n = 1, .h = side, .w = side, .in = c, .heads = 8, .keys = 77, .tolerance = EXACT,
