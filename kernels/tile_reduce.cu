@@ -37,7 +37,7 @@ template <int N> static __device__ __forceinline__ float warp_lowest(float (&v)[
 template <typename T, int V, int TILES>
 static __global__ void __launch_bounds__(THREADS_MOST) tile_reduce(udump_kernel_range *ranges, const T *data, UDUMP_CONSTANT_PARAM walk w, int count) {
     __shared__ float lowest[THREADS_MOST / UDUMP_WARP][2 * TILES];
-    __shared__ int strange[TILES];
+    __shared__ unsigned strange_of[THREADS_MOST / UDUMP_WARP]; /* a bit for each tile in which the warp found a value that is not finite */
     int first = (int)blockIdx.y * w.strip, last = first + w.strip < w.pieces ? first + w.strip : w.pieces;
     int me = (int)threadIdx.x, threads = (int)blockDim.x, per_number = UDUMP_WARP / (2 * TILES);
     const T *tile = data + (int64_t)blockIdx.x * TILES * w.stride_tile;
@@ -47,8 +47,6 @@ static __global__ void __launch_bounds__(THREADS_MOST) tile_reduce(udump_kernel_
         low[i] = low[TILES + i] = INFINITY;
         zero[i] = 0;
     }
-    if (me < TILES) strange[me] = 0;
-    __syncthreads();
     for (int i = first + me; i < last; i += LOADS * threads) {
         udump_vector<T, V> loaded[LOADS];
 #pragma unroll
@@ -66,10 +64,12 @@ static __global__ void __launch_bounds__(THREADS_MOST) tile_reduce(udump_kernel_
                 zero[j % TILES] += v * 0.0f;
             }
     }
+    unsigned strange = 0;
 #pragma unroll
-    for (int i = 0; i < TILES; i++)
-        if (!(zero[i] == 0)) strange[i] = 1;
+    for (int i = 0; i < TILES; i++) strange |= (unsigned)!(zero[i] == 0) << i;
+    strange = __reduce_or_sync(0xFFFFFFFFu, strange);
     float own = warp_lowest(low);
+    if (me % UDUMP_WARP == 0) strange_of[me / UDUMP_WARP] = strange;
     if (me % UDUMP_WARP % per_number == 0) lowest[me / UDUMP_WARP][me % UDUMP_WARP / per_number] = own;
     __syncthreads();
     if (me >= TILES) return;
@@ -78,8 +78,9 @@ static __global__ void __launch_bounds__(THREADS_MOST) tile_reduce(udump_kernel_
     for (int i = 0; i < threads / UDUMP_WARP; i++) {
         lo = fminf(lo, lowest[i][me]);
         hi = fminf(hi, lowest[i][TILES + me]);
+        strange |= strange_of[i];
     }
-    ranges[(int64_t)blockIdx.y * count + (int64_t)blockIdx.x * TILES + me] = udump_kernel_range{ lo, -hi, !strange[me] };
+    ranges[(int64_t)blockIdx.y * count + (int64_t)blockIdx.x * TILES + me] = udump_kernel_range{ lo, -hi, !(strange >> me & 1) };
 }
 
 /* A warp a tile. */

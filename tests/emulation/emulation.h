@@ -87,6 +87,16 @@ template <typename V> inline V udump_emulation_shuffle(V v, int from) {
 }
 template <typename V> inline V __shfl_xor_sync(unsigned, V v, int mask) { return udump_emulation_shuffle(v, udump_emulation_lane() ^ mask); }
 template <typename V> inline V __shfl_sync(unsigned, V v, int lane) { return udump_emulation_shuffle(v, lane & 31); }
+static inline unsigned __reduce_or_sync(unsigned, unsigned bits) {
+    size_t stride;
+    const unsigned char *all = udump_emulation_exchange(&bits, sizeof bits, &stride);
+    for (int lane = 0; lane < 32; lane++) {
+        unsigned other;
+        memcpy(&other, all + (size_t)lane * stride, sizeof other);
+        bits |= other;
+    }
+    return bits;
+}
 
 /* ---- launching */
 
