@@ -1,7 +1,10 @@
 # Kernels compiled once for each instruction set and chosen at run time (src/backend/cpu/kernels_*.c). Never -march=native.
 # -O3 also where the build asks for -O2: the matrix tiles stay in registers only when their loops are unrolled (3.5 times faster).
 if(NOT UDUMP_PLAIN_THREADS)
-  set(KERNEL_OPTIONS "-ffp-contract=fast;$<$<NOT:$<CONFIG:Debug>>:-O3>")
+  set(KERNEL_OPTIONS -ffp-contract=fast)
+  if(NOT UDUMP_SANITIZE) # whose checks are in the way, and take a minute of the compiler's
+    list(APPEND KERNEL_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O3>)
+  endif()
   set_source_files_properties(src/backend/cpu/kernels_generic.c PROPERTIES COMPILE_OPTIONS "${KERNEL_OPTIONS}")
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set_source_files_properties(src/backend/cpu/kernels_avx2.c PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;${KERNEL_OPTIONS}")

@@ -2,6 +2,7 @@
  * is two products with the map and one block that centres, diagonalises, tests and orthonormalises. Once the test is passed, later passes find that
  * there is nothing to do. Orthonormal columns come of the Cholesky factor of their products, in double and twice over (Yamamoto et al. 2015); pairs of a
  * sweep of Jacobi's method are rotated all at once (Golub and Van Loan, Matrix Computations, 8.5.6). */
+#include "attention_logs.cuh"
 #include "attention_times.cuh"
 
 enum { COLUMNS = UDUMP_KERNEL_LOOK_COLUMNS_MOST, THREADS = 512, SLICES = THREADS / (COLUMNS * COLUMNS), SWEEPS_MOST = 30, PASSES_MOST = 12, COMPONENTS = 3 };

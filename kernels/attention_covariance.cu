@@ -1,4 +1,5 @@
 /* With M the mean of P over the heads: y = M v, then z = M^T y. */
+#include "attention_logs.cuh"
 #include "attention_times.cuh"
 
 size_t udump_kernel_attention_covariance_scratch_bytes(const udump_kernel_attended *a, int count) {

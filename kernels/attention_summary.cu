@@ -1,5 +1,7 @@
 /* What each key receives of all queries, and how widely each query looks. */
 #include "attention_logs.cuh"
+#include "scores.cuh"
+#include "scores_matrix.cuh"
 #include "vectors.cuh"
 
 /* A thread's own row is a key here, and queries come by. */
@@ -29,33 +31,21 @@ static __global__ void __launch_bounds__(UDUMP_PASSING_WARPS *UDUMP_WARP)
     attention_received_matrix(float *received, const float *logs, UDUMP_CONSTANT_PARAM udump_kernel_attended a) {
     UDUMP_SHARED(T, tiles);
     __shared__ udump_vector<float, 2> passing_logs[2][UDUMP_PASSING_TILE / 2];
-    const int tile_elements = UDUMP_PASSING_TILE * (STEPS * UDUMP_MATRIX_STEP + UDUMP_PASSING_PAD);
     int lane = (int)threadIdx.x % UDUMP_WARP, head = (int)blockIdx.y;
     int first = (int)blockIdx.x * UDUMP_PASSING_OWN + (int)threadIdx.x / UDUMP_WARP * UDUMP_MATRIX_ROWS;
-    const T *queries = (const T *)a.q + head * a.d;
+    udump_rows<T> queries = { (const T *)a.q + head * a.d, (int)a.q_stride, a.queries }, keys = { (const T *)a.k + head * a.d, (int)a.k_stride, a.keys };
     const float *log = logs + (int64_t)head * a.queries;
     float scale = UDUMP_LOG2_E / sqrtf((float)a.d), sums[2] = { 0, 0 };
-    uint32_t own[STEPS][4];
-    udump_passing_load<STEPS>(tiles, queries, (int)a.q_stride, a.d, 0, a.queries);
-    udump_passing_load_logs(passing_logs[0][0].at, log, 0, a.queries);
-    udump_own_load<STEPS>(own, (const T *)a.k + head * a.d, a.k_stride, a.d, first, a.keys);
-    for (int begin = 0, turn = 0; begin < a.queries; begin += UDUMP_PASSING_TILE, turn ^= 1) {
-        float scores[UDUMP_PASSING_TILE / 8][4];
-        int next = begin + UDUMP_PASSING_TILE;
-        udump_copies_wait();
-        __syncthreads(); /* this tile is there, and the other's readers are done */
-        if (next < a.queries) {
-            udump_passing_load<STEPS>(tiles + (turn ^ 1) * tile_elements, queries, (int)a.q_stride, a.d, next, a.queries);
-            udump_passing_load_logs(passing_logs[turn ^ 1][0].at, log, next, a.queries);
-        }
-        udump_passing_scores<STEPS>(scores, own, tiles + turn * tile_elements, a.queries - begin);
+    auto load = [&](int half, int begin) { udump_passing_load_logs(passing_logs[half][0].at, log, begin, a.queries); };
+    auto look = [&](int half, const udump_passing_tile &scores) {
 #pragma unroll
         for (int j = 0; j < UDUMP_PASSING_TILE / 8; j++) {
-            udump_vector<float, 2> two = passing_logs[turn][j * 4 + lane % 4];
+            udump_vector<float, 2> two = passing_logs[half][j * 4 + lane % 4];
 #pragma unroll
             for (int i = 0; i < 4; i++) sums[i / 2] += udump_exp2(scores[j][i] * scale - two.at[i % 2] * UDUMP_LOG2_E);
         }
-    }
+    };
+    udump_rows_pass<STEPS>(tiles, keys, first, queries, 0, a.queries, a.d, load, look);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         for (int step = 1; step < 4; step *= 2) sums[i] += __shfl_xor_sync(0xFFFFFFFFu, sums[i], step);

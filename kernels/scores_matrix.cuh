@@ -69,9 +69,11 @@ __device__ __forceinline__ void udump_passing_load_logs(float *to, const float *
     if (i < UDUMP_PASSING_TILE) udump_copy<4>(to + i, first + i < end ? logs + first + i : logs, first + i < end);
 }
 
+typedef float udump_passing_tile[UDUMP_PASSING_TILE / 8][4];
+
 /* scores[j][i], not yet divided: own row lane / 4 + i / 2 * 8, passing row j * 8 + lane % 4 * 2 + i % 2. Of the last `count` on they are -infinity. */
 template <int STEPS, typename T>
-__device__ __forceinline__ void udump_passing_scores(float (&scores)[UDUMP_PASSING_TILE / 8][4], const uint32_t (&own)[STEPS][4], const T *tile, int count) {
+__device__ __forceinline__ void udump_passing_scores(udump_passing_tile &scores, const uint32_t (&own)[STEPS][4], const T *tile, int count) {
     int lane = (int)threadIdx.x % UDUMP_WARP;
 #pragma unroll
     for (int j = 0; j < UDUMP_PASSING_TILE / 8; j++)
@@ -93,6 +95,35 @@ __device__ __forceinline__ void udump_passing_scores(float (&scores)[UDUMP_PASSI
 #pragma unroll
         for (int i = 0; i < 4; i++)
             if (j * 8 + lane % 4 * 2 + i % 2 >= count) scores[j][i] = -INFINITY;
+}
+
+/* One side's rows of a head. */
+template <typename T> struct udump_rows {
+    const T *data;
+    int stride, count;
+};
+
+/* The rows [first, end) of passing go by the warp's own, from row `own_first` of own on; a tile is loaded while the one before it is looked at. What else comes
+ * with a tile, from row `begin` on, load(half, begin) begins to load into one half of its memory, where look(half, scores) finds it; scores: of passing_scores. */
+template <int STEPS, typename T, typename Load, typename Look>
+__device__ __forceinline__ void udump_rows_pass(T *tiles, udump_rows<T> own, int own_first, udump_rows<T> passing, int first, int end, int d, Load load, Look look) {
+    const int tile_elements = UDUMP_PASSING_TILE * (STEPS * UDUMP_MATRIX_STEP + UDUMP_PASSING_PAD);
+    uint32_t kept[STEPS][4];
+    udump_passing_load<STEPS>(tiles, passing.data, passing.stride, d, first, end);
+    load(0, first);
+    udump_own_load<STEPS>(kept, own.data, own.stride, d, own_first, own.count);
+    for (int begin = first, half = 0; begin < end; begin += UDUMP_PASSING_TILE, half ^= 1) {
+        udump_passing_tile scores;
+        int next = begin + UDUMP_PASSING_TILE;
+        udump_copies_wait();
+        __syncthreads(); /* this tile is there, and the other's readers are done */
+        if (next < end) {
+            udump_passing_load<STEPS>(tiles + (half ^ 1) * tile_elements, passing.data, passing.stride, d, next, end);
+            load(half ^ 1, next);
+        }
+        udump_passing_scores<STEPS>(scores, kept, tiles + half * tile_elements, end - begin);
+        look(half, scores);
+    }
 }
 
 #endif

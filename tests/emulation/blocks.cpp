@@ -11,18 +11,19 @@
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-enum { LANES = 32, SLOT_BYTES = 32, THREADS_MOST = 1024 };
+enum { LANES = 32, SLOT_BYTES = 64, THREADS_MOST = 1024 };
 
 namespace {
 
 struct warp {
-    unsigned char slots[2][LANES][SLOT_BYTES];
+    alignas(16) unsigned char slots[2][LANES][SLOT_BYTES];
     long arrived; /* lanes, over all exchanges */
 };
 
 struct thread_state {
     udump_fiber *fiber; /* that waits; NULL: not begun, or done */
     unsigned index;
+    uint3 place; /* threadIdx */
     long exchanges;
 };
 
@@ -36,24 +37,20 @@ long barrier_arrived, barrier_generation, progress;
 bool reverse_order = getenv("UDUMP_EMULATED_REVERSE") != NULL; /* threads run from the last to the first: results must not depend on it */
 unsigned char *shared_memory;
 
-unsigned linear_index(void) { return threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z); }
+uint3 place_of(unsigned i) { return uint3{ i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y }; }
 
 void become(thread_state *state) {
     now = state;
-    unsigned i = state->index;
-    threadIdx.x = i % blockDim.x;
-    threadIdx.y = i / blockDim.x % blockDim.y;
-    threadIdx.z = i / blockDim.x / blockDim.y;
+    threadIdx = state->place;
 }
 
 /* A fiber's life: it takes thread after thread, and sleeps when there is none left. */
 void work(void) {
     for (;;) {
         while (next_thread < thread_count) {
-            unsigned i = next_thread++;
-            thread_state *state = &threads[reverse_order ? thread_count - 1 - i : i];
-            *state = thread_state{ NULL, reverse_order ? thread_count - 1 - i : i, 0 };
-            become(state);
+            unsigned turn = next_thread++, i = reverse_order ? thread_count - 1 - turn : turn;
+            threads[i] = thread_state{ NULL, i, place_of(i), 0 };
+            become(&threads[i]);
             udump_fiber_acquire(&next_thread); /* the blocks and launches before are done */
             (*body)();
             udump_fiber_release(&done_count);
@@ -70,11 +67,9 @@ unsigned waiting_count;
 udump_fiber *running;
 
 void wait_for_others(void) {
-    thread_state *self = now;
-    self->fiber = running;
-    waiting[waiting_count++] = self;
+    now->fiber = running;
+    waiting[waiting_count++] = now;
     udump_fiber_switch(NULL);
-    become(self);
 }
 
 void resume(udump_fiber *fiber) {
@@ -119,7 +114,7 @@ void run_block(void) {
 } // namespace
 
 unsigned char *udump_emulation_shared(void) { return shared_memory; }
-int udump_emulation_lane(void) { return (int)(linear_index() % LANES); }
+int udump_emulation_lane(void) { return (int)(now->index % LANES); }
 
 void udump_emulation_barrier(void) {
     long generation = barrier_generation;
@@ -134,8 +129,8 @@ void udump_emulation_barrier(void) {
 }
 
 const unsigned char *udump_emulation_exchange(const void *value, size_t bytes, size_t *stride) {
-    unsigned lane = linear_index() % LANES;
-    warp *w = &warps[linear_index() / LANES];
+    unsigned lane = now->index % LANES;
+    warp *w = &warps[now->index / LANES];
     if (thread_count % LANES || bytes > SLOT_BYTES) {
         fprintf(stderr, "emulation: an exchange of %zu bytes in a block of %u threads\n", bytes, thread_count);
         abort();

@@ -15,14 +15,16 @@ float udump_reference_activate(float value, udump_activation activation) {
     return value;
 }
 
+/* Not looked at by sanitizers, whose tests would spend more than half of their time here: packing has written all of the weight under their eyes, and so has
+ * what the sums begin with. */
+__attribute__((no_sanitize("address", "undefined"))) static void add_times(float *restrict sums, float value, const float *restrict values, size_t count) {
+    for (size_t i = 0; i < count; i++) sums[i] += value * values[i];
+}
+
 void udump_reference_row_times(const udump_packed *w, const float *row, float *sums) {
     size_t out = (size_t)w->out;
     memcpy(sums, w->bias, out * sizeof *sums);
-    for (size_t i = 0; i < (size_t)w->in; i++) {
-        float value = row[i];
-        const float *values = w->values + i * out;
-        for (size_t o = 0; o < out; o++) sums[o] += value * values[o];
-    }
+    for (size_t i = 0; i < (size_t)w->in; i++) add_times(sums, row[i], w->values + i * out, out);
 }
 
 struct product {
