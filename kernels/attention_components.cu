@@ -132,14 +132,14 @@ static __device__ __forceinline__ void pair_of(int round, int pair, int *p, int 
 static __device__ __forceinline__ void diagonalise(matrix t, matrix vector) {
     enum { PAIRS = COLUMNS / 2 };
     __shared__ double cosines[PAIRS], sines[PAIRS];
-    __shared__ int turned;
+    __shared__ int turned[PAIRS];
     int pair = (int)threadIdx.x % PAIRS, i = (int)threadIdx.x / PAIRS, p, q;
     bool mine = i < COLUMNS;
     if (mine)
         for (int j = pair; j < COLUMNS; j += PAIRS) vector[i][j] = i == j ? 1 : 0;
     for (int sweep = 0; sweep < SWEEPS_MOST; sweep++) {
         __syncthreads();
-        if (threadIdx.x == 0) turned = 0;
+        if (i == 0) turned[pair] = 0;
         for (int round = 0; round < COLUMNS - 1; round++) {
             pair_of(round, pair, &p, &q);
             __syncthreads();
@@ -150,7 +150,7 @@ static __device__ __forceinline__ void diagonalise(matrix t, matrix vector) {
                     double theta = (t[q][q] - t[p][p]) / (2 * t[p][q]), tangent = copysign(1 / (fabs(theta) + sqrt(theta * theta + 1)), theta);
                     cosines[pair] = 1 / sqrt(tangent * tangent + 1);
                     sines[pair] = tangent * cosines[pair];
-                    turned = 1;
+                    turned[pair] = 1;
                 }
             }
             __syncthreads();
@@ -171,7 +171,8 @@ static __device__ __forceinline__ void diagonalise(matrix t, matrix vector) {
             }
         }
         __syncthreads();
-        int more = turned;
+        int more = 0;
+        for (int at = 0; at < PAIRS; at++) more |= turned[at];
         if (!more) break;
     }
     __syncthreads();

@@ -116,16 +116,18 @@ void run_block(void) {
 unsigned char *udump_emulation_shared(void) { return shared_memory; }
 int udump_emulation_lane(void) { return (int)(now->index % LANES); }
 
+/* Whoever comes to the next barrier already is not waited for at this one: they take turns at two places, or what it did in between would seem to be ordered. */
 void udump_emulation_barrier(void) {
+    static char places[2];
     long generation = barrier_generation;
-    udump_fiber_release(&barrier_arrived);
+    udump_fiber_release(&places[generation & 1]);
     progress++;
     if (++barrier_arrived == (long)(thread_count - done_count)) { /* whoever has returned is not waited for */
         barrier_arrived = 0;
         barrier_generation++;
     } else
         while (barrier_generation == generation) wait_for_others();
-    udump_fiber_acquire(&barrier_arrived);
+    udump_fiber_acquire(&places[generation & 1]);
 }
 
 const unsigned char *udump_emulation_exchange(const void *value, size_t bytes, size_t *stride) {
@@ -137,11 +139,11 @@ const unsigned char *udump_emulation_exchange(const void *value, size_t bytes, s
     }
     long round = now->exchanges++;
     memcpy(w->slots[round & 1][lane], value, bytes);
-    udump_fiber_release(w);
+    udump_fiber_release(w->slots[round & 1]); /* a place each time, as at barriers */
     w->arrived++;
     progress++;
     while (w->arrived < (round + 1) * LANES) wait_for_others();
-    udump_fiber_acquire(w);
+    udump_fiber_acquire(w->slots[round & 1]);
     *stride = SLOT_BYTES;
     return w->slots[round & 1][0];
 }
