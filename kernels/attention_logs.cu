@@ -37,7 +37,7 @@ static __global__ void attention_logs(float *logs, float *entropy /* or NULL */,
 }
 
 /* Sums of e and e * drop, when what drops are from becomes larger by -shift. */
-__device__ __forceinline__ void entropy_shift(float *total, float *weighted, float shift) {
+static __device__ __forceinline__ void entropy_shift(float *total, float *weighted, float shift) {
     float shrink = udump_exp2(shift);
     *weighted = shrink * (*weighted + fmaxf(shift, -1000) * *total);
     *total *= shrink;

@@ -55,7 +55,7 @@ static __global__ void attention_times(
 
 enum { STEPS_MOST = 5 /* of channels at most, beside whose tiles shared memory has room */, ROW_FLOATS = UDUMP_KERNEL_LOOK_COLUMNS_MOST + 4 /* off the banks */ };
 
-typedef udump_vector<float, 4> passing_row[ROW_FLOATS / 4];
+typedef udump_four passing_row[ROW_FLOATS / 4];
 
 /* Begins to load the passing rows' vectors, from row `first` on; zeros behind the last row and column. */
 static __device__ __forceinline__ void load_vectors(passing_row *to, const float *vectors, int count, int first, int end) {
@@ -104,7 +104,7 @@ static __global__ void __launch_bounds__(UDUMP_PASSING_WARPS *UDUMP_WARP, 3) att
                 for (int i = 0; i < 2; i++) p[i] = udump_exp2(scores[j][i * 2 + k] * scale - (two.at[k] * UDUMP_LOG2_E + own_logs[i]));
 #pragma unroll
                 for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c += 4) {
-                    udump_vector<float, 4> v = passing[half][j * 8 + lane % 4 * 2 + k][c / 4];
+                    udump_four v = passing[half][j * 8 + lane % 4 * 2 + k][c / 4];
 #pragma unroll
                     for (int i = 0; i < 8; i++) sums[i / 4][c + i % 4] += p[i / 4] * v.at[i % 4];
                 }
