@@ -46,6 +46,7 @@ int main(int argc, char **argv) {
     auto kernel = strcmp(argv[1], "barriers") == 0 ? racing_between_barriers : strcmp(argv[1], "exchanges") == 0 ? racing_between_exchanges : ordered;
     udump_emulation_launch(1, 2 * UDUMP_WARP, 0, stream, [=]() { kernel(sum); });
     cudaStreamSynchronize(stream);
+    cudaStreamDestroy(stream);
     printf("%s: %d\n", argv[1], sum[0]);
     return 0;
 }
