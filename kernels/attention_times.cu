@@ -14,39 +14,30 @@ enum { THREADS = 256, BLOCKS_WANTED = 2048 /* that fill a card */, PASSING_LEAST
  * transposed, the other way round. done: if not NULL and not 0, there is nothing to do. grid: [own / ROWS, heads, slices] */
 static __global__ void attention_times(
     float *parts, const float *vectors, int count, const float *logs, int transposed, int slice, const int *done, UDUMP_CONSTANT_PARAM udump_kernel_attended a) {
-    UDUMP_SHARED(float, own);
-    float *columns = own + a.d * UDUMP_SCORE_ROWS;
+    UDUMP_SHARED(float, tiles);
     __shared__ float passing[UDUMP_SCORE_COLUMNS][UDUMP_KERNEL_LOOK_COLUMNS_MOST];
-    const void *own_data = transposed ? a.k : a.q, *other_data = transposed ? a.q : a.k;
-    int64_t own_stride = transposed ? a.k_stride : a.q_stride, other_stride = transposed ? a.q_stride : a.k_stride;
     int own_count = transposed ? a.keys : a.queries, other_count = transposed ? a.queries : a.keys;
-    int head = (int)blockIdx.y, first = (int)blockIdx.x * UDUMP_SCORE_ROWS, at = first + (int)threadIdx.x;
-    int begin = (int)blockIdx.z * slice, end = begin + slice < other_count ? begin + slice : other_count;
+    int head = (int)blockIdx.y, at = (int)blockIdx.x * UDUMP_SCORE_ROWS + (int)threadIdx.x;
+    int from = (int)blockIdx.z * slice, end = from + slice < other_count ? from + slice : other_count;
     const float *log = logs + (int64_t)head * a.queries;
     float sums[UDUMP_KERNEL_LOOK_COLUMNS_MOST];
 #pragma unroll
     for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c++) sums[c] = 0;
     if (done && *done) return;
-    udump_scores_load(own, UDUMP_SCORE_ROWS, own_data, a.dtype, own_stride, head, a.d, first, own_count);
-    for (int other = begin; other < end; other += UDUMP_SCORE_COLUMNS) {
-        float scores[UDUMP_SCORE_COLUMNS];
-        __syncthreads();
-        udump_scores_load(columns, UDUMP_SCORE_COLUMNS, other_data, a.dtype, other_stride, head, a.d, other, end);
+    auto load = [&](int begin) {
         for (int i = (int)threadIdx.x; i < UDUMP_SCORE_COLUMNS * UDUMP_KERNEL_LOOK_COLUMNS_MOST; i += UDUMP_SCORE_ROWS) {
             int j = i / UDUMP_KERNEL_LOOK_COLUMNS_MOST, c = i % UDUMP_KERNEL_LOOK_COLUMNS_MOST;
-            passing[j][c] = other + j < end && c < count ? vectors[(int64_t)(other + j) * count + c] : 0;
+            passing[j][c] = begin + j < end && c < count ? vectors[(int64_t)(begin + j) * count + c] : 0;
         }
-        __syncthreads();
-        udump_scores(scores, own, columns, a.d);
+    };
+    auto look = [&](int other, int j, float score) {
+        int query = transposed ? other : at;
+        if (query >= a.queries) return;
+        float p = expf(score - log[query]);
 #pragma unroll
-        for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) {
-            int query = transposed ? other + j : at;
-            if (other + j >= end || query >= a.queries) continue;
-            float p = expf(scores[j] - log[query]);
-#pragma unroll
-            for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c++) sums[c] += p * passing[j][c];
-        }
-    }
+        for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c++) sums[c] += p * passing[j][c];
+    };
+    udump_scores_pass(tiles, a, transposed, from, end, load, look);
     float *out = parts + (((int64_t)blockIdx.z * a.heads + head) * own_count + at) * count;
 #pragma unroll
     for (int c = 0; c < UDUMP_KERNEL_LOOK_COLUMNS_MOST; c++)

@@ -33,16 +33,26 @@ __device__ __forceinline__ void udump_scores(float (&scores)[UDUMP_SCORE_COLUMNS
     for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++) scores[j] *= scale;
 }
 
-/* A running softmax's maximum and total. */
-struct udump_running {
-    float most, total;
-};
-__device__ __forceinline__ void udump_running_add(udump_running *r, float score) {
-    if (score > r->most) {
-        r->total *= expf(r->most - score);
-        r->most = score;
+/* A thread's own row is a query of the block's head, and the keys [first, end) come by; or, transposed, the other way round. What else comes with the columns from
+ * row `begin` on, load(begin) loads into shared memory; look(row, j, score) has a row that came by, the j-th of its columns. tiles: of scores_bytes. */
+template <typename Load, typename Look>
+__device__ __forceinline__ void udump_scores_pass(float *tiles, const udump_kernel_attended &a, int transposed, int first, int end, Load load, Look look) {
+    const void *own = transposed ? a.k : a.q, *passing = transposed ? a.q : a.k;
+    int64_t own_stride = transposed ? a.k_stride : a.q_stride, passing_stride = transposed ? a.q_stride : a.k_stride;
+    int head = (int)blockIdx.y;
+    float *columns = tiles + a.d * UDUMP_SCORE_ROWS;
+    udump_scores_load(tiles, UDUMP_SCORE_ROWS, own, a.dtype, own_stride, head, a.d, (int)blockIdx.x * UDUMP_SCORE_ROWS, transposed ? a.keys : a.queries);
+    for (int begin = first; begin < end; begin += UDUMP_SCORE_COLUMNS) {
+        float scores[UDUMP_SCORE_COLUMNS];
+        __syncthreads(); /* the readers of the last columns are done */
+        udump_scores_load(columns, UDUMP_SCORE_COLUMNS, passing, a.dtype, passing_stride, head, a.d, begin, end);
+        load(begin);
+        __syncthreads();
+        udump_scores(scores, tiles, columns, a.d);
+#pragma unroll
+        for (int j = 0; j < UDUMP_SCORE_COLUMNS; j++)
+            if (begin + j < end) look(begin + j, j, scores[j]);
     }
-    r->total += expf(score - r->most);
 }
 
 #endif
