@@ -218,7 +218,7 @@ static int check_and_generate(arguments *a) {
     if (!take_prompt_loras(a->sampling.options.prompt, a->lora_folder, a->lora_blocks, &taken, &a->sampling.model.loras)
         || !sampling_check(&a->sampling) || !check_batches(a))
         return free_prompt_loras(&taken), EXIT_BAD_INPUT;
-    a->sampling.options.prompt = taken.prompt;
+    a->sampling.options.prompt = udump_lora_tags_prompt(taken.tags);
     if (parse_kinds(a->kinds, &a->sampling.options.attention_kinds) && check_idle(a) && sampling_resolve(&a->sampling, &init, &status) && resolve_names(a, &folder_options)) {
         status = generate(a, &folder_options);
     }

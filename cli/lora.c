@@ -66,72 +66,6 @@ int fail_loras(const udump_error *error, const lora_list *loras) {
     return found ? fail_option("--lora", error, found == 1 ? text : NULL) : fail_input(error);
 }
 
-/* The end of "<lora:...>" at text, where it begins with that; NULL elsewhere. *inside: behind the first colon. */
-static const char *tag_end(const char *text, const char **inside) {
-    static const char *const names[] = { "<lora:", "<lyco:", "<hypernet:" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        size_t length = strlen(names[i]);
-        const char *end = strncmp(text, names[i], length) == 0 ? strchr(text, '>') : NULL;
-        if (!end || end == text + length) continue;
-        *inside = i == 2 ? NULL : text + length;
-        return end;
-    }
-    return NULL;
-}
-
-/* What a tag says. */
-typedef struct lora_tag {
-    const char *text; /* all of it, [bytes] */
-    int bytes;
-    char *name; /* on the heap */
-    const char *weight; /* in the same memory; NULL: none */
-    char blocks[64]; /* where the text encoders have another; "" where not */
-} lora_tag;
-
-/* "0.8", "0.5:0.8" (text encoders, then U-Net), or with names, "te=0.5:unet=0.8", as the webui reads them. */
-static bool read_weights(char *text, const char *weights[2]) {
-    static const char *const names[2] = { "te=", "unet=" };
-    int place = 0;
-    for (char *next; text; text = next) {
-        double weight;
-        if ((next = strchr(text, ':'))) *next++ = '\0';
-        int named = strncmp(text, names[0], strlen(names[0])) == 0 ? 0 : strncmp(text, names[1], strlen(names[1])) == 0 ? 1 : -1;
-        if (named < 0 && place == 2) return false;
-        if (named < 0) named = place++;
-        else text += strlen(names[named]);
-        if (!read_weight(text, &weight)) return false;
-        weights[named] = text;
-    }
-    return true;
-}
-
-/* A LoRA has one weight here, the U-Net's where there is one, and the text encoders' beside it. */
-static void set_weights(lora_tag *tag, const char *const weights[2]) {
-    double text = 1, unet = 1;
-    tag->weight = weights[1] ? weights[1] : weights[0];
-    if (!weights[1]) return;
-    if (weights[0]) read_weight(weights[0], &text);
-    read_weight(weights[1], &unet);
-    if (unet == 0) tag->weight = weights[0] ? weights[0] : "1";
-    if (unet == 0 && text != 0) snprintf(tag->blocks, sizeof tag->blocks, "UNET=0");
-    else if (unet != text) snprintf(tag->blocks, sizeof tag->blocks, "TE=%.15f", text / unet);
-}
-
-/* False after printing what is wrong; tag->name is to be freed either way. */
-static bool read_tag(const char *text, const char *inside, const char *end, lora_tag *tag) {
-    *tag = (lora_tag){ .text = text, .bytes = (int)(end + 1 - text), .name = inside ? strndup(inside, (size_t)(end - inside)) : NULL };
-    const char *weights[2] = { NULL };
-    if (!inside) return fail_usage("--prompt: %.*s: hypernetworks are not supported", tag->bytes, text), false;
-    if (!tag->name) return fail_usage("out of memory"), false;
-    char *colon = strchr(tag->name, ':');
-    if (colon) *colon = '\0';
-    if (colon && !read_weights(colon + 1, weights))
-        return fail_usage("--prompt: %.*s: expected one number as its weight, or the text encoders' and the U-Net's", tag->bytes, text),
-               false;
-    set_weights(tag, weights);
-    return true;
-}
-
 /* Whether FILE[:WEIGHT][:BLOCK WEIGHTS] names the tag's file, in whatever folder. */
 static bool names_file(const char *item, const char *name) {
     char *text = strdup(item);
@@ -172,10 +106,10 @@ static const char *find_blocks(char *text, const char *name, int *bytes) {
 }
 
 /* The tag's file, on the heap. NULL after printing what is wrong. */
-static char *find_file(const lora_tag *tag, const char *folder) {
+static char *find_file(const udump_lora_tag *tag, const char *folder) {
     char path[4096];
     udump_error error;
-    if (!folder) return fail_usage("--prompt: %.*s needs --lora-dir, or a --lora of that name", tag->bytes, tag->text), NULL;
+    if (!folder) return fail_usage("--prompt: %s needs --lora-dir, or a --lora of that name", tag->text), NULL;
     if (udump_lora_find(folder, tag->name, path, sizeof path, &error)) return fail_option("--lora-dir", &error, NULL), NULL;
     char *own = strdup(path);
     if (!own) fail_usage("out of memory");
@@ -183,26 +117,28 @@ static char *find_file(const lora_tag *tag, const char *folder) {
 }
 
 /* The tag as --lora has it, on the heap, by a file, or by an option for it, whose own weights go first. NULL without memory. */
-static char *compose(const lora_tag *tag, const lora_text *file, char *blocks) {
-    char *text = NULL;
+static char *compose(const udump_lora_tag *tag, const lora_text *file, char *picture_blocks) {
+    char *text = NULL, weight[400];
     int bytes;
-    const char *found = find_blocks(blocks, tag->name, &bytes), *weight = file->weight ? file->weight : tag->weight;
-    const char *own = file->weight ? "" : tag->blocks;
+    const char *own = file->weight || !tag->block_weights ? "" : tag->block_weights;
+    const char *found = find_blocks(picture_blocks, tag->name, &bytes);
     if (file->blocks) bytes = (int)strlen(found = file->blocks);
-    if (asprintf(&text, "%s:%s%s%s%s%.*s", file->path, weight ? weight : "1", bytes || *own ? ":" : "", own, bytes && *own ? "," : "",
-            bytes, bytes ? found : "")
+    snprintf(weight, sizeof weight, "%.15f", tag->weight);
+    if (asprintf(&text, "%s:%s%s%s%s%.*s", file->path, file->weight ? file->weight : weight, bytes || *own ? ":" : "", own,
+            bytes && *own ? "," : "", bytes, bytes ? found : "")
         < 0)
         return NULL;
     return text;
 }
 
 /* Adds what a tag means to loras. */
-static bool take_tag(const lora_tag *tag, const char *folder, int *given, prompt_loras *taken, option_list *loras) {
+static bool take_tag(const udump_lora_tag *tag, const char *folder, int *given, prompt_loras *taken, option_list *loras) {
+    if (tag->problem) return fail_usage("--prompt: %s: %s", tag->text, tag->problem), false;
     const char *option = folder ? NULL : take_option(loras, given, tag->name);
     char *own = option ? strdup(option) : find_file(tag, folder);
     if (!own) return option ? fail_usage("out of memory"), false : false;
     lora_text file = option ? split(own) : (lora_text){ .path = own };
-    char *text = compose(tag, &file, taken->blocks);
+    char *text = compose(tag, &file, taken->picture_blocks);
     free(own);
     if (!text) return fail_usage("out of memory"), false;
     taken->texts[taken->count++] = text;
@@ -211,38 +147,31 @@ static bool take_tag(const lora_tag *tag, const char *folder, int *given, prompt
     return true;
 }
 
-bool take_prompt_loras(const char *prompt, const char *folder, const char *blocks, prompt_loras *taken, option_list *loras) {
-    *taken = (prompt_loras){ .prompt = prompt ? strdup(prompt) : NULL, .blocks = blocks ? strdup(blocks) : NULL };
-    if ((prompt && !taken->prompt) || (blocks && !taken->blocks)) return fail_usage("out of memory"), false;
-    if (!taken->prompt) return true;
-    int given = loras->count;
-    for (char *at = taken->prompt; *at;) {
-        const char *inside, *end = tag_end(at, &inside);
-        if (!end) {
-            at++;
-            continue;
-        }
-        lora_tag tag;
-        bool good = read_tag(at, inside, end, &tag) && take_tag(&tag, folder, &given, taken, loras);
-        free(tag.name);
-        if (!good) return false;
-        memmove(at, end + 1, strlen(end + 1) + 1);
-    }
-    /* What stood before the last tag stands before it again in the picture's text. */
-    size_t length = taken->count ? strlen(taken->prompt) : 0;
-    for (; length && taken->prompt[length - 1] == ' '; length--) taken->prompt[length - 1] = '\0';
-    return true;
+bool take_prompt_loras(const char *prompt, const char *folder, const char *picture_blocks, prompt_loras *taken, option_list *loras) {
+    udump_error error;
+    int32_t count;
+    *taken = (prompt_loras){ .picture_blocks = picture_blocks ? strdup(picture_blocks) : NULL };
+    if (picture_blocks && !taken->picture_blocks) return fail_usage("out of memory"), false;
+    if (udump_lora_tags_parse(prompt, &taken->tags, &error)) return fail_error(&error), false;
+    const udump_lora_tag *tags = udump_lora_tags_list(taken->tags, &count);
+    bool good = true;
+    for (int32_t i = 0, given = loras->count; good && i < count; i++) good = take_tag(&tags[i], folder, &given, taken, loras);
+    return good;
 }
 
 bool refuse_prompt_loras(const char *prompt) {
-    const char *inside, *end = NULL;
-    for (; prompt && *prompt && !end; prompt++) end = tag_end(prompt, &inside);
-    if (!end) return true;
-    return fail_usage("%.*s in a prompt: a sweep takes LoRAs by --lora", (int)(end + 2 - prompt), prompt - 1), false;
+    udump_lora_tags *tags;
+    udump_error error;
+    int32_t count;
+    if (udump_lora_tags_parse(prompt, &tags, &error)) return fail_error(&error), false;
+    const udump_lora_tag *first = udump_lora_tags_list(tags, &count);
+    if (count) fail_usage("%s in a prompt: a sweep takes LoRAs by --lora", first->text);
+    udump_lora_tags_free(tags);
+    return !count;
 }
 
 void free_prompt_loras(prompt_loras *taken) {
     for (int i = 0; i < taken->count; i++) free(taken->texts[i]);
-    free(taken->prompt);
-    free(taken->blocks);
+    udump_lora_tags_free(taken->tags);
+    free(taken->picture_blocks);
 }

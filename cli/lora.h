@@ -17,18 +17,18 @@ void free_loras(lora_list *loras);
 /* As fail_input; of an error in block weights with the option and the text. */
 int fail_loras(const udump_error *error, const lora_list *loras);
 
-/* A prompt without its <lora:NAME:WEIGHT>, and these as --lora has them. */
+/* A prompt's <lora:NAME:WEIGHT>, and these as --lora has them. */
 typedef struct prompt_loras {
-    char *prompt; /* NULL if there was none */
-    char *blocks; /* what is left of a picture's block weights; NULL if there were none */
+    udump_lora_tags *tags; /* and the prompt without them */
+    char *picture_blocks; /* what is left of a picture's block weights; NULL if there were none */
     char *texts[LIST_MOST];
     int count;
 } prompt_loras;
 
 /* Adds the file that udump_lora_find finds and its weights to loras for each; without a folder (NULL) a LoRA of that name in loras stands for the tag, which then has its place and, if the
- * option says none, its weight. blocks (may be NULL): a picture's "Lora block weights", which those without any get. False after printing what is wrong;
+ * option says none, its weight. picture_blocks (may be NULL): a picture's "Lora block weights", which those without any get. False after printing what is wrong;
  * free_prompt_loras either way, when loras is no longer needed. */
-bool take_prompt_loras(const char *prompt, const char *folder, const char *blocks, prompt_loras *taken, option_list *loras);
+bool take_prompt_loras(const char *prompt, const char *folder, const char *picture_blocks, prompt_loras *taken, option_list *loras);
 void free_prompt_loras(prompt_loras *taken);
 /* Where a prompt's <lora:...> mean nothing. False after printing so, if there is one. */
 bool refuse_prompt_loras(const char *prompt);

@@ -171,6 +171,27 @@ typedef struct udump_lora {
  * Errors: FILE (there is none, or the folder cannot be read), ARGUMENT (path is too short), MEMORY. Thread-safe. */
 UDUMP_API udump_status udump_lora_find(const char *folder, const char *name, char *path, size_t path_bytes, udump_error *error);
 
+/* The webui's LoRAs in a prompt: "<lora:NAME>", "<lora:NAME:0.8>", "<lora:NAME:0.5:0.8>" (the text encoders' weight, then the U-Net's) or
+ * "<lora:NAME:te=0.5:unet=0.8>"; "<lyco:...>" means the same. Runs read them as any other words: whoever loads the model for a prompt takes them off before. */
+typedef struct udump_lora_tags udump_lora_tags;
+
+typedef struct udump_lora_tag {
+    const char *text; /* the tag as it stands there */
+    int64_t offset;   /* where, in bytes */
+    const char *name; /* whose file udump_lora_find finds */
+    double weight;    /* this and block_weights as udump_lora has them */
+    const char *block_weights; /* "TE=0.625", "UNET=0", where the text encoders' weight is another than the U-Net's; NULL: none */
+    const char *problem;       /* why it means no LoRA: a hypernetwork, a weight that is none; NULL: it does */
+} udump_lora_tag;
+
+/* Errors: MEMORY. Thread-safe. */
+UDUMP_API udump_status udump_lora_tags_parse(const char *prompt, udump_lora_tags **tags, udump_error *error);
+UDUMP_API void udump_lora_tags_free(udump_lora_tags *tags); /* accepts NULL */
+/* The prompt without them, and, if there were any, without blanks at its end; as long as the tags live. */
+UDUMP_API const char *udump_lora_tags_prompt(const udump_lora_tags *tags);
+/* In the prompt's order, [*count]; as long as the tags live. */
+UDUMP_API const udump_lora_tag *udump_lora_tags_list(const udump_lora_tags *tags, int32_t *count);
+
 typedef struct udump_model_options {
     size_t struct_bytes;
     udump_device device;
@@ -633,7 +654,7 @@ UDUMP_API udump_status udump_renderer_create(const udump_renderer_options *optio
 UDUMP_API void udump_renderer_destroy(udump_renderer *renderer);
 /* As udump_render, but tensor->data is a pointer to the device's memory (DLPack's data and byte_offset; strides in elements). stream: the cudaStream_t in
  * which the tensor is made, NULL for the default stream; nothing else waits for it. The tensor may change once this returns.
- * Errors: as udump_render, ARGUMENT (a stream that is being captured), DEVICE. */
+ * Errors: as udump_render, ARGUMENT (a stream that is being captured), UNSUPPORTED (a channel of over 2^30 values), DEVICE. */
 UDUMP_API udump_status udump_renderer_render(udump_renderer *renderer, const udump_view *tensor, void *stream, const udump_style *style,
     udump_image *canvas, udump_image *average, udump_error *error);
 
@@ -835,7 +856,8 @@ UDUMP_API const udump_parameter *udump_parameters_list(const udump_parameters *p
 UDUMP_API const char *udump_parameters_get(const udump_parameters *parameters, const char *key);
 /* Sets what is USED in options, and leaves the rest as it is; texts and numbers are pointed to: parameters must live as long as the options.
  * The prompt is the text's own, "<lora:NAME:0.8>" included, which our texts have at its end for each of the model's LoRAs: what they ask for, and "Lora block
- * weights" with them, is for whoever loads the model, and so is taking them off, since a run would read them as words and name the LoRAs once more.
+ * weights" with them, is for whoever loads the model, and so is taking them off (udump_lora_tags_parse), since a run would read them as words and name the LoRAs
+ * once more.
  * "Denoising strength" sets options->strength unless it belongs to a second, larger pass ("Hires ...", "First pass size"). Errors: ARGUMENT (a value that
  * is none, with its key as where). */
 UDUMP_API udump_status udump_parameters_apply(udump_parameters *parameters, udump_generate_options *options, udump_error *error);

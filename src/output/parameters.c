@@ -1,12 +1,12 @@
 /* A picture's infotext, as far as it can be run again. */
 #include <errno.h>
-#include <locale.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/options.h"
 #include "base/status.h"
 #include "output/characters.h"
@@ -29,11 +29,7 @@ typedef bool setter(udump_parameters *p, const char *value, udump_generate_optio
 
 static bool read_number(const char *text, double *number) {
     char *end;
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a decimal point, whatever the program's locale is */
-    if (!plain) return false;
-    *number = strtod_l(text, &end, plain);
-    freelocale(plain);
-    return *text && !*end && isfinite(*number);
+    return udump_decimal_read(text, &end, number) && *text && !*end && isfinite(*number);
 }
 
 static bool read_integer(const char *text, int64_t least, int64_t most, int64_t *number) {

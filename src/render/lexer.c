@@ -1,9 +1,8 @@
 #include "render/lexer.h"
 
-#include <locale.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/status.h"
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -34,12 +33,8 @@ bool udump_number_read(const char *text, size_t *at, size_t end, double *number)
     if (length == 0 || length >= sizeof copy) return false;
     memcpy(copy, text + *at, length);
     copy[length] = 0;
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a decimal point, whatever the program's locale is */
-    if (!plain) return false;
-    *number = strtod_l(copy, NULL, plain);
-    freelocale(plain);
     *at = last;
-    return true;
+    return udump_decimal_read(copy, NULL, number);
 }
 
 bool udump_lexer_at(const udump_lexer *lexer, const char *spelling) {

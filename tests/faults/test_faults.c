@@ -118,6 +118,7 @@ static udump_status parse_texts(udump_error *error) {
     udump_token tokens[64];
     int32_t count;
     udump_parameters *parameters = NULL;
+    udump_lora_tags *tags = NULL;
     udump_generate_options options;
     udump_generate_options_init(&options);
     udump_status status = udump_layers_parse(NULL, "IN00-OUT11(+2)", selected, 25, error);
@@ -128,6 +129,8 @@ static udump_status parse_texts(udump_error *error) {
         status = udump_parameters_parse("a cat\nNegative prompt: b\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64, Note: \"a, b\"", &parameters, error);
     if (!status) status = udump_parameters_apply(parameters, &options, error);
     udump_parameters_free(parameters);
+    if (!status) status = udump_lora_tags_parse("a <lora:b:0.5:0.8> c <lyco:d>", &tags, error);
+    udump_lora_tags_free(tags);
     return status;
 }
 

@@ -88,6 +88,26 @@ static void check_and(const char *text) {
     if (!status) udump_and_free(parts, count);
 }
 
+/* LoRAs' tags stand where they say; without them, and without blanks at its end, the text is the rest. */
+static void check_tags(const char *text) {
+    udump_lora_tags *tags;
+    int32_t count;
+    must(udump_lora_tags_parse(text, &tags, NULL) == UDUMP_OK);
+    const udump_lora_tag *list = udump_lora_tags_list(tags, &count);
+    const char *rest = udump_lora_tags_prompt(tags);
+    char *cut = strdup(text);
+    for (int32_t i = count - 1; cut && i >= 0; i--) {
+        char *at = cut + list[i].offset;
+        size_t length = strlen(list[i].text);
+        must(strncmp(at, list[i].text, length) == 0 && strlen(list[i].name) + strlen("<lora:>") <= length && isfinite(list[i].weight));
+        memmove(at, at + length, strlen(at + length) + 1);
+    }
+    size_t kept = strlen(rest);
+    must(!cut || (strncmp(cut, rest, kept) == 0 && !cut[kept + (count ? strspn(cut + kept, " ") : 0)]));
+    free(cut);
+    udump_lora_tags_free(tags);
+}
+
 static bool is_new(const udump_layer_prompts *prompts, int32_t block) {
     for (int32_t i = 0; i < block; i++)
         if (strcmp(prompts->texts[i], prompts->texts[block]) == 0) return false;
@@ -99,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!text) return 0;
     memcpy(text, data, size);
     text[size] = 0;
+    check_tags(text);
     udump_layer_prompts prompts;
     udump_error error;
     udump_status status = udump_layer_prompts_parse(&udump_sd1_blocks, text, &prompts, &error);

@@ -736,3 +736,23 @@ def test_a_lora_is_found_by_its_name() -> None:
     assert unetdump.Lora.find(goldens.parent, "lora-kohya", 0.5) == unetdump.Lora(str(goldens / "lora-kohya.safetensors"), 0.5)
     with pytest.raises(unetdump.FileError, match="no LoRA 'lora-koh'"):
         unetdump.Lora.find(goldens, "lora-koh")
+
+
+def test_loras_are_taken_off_a_prompt() -> None:
+    goldens = DEMO.parents[1] / "tests" / "parity" / "goldens"
+    kohya, locon = (str(goldens / f"lora-{name}.safetensors") for name in ("kohya", "locon"))
+    prompt = "café <lora:lora-kohya:0.5:0.8> on\n<lyco:lora-locon>  "
+    assert unetdump.Lora.take(prompt, goldens) == ("café  on\n", [unetdump.Lora(kohya, 0.8, "TE=0.625"), unetdump.Lora(locon)])
+    assert unetdump.Lora.take("a <lora:> ", goldens) == ("a <lora:> ", [])
+    rest, tags = unetdump.take_lora_tags(prompt)
+    assert rest == "café  on\n" and [prompt[t.offset :].startswith(t.text) for t in tags] == [True, True]
+    rest, tags = unetdump.take_lora_tags("<hypernet:h:1><lora:x:much>a")
+    assert rest == "a" and [t.problem for t in tags] == [
+        "hypernetworks are not supported",
+        "expected one number as its weight, or the text encoders' and the U-Net's",
+    ]
+    with pytest.raises(unetdump.NotationError, match=r"<lora:x:1,5>: expected one number") as caught:
+        unetdump.Lora.take("é\né <lora:x:1,5>", goldens)
+    assert (caught.value.line, caught.value.column, caught.value.offset) == (2, 3, 4)
+    with pytest.raises(unetdump.FileError, match="no LoRA 'x'"):
+        unetdump.Lora.take("a <lora:x>", goldens)

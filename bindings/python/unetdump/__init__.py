@@ -33,7 +33,7 @@ from .errors import (
     WeightsError,
 )
 from .folder import write_report
-from .loading import Lora
+from .lora import Lora, LoraTag, take_lora_tags
 from .model import Block, Model, ModelInfo, Tap, TensorInfo, load
 from .notation import Entry, Part, Prompt, Token, block_names, parse_layers, parse_prompt, parse_steps, tokens
 from .options import Cancel, Options
@@ -74,6 +74,7 @@ __all__ = [
     "FormatError",
     "InternalError",
     "Lora",
+    "LoraTag",
     "Model",
     "ModelInfo",
     "NotationError",
@@ -120,6 +121,7 @@ __all__ = [
     "render_average",
     "resize",
     "sweep",
+    "take_lora_tags",
     "tokens",
     "write_png",
     "write_report",

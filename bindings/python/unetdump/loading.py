@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, TypedDict
 
 from ._c import ffi, lib
-from .errors import bad_argument, c_path, c_text, check, new_error, of_kind
+from .errors import bad_argument, of_kind
+from .lora import Lora
 from .options import Struct, one_of
 
 Path = str | os.PathLike[str]
@@ -27,7 +27,6 @@ _DEVICES = {
     "reference": lib.UDUMP_DEVICE_REFERENCE,
     "cuda": lib.UDUMP_DEVICE_CUDA,
 }
-_PATH_BYTES = 4096
 _PATHS = {
     "vae": "vae_path",
     "embeddings": "embeddings",
@@ -35,51 +34,6 @@ _PATHS = {
     "cuda_libraries": "cuda_libraries",
     "plan_cache": "plan_cache",
 }
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A low-rank difference that is added to the weights while they load."""
-
-    path: Path
-    weight: float = 1
-    blocks: str | None = None  #: "IN04=0.5,OUT00-OUT08=0,TE=0.3", "UNET=0"; the others keep the weight
-
-    def __post_init__(self) -> None:
-        """Raises TypeError for a weight that is no number."""
-        of_kind(self.weight, Real, "weight", "a number")
-
-    @classmethod
-    def parse(cls, text: str) -> Lora:
-        """From FILE[:WEIGHT][:BLOCK WEIGHTS], as the command has it.
-
-        A file's name may have colons: what follows the last one counts only if it reads as one of the two. Raises ArgumentError.
-        """
-        path, weight, blocks = text, "1", None
-        head, colon, tail = path.rpartition(":")
-        if colon and "=" in tail:
-            path, blocks = head, tail
-            head, colon, tail = path.rpartition(":")
-        if colon and tail and not tail.strip("+-.0123456789"):
-            path, weight = head, tail
-        refused = bad_argument("--lora", "FILE[:WEIGHT][:BLOCK WEIGHTS]", text)
-        if not path:
-            raise refused
-        try:
-            return cls(path, float(weight), blocks)
-        except ValueError:
-            raise refused from None
-
-    @classmethod
-    def find(cls, folder: Path, name: str, weight: float = 1, blocks: str | None = None) -> Lora:
-        """The one that the webui means by "<lora:NAME:WEIGHT>".
-
-        NAME.safetensors in the folder or in those within it, else the file whose own metadata calls itself so. Raises FileError (there is
-        none), OutOfMemoryError.
-        """
-        path, error = ffi.new("char[]", _PATH_BYTES), new_error()
-        check(lib.udump_lora_find(c_path(folder), c_text(name, "name"), path, _PATH_BYTES, error), error)
-        return cls(os.fsdecode(ffi.string(path)), weight, blocks)
 
 
 class LoadOptions(TypedDict, total=False):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ._c import ffi, lib
 from .errors import bad_argument, c_path, check, new_error, text
-from .loading import LoadOptions, Lora, Path, Source
+from .loading import LoadOptions, Path, Source
+from .lora import Lora
 from .options import Options, fill
 from .owner import Owner
 from .typed import Unpack

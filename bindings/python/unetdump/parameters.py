@@ -42,8 +42,8 @@ _USES = {
 class Parameters(Owner, Mapping[str, str]):
     """Keys and values: "Prompt", "Negative prompt", then "Steps", "Sampler", ... `generate(parameters=...)` takes them as its defaults.
 
-    The prompt has its "<lora:NAME:0.8>", as ours have at their end: give these LoRAs to `load` (`Lora.find` finds them), and take them off
-    the prompt, where they would be words.
+    The prompt has its "<lora:NAME:0.8>", as ours have at their end: give these LoRAs to `load`, and take them off the prompt, where they
+    would be words: `Lora.take` does both.
 
     `uses` says of each key whether it is "used", is "silent" (says nothing that could be done), is "lacking" (changes the picture, and is
     not there: "Hires upscale") or "unknown".

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import ArgumentError, Error, FileError, FormatError, NotationError, UnsupportedError, WeightsError
-from .loading import Lora
+from .lora import Lora
 from .pictures import read_png, resize
 from .sweeps import Sweep
 

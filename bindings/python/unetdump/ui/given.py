@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from unetdump._c import lib
 from unetdump.errors import FormatError, UnsupportedError
-from unetdump.loading import Lora
+from unetdump.lora import Lora, LoraTag, take_lora_tags
 from unetdump.options import Options
 from unetdump.parameters import Parameters
 from unetdump.pictures import read_png, resize, write_png
@@ -93,10 +93,10 @@ def _sampler(options: Options) -> dict[str, str]:
     return found
 
 
-def _lost_loras(said: Parameters, named: list[str], loras: Sequence[Lora]) -> list[str]:
+def _lost_loras(said: Parameters, named: list[LoraTag], loras: Sequence[Lora]) -> list[str]:
     """What of a picture's LoRAs is not loaded. named: its tags."""
     if not tags.are_loaded(named, loras):
-        return named or ["the LoRAs of this page, which it was made without"]
+        return [tag.text for tag in named] or ["the LoRAs of this page, which it was made without"]
     return [] if said.get(_BLOCKS, "") == tags.block_weights(loras) else [_BLOCKS]
 
 
@@ -108,7 +108,7 @@ def read(path: Path, loras: Sequence[Lora] = ()) -> tuple[dict[str, Any], list[s
     """
     said = Parameters(path)
     options = said.options()
-    prompt, named = tags.take(said["Prompt"])
+    prompt, named = take_lora_tags(said["Prompt"])
     found: dict[str, Any] = {**_MISSING, "prompt": prompt}
     found |= {field: options[option] for option, field in _FIELDS.items() if option in options}  # type: ignore[literal-required]
     found |= _sampler(options)

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from unetdump.errors import Error
-from unetdump.loading import Lora
+from unetdump.lora import Lora
 from unetdump.model import Model
 
 from .form import OF_STEPS, RNGS, SAMPLERS, SCHEDULES

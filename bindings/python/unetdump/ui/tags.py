@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from unetdump._c import lib
-from unetdump.errors import NotationError
-from unetdump.loading import Lora
-
-_TAG = re.compile(r"<(?:lora|lyco|hypernet):[^>]+>")
+from unetdump.lora import Lora, LoraTag, take_lora_tags
 
 
 def refuse(prompt: str) -> None:
     """As the command's sweep does it. Raises NotationError for the first tag."""
-    if found := _TAG.search(prompt):
-        what = f"{found[0]} in a prompt: the page takes LoRAs by --lora"
-        raise NotationError(what, lib.UDUMP_ERROR_SYNTAX, what=what, offset=found.start())
+    if tags := take_lora_tags(prompt)[1]:
+        raise tags[0].misplaced(prompt, f"{tags[0].text} in a prompt: the page takes LoRAs by --lora")
 
 
-def take(prompt: str) -> tuple[str, list[str]]:
-    """The prompt without its tags, and these. What a picture's text has before the last of them is put there again: a blank."""
-    tags = _TAG.findall(prompt)
-    return (_TAG.sub("", prompt).rstrip(" ") if tags else prompt), tags
-
-
-def _meaning(tag: str) -> tuple[str, object]:
+def _meaning(tag: LoraTag) -> tuple[str, object]:
     """What tags that do the same have in common: a name and one weight; of others all that is in them."""
-    kind, _, inside = tag[1:-1].partition(":")
-    name, _, weight = inside.partition(":")
-    try:
-        return (name, round(float(weight or 1), 6)) if kind != "hypernet" else (tag, 0)
-    except ValueError:
-        return tag, 0
+    return (tag.text, 0) if tag.problem or tag.blocks else (tag.name, round(tag.weight, 6))
 
 
 def _name(lora: Lora) -> str:
     return str(lora.path).rpartition("/")[2].partition(".safetensors")[0]
 
 
-def are_loaded(tags: Sequence[str], loras: Iterable[Lora]) -> bool:
+def are_loaded(tags: Sequence[LoraTag], loras: Iterable[Lora]) -> bool:
     """Whether the tags name exactly these LoRAs with their weights."""
     meant = [(_name(lora), round(lora.weight, 6)) for lora in loras]
     return sorted(map(str, meant)) == sorted(str(_meaning(tag)) for tag in tags)
