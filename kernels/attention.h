@@ -11,7 +11,8 @@ extern "C" {
 void udump_kernel_attention_plain(void *out, const void *q, const void *k, const void *v, int dtype, const udump_kernel_attention_shape *shape,
     udump_stream stream);
 /* 16-bit numbers on the matrix units. Whether it can, and what it does. */
-int udump_kernel_attention_mma_fits(int dtype, const udump_kernel_attention_shape *shape);
+int udump_kernel_attention_mma_fits(
+    const void *out, const void *q, const void *k, const void *v, int dtype, const udump_kernel_attention_shape *shape);
 void udump_kernel_attention_mma(void *out, const void *q, const void *k, const void *v, int dtype, const udump_kernel_attention_shape *shape,
     udump_stream stream);
 #ifdef __cplusplus

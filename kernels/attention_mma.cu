@@ -303,8 +303,8 @@ __global__ void __launch_bounds__(THREADS, D <= 64 ? 2 : 1) /* blocks at once: t
     }
 }
 
-int udump_kernel_attention_mma_fits(int dtype, const udump_kernel_attention_shape *s) {
-    bool aligned = s->d % 8 == 0 && s->q_row % 8 == 0 && s->kv_row % 8 == 0 && s->out_row % 8 == 0;
+int udump_kernel_attention_mma_fits(const void *out, const void *q, const void *k, const void *v, int dtype, const udump_kernel_attention_shape *s) {
+    bool aligned = ((uintptr_t)out | (uintptr_t)q | (uintptr_t)k | (uintptr_t)v) % 16 == 0 && s->d % 8 == 0 && s->q_row % 8 == 0 && s->kv_row % 8 == 0 && s->out_row % 8 == 0;
     return dtype != UDUMP_KERNEL_F32 && aligned && s->d <= UDUMP_KERNEL_TILED_HEAD_MOST;
 }
 
@@ -324,14 +324,13 @@ template <int D, int KEYS> static cut cut_of(const udump_kernel_attention_shape 
 
 template <typename T, int D, int KEYS>
 static void attend_sized(T *out, const T *q, const T *k, const T *v, const udump_kernel_attention_shape &s, udump_stream stream) {
-    const int row = (D + PAD) * (int)sizeof(T);
-    static_assert(
-        (D <= NARROW ? 2 * QUERIES + 2 * KEYS : QUERIES / SPLITS_MOST + 2 * SPLITS_MOST * KEYS) * row <= SHARED_MOST, "shared memory");
+    const int row = (D + PAD) * (int)sizeof(T), most_bytes = (D <= NARROW ? 2 * QUERIES + 2 * KEYS : QUERIES / SPLITS_MOST + 2 * SPLITS_MOST * KEYS) * row;
+    static_assert(most_bytes <= SHARED_MOST, "shared memory");
     cut c = cut_of<D, KEYS>(&s);
     int queries = c.groups * WARP_QUERIES, tiles = c.rounds > 1 ? 2 : 1;
     size_t shared_bytes = (size_t)((tiles * queries + 2 * c.splits * KEYS) * row);
     dim3 grid(udump_blocks(s.queries, queries * c.rounds), (unsigned)s.heads, (unsigned)s.n);
-    udump_allow_shared((const void *)attention_mma<T, D, KEYS>, shared_bytes);
+    udump_allow_shared((const void *)attention_mma<T, D, KEYS>, most_bytes);
     UDUMP_LAUNCH((attention_mma<T, D, KEYS>), grid, THREADS, shared_bytes, stream, out, q, k, v, s, c);
 }
 

@@ -68,7 +68,8 @@ __device__ __forceinline__ void udump_copies_wait(void) {
     udump_copy_wait<0>();
 }
 
-/* Lets a kernel have more shared memory than the 48 KB that each may: before every launch, as each device is told for itself. */
+/* Lets a kernel have more shared memory than the 48 KB that each may: before every launch, as each device is told for itself. bytes: the most that any launch of it
+ * asks for, always the same, since other threads' launches and graphs that wait to be launched go by the last that was told. */
 static inline void udump_allow_shared(const void *kernel, size_t bytes) {
     if (bytes > 48 << 10) cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 }

@@ -23,7 +23,8 @@ enum {
     UDUMP_KERNEL_HEAD_MOST = 512, /* channels of a head */
     UDUMP_KERNEL_TILED_HEAD_MOST = 160, /* ..., that the matrix units attend with */
     UDUMP_KERNEL_LOOK_HEAD_MOST = 160, /* ..., to look at */
-    UDUMP_KERNEL_LOOK_COLUMNS_MOST = 16 /* of the covariance's v */
+    UDUMP_KERNEL_LOOK_COLUMNS_MOST = 16, /* of the covariance's v */
+    UDUMP_KERNEL_TILE_PIXELS_MOST = 1 << 30 /* of a tile whose range is found */
 };
 
 /* ---- elementwise */

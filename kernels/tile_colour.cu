@@ -15,6 +15,7 @@ typedef enum loads { LOAD_EACH, LOAD_TILES /* two side by side */, LOAD_PIXELS /
 typedef struct layout {
     int runs, rows; /* that a block takes: of a row of a tile, and of a tile */
     int pitch;      /* words of a row of a tile in shared memory: odd, so that tiles side by side are in banks of their own */
+    int first;      /* cell of the launch */
     int registers;  /* words of all rows, after which the registers of expressions come */
     bool pairs_first;
     loads load;
@@ -156,7 +157,7 @@ static __global__ void __launch_bounds__(THREADS) tile_colour(uint8_t *pixels, U
     constexpr int channels = STYLE::CHANNELS;
     int me = ((int)threadIdx.z * (int)blockDim.y + (int)threadIdx.y) * (int)blockDim.x + (int)threadIdx.x, threads = PAIRS * l.runs * l.rows;
     int pair = (int)(l.pairs_first ? threadIdx.x : threadIdx.y), run = (int)(l.pairs_first ? threadIdx.y : threadIdx.x);
-    int first = (int)blockIdx.y * TILES, first_y = (int)blockIdx.x * l.rows, first_x = (int)blockIdx.z * l.runs * RUN;
+    int first = l.first + (int)blockIdx.y * TILES, first_y = (int)blockIdx.x * l.rows, first_x = (int)blockIdx.z * l.runs * RUN;
     int tile = first + 2 * pair, y = first_y + (int)threadIdx.z, x = first_x + run * RUN;
     bool live = tile < t.count && y < t.h && x < t.w;
     udump_kernel_range range = UDUMP_NO_RANGE; /* of tile first + me, in flight while the values are */
@@ -215,10 +216,14 @@ static void colour_tiles(uint8_t *pixels, const udump_kernel_tiles *tiles, const
     l.registers = l.rows * TILES * l.pitch;
     l.pairs_first = t.stride_tile == 1;
     l.load = loads_of(&t);
-    dim3 blocks(udump_blocks(t.h + 1, l.rows), udump_blocks((int64_t)g.columns * g.rows, TILES), udump_blocks(t.w, l.runs * RUN));
     dim3 threads(l.pairs_first ? (unsigned)PAIRS : (unsigned)l.runs, l.pairs_first ? (unsigned)l.runs : (unsigned)PAIRS, (unsigned)l.rows);
     size_t shared_bytes = (size_t)l.registers * sizeof(uint32_t) + (size_t)(each_bytes * l.runs * l.rows);
-    UDUMP_LAUNCH((tile_colour<STYLE>), blocks, threads, shared_bytes, stream, pixels, t, ranges, own, g, l);
+    int64_t cells = (int64_t)g.columns * g.rows, most_cells = 65535 * TILES; /* of a launch: what a grid's second side takes */
+    for (int64_t first = 0; first < cells; first += most_cells) {
+        dim3 blocks(udump_blocks(t.h + 1, l.rows), udump_blocks(cells - first < most_cells ? cells - first : most_cells, TILES), udump_blocks(t.w, l.runs * RUN));
+        l.first = (int)first;
+        UDUMP_LAUNCH((tile_colour<STYLE>), blocks, threads, shared_bytes, stream, pixels, t, ranges, own, g, l);
+    }
 }
 
 /* How many an expression uses: the highest it names and those below. */

@@ -17,20 +17,18 @@ static __device__ __forceinline__ int64_t offset_of(const walk &w, int i) {
     return w.skip ? at + (unsigned)i / (unsigned)w.row * w.skip : at;
 }
 
-/* The lanes of a warp have N numbers each, N a power of two: of each of them the lowest, number i in lane i * 32 / N. */
-template <int N> static __device__ __forceinline__ float warp_lowest(float (&v)[N]) {
-    int lane = (int)threadIdx.x % UDUMP_WARP;
+/* The lanes of a warp have N numbers each, N a power of two: of each of them the lowest, number i in lane i * 32 / N. By recursion, since a loop over the steps
+ * would not be unrolled. */
+template <int N, int STEP = UDUMP_WARP / 2> static __device__ __forceinline__ float warp_lowest(float *v) {
+    constexpr int LEFT = N > 1 ? N / 2 : 1; /* while there are several, a lane keeps one half of them */
+    bool upper = threadIdx.x & STEP;
 #pragma unroll
-    for (int step = UDUMP_WARP / 2, left = N; step; step /= 2) {
-        bool upper = lane & step, parted = left > 1; /* while there are several, a lane keeps one half of them */
-        if (parted) left /= 2;
-#pragma unroll
-        for (int i = 0; i < left; i++) {
-            float kept = parted && upper ? v[i + left] : v[i], given = parted && !upper ? v[i + left] : v[i];
-            v[i] = fminf(kept, __shfl_xor_sync(0xFFFFFFFFu, given, step));
-        }
+    for (int i = 0; i < LEFT; i++) {
+        float kept = upper ? v[N - LEFT + i] : v[i], given = upper ? v[i] : v[N - LEFT + i];
+        v[i] = fminf(kept, __shfl_xor_sync(0xFFFFFFFFu, given, STEP));
     }
-    return v[0];
+    if constexpr (STEP > 1) return warp_lowest<LEFT, STEP / 2>(v);
+    else return v[0];
 }
 
 /* grid: [tiles / TILES, strips]; ranges: [strips, tiles]. TILES: V, or 1, where a piece is of one tile. */
@@ -68,7 +66,7 @@ static __global__ void __launch_bounds__(THREADS_MOST) tile_reduce(udump_kernel_
 #pragma unroll
     for (int i = 0; i < TILES; i++) strange |= (unsigned)!(zero[i] == 0) << i;
     strange = __reduce_or_sync(0xFFFFFFFFu, strange);
-    float own = warp_lowest(low);
+    float own = warp_lowest<2 * TILES>(low);
     if (me % UDUMP_WARP == 0) strange_of[me / UDUMP_WARP] = strange;
     if (me % UDUMP_WARP % per_number == 0) lowest[me / UDUMP_WARP][me % UDUMP_WARP / per_number] = own;
     __syncthreads();
@@ -89,7 +87,7 @@ static __global__ void join_strips(udump_kernel_range *ranges, const udump_kerne
     if (tile >= count) return;
     udump_kernel_range r = UDUMP_NO_RANGE;
     for (int i = lane; i < strips; i += UDUMP_WARP) udump_range_join(&r, partial[(int64_t)i * count + tile]);
-    float low[2] = { r.lo, -r.hi }, own = warp_lowest(low);
+    float low[2] = { r.lo, -r.hi }, own = warp_lowest<2>(low);
     float high = -__shfl_sync(0xFFFFFFFFu, own, UDUMP_WARP / 2), strange = -udump_warp_max(r.finite ? 0.0f : 1.0f);
     if (lane == 0) ranges[tile] = udump_kernel_range{ own, high, strange == 0 };
 }

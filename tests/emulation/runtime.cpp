@@ -370,7 +370,10 @@ static std::map<std::pair<int, const void *>, int> allowed_shared; /* a device's
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute, int value) {
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > SHARED_BYTES_MOST) return fail(cudaErrorInvalidValue);
-    allowed_shared[{ context ? (int)(context - contexts) : 0, kernel }] = value;
+    int &allowed = allowed_shared[{ context ? (int)(context - contexts) : 0, kernel }];
+    /* CUDA takes another value, and then fails what another thread or a graph launches by the one before. */
+    if (allowed && allowed != value) return fail(cudaErrorInvalidValue);
+    allowed = value;
     return cudaSuccess;
 }
 

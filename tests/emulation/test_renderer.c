@@ -102,6 +102,56 @@ static void test_render(void **state) {
     other_close(&other);
 }
 
+/* More tiles than one launch colours, by a block's. */
+static void test_many_tiles(void **state) {
+    (void)state;
+    enum { MANY = 65535 * 32 + 32 };
+    struct other other = { .memory = NULL };
+    udump_renderer *renderer = NULL;
+    udump_renderer_options options;
+    udump_image found, expected;
+    udump_error error = { .status = UDUMP_OK };
+    udump_style style;
+    udump_style_init(&style);
+    style.color = "white-black";
+    style.transform = "linear:0,250";
+    udump_renderer_options_init(&options);
+    options.cuda_module = EMULATED_MODULE;
+    uint16_t *values = malloc(MANY * sizeof *values);
+    assert_non_null(values);
+    for (int i = 0; i < MANY; i++) values[i] = udump_f32_to_bf16((float)(i % 251));
+    other_open(&other);
+    other.backend->memory_free(other.device, other.memory);
+    assert_non_null(other.memory = other.backend->memory_alloc(other.device, MANY * sizeof *values));
+    other.backend->write(&other.x, other.memory, values, MANY * sizeof *values);
+    udump_view on_host = { .data = values, .dtype = UDUMP_BF16, .rank = 3, .shape = { MANY, 1, 1 }, .stride = { 1, 1, 1 } };
+    udump_view on_device = on_host;
+    on_device.data = other.memory;
+    assert_int_equal(udump_renderer_create(&options, &renderer, &error), UDUMP_OK);
+    assert_int_equal(udump_render(&on_host, &style, &expected, NULL, &error), UDUMP_OK);
+    void *stream = udump_cuda_state_of(&other.x)->stream;
+    if (udump_renderer_render(renderer, &on_device, stream, &style, &found, NULL, &error)) fail_msg("%s: %s", error.where, error.what);
+    assert_same_image(&found, &expected);
+    udump_image_free(&found);
+    udump_image_free(&expected);
+    udump_renderer_destroy(renderer);
+    other_close(&other);
+    free(values);
+}
+
+/* What its numbers of pixels have no room for is refused, not divided by. */
+static void test_vast_tile(void **state) {
+    (void)state;
+    struct other other = { .memory = NULL };
+    udump_tile_range range;
+    other_open(&other);
+    const udump_tiles tiles = { .data = other.memory, .dtype = UDUMP_F32, .count = 1, .h = 65536, .w = 65536 }; /* all the same value */
+    other.backend->tile_reduce(&other.x, &tiles, &range);
+    assert_int_equal(other.x.status, UDUMP_ERROR_UNSUPPORTED);
+    assert_string_equal(other.x.error.what, "65536 x 65536 values of one channel: on CUDA there may be 1073741824");
+    other_close(&other);
+}
+
 static void test_bad(void **state) {
     (void)state;
     udump_renderer *renderer = NULL;
@@ -125,6 +175,11 @@ static void test_bad(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_render), cmocka_unit_test(test_bad) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_render),
+        cmocka_unit_test(test_many_tiles),
+        cmocka_unit_test(test_vast_tile),
+        cmocka_unit_test(test_bad),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,11 @@ static udump_kernel_tiles tiles_of(const udump_tiles *t) {
 
 void udump_cuda_tile_reduce(udump_exec *x, const udump_tiles *tiles, udump_tile_range *ranges) {
     udump_kernel_tiles t = tiles_of(tiles);
+    if ((int64_t)t.h * t.w > UDUMP_KERNEL_TILE_PIXELS_MOST) {
+        udump_exec_fail(x, UDUMP_ERROR_UNSUPPORTED, "tensor", "%d x %d values of one channel: on CUDA there may be %d", (int)t.h, (int)t.w,
+            UDUMP_KERNEL_TILE_PIXELS_MOST);
+        return;
+    }
     void *scratch = udump_cuda_scratch(x, udump_kernel_tile_reduce_scratch_bytes(&t));
     if (!scratch) return;
     udump_kernel_tile_reduce((udump_kernel_range *)ranges, &t, scratch, udump_cuda_stream(x));
