@@ -183,7 +183,8 @@ static void test_looking_changes_nothing(void **state) {
     udump_session_destroy(session);
 }
 
-/* As graphs, and with what looks cutting them, to the bit what operations one by one give: fp16 on a device, fp32 where matrix units are emulated. */
+/* As graphs, and with what looks within them, to the bit what operations one by one give: fp16 on a device, fp32 where matrix units are emulated. A kernel whose
+ * parameters are some kilobytes, an expression's, is in them, and attention in several sizes. */
 static void test_graphs(void **state) {
     (void)state;
     udump_precision precision = getenv("UDUMP_TEST_MODULE") ? UDUMP_PRECISION_FP16 : UDUMP_PRECISION_FP32;
@@ -193,6 +194,8 @@ static void test_graphs(void **state) {
     o.sampler = "Euler a";
     o.features = "IN05,OUT11";
     o.feature_steps = "2,3,4";
+    o.batch_size = 2;
+    o.style = &(udump_style){ .struct_bytes = sizeof(udump_style), .color = "rgb:v;where(v>0.5,v,1-v);sin(v)" };
     for (int i = 0; i < 2; i++) {
         udump_model *model = NULL;
         assert_int_equal(load_as(UDUMP_DEVICE_CUDA, precision, i == 0, &model, NULL), UDUMP_OK);
