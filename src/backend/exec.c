@@ -18,7 +18,9 @@ udump_status udump_exec_open(
     x->device = device;
     x->threads = threads;
     x->compute = compute;
-    return backend->exec_open(x, error);
+    udump_status status = backend->exec_open(x, error);
+    if (status) x->backend = NULL; /* it is not open */
+    return status;
 }
 
 void udump_exec_close(udump_exec *x) {

@@ -316,6 +316,28 @@ static void test_overflow(void **state) {
     for (size_t i = 0; i < sizeof pictures[0].pixels; i++) assert_in_range(pictures[0].pixels[i] - pictures[1].pixels[i] + 1, 0, 2);
 }
 
+/* Without memory for what fp32 needs besides: an error each time, and the picture once there is memory. */
+static void test_overflow_without_memory(void **state) {
+    (void)state;
+    static const udump_status expected[] = { UDUMP_ERROR_MEMORY, UDUMP_ERROR_MEMORY, UDUMP_OK };
+    udump_session *session = recording_session(halves);
+    udump_generate_options o = small();
+    if (getenv("UDUMP_TEST_MODULE")) skip();
+    o.prompt = "a red circle";
+    o.steps = 1;
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        udump_view view;
+        assert_int_equal(udump_begin(session, &o, NULL, NULL, NULL), UDUMP_OK);
+        assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
+        assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
+        for (int64_t k = 0; k < udump_view_count(&view); k++) ((float *)view.data)[k] = (float)(k * 7919 % 1000 - 500) * 200;
+        if (expected[i]) setenv("UDUMP_EMULATED_MEMORY_BYTES", "1", 1);
+        assert_int_equal(udump_end(session, 1, NULL), expected[i]);
+        unsetenv("UDUMP_EMULATED_MEMORY_BYTES");
+    }
+    udump_session_destroy(session);
+}
+
 static udump_flow stop_soon(void *user, const udump_canvas *canvas) {
     (void)canvas;
     return ++*(int *)user == 3 ? UDUMP_STOP : UDUMP_CONTINUE;
@@ -381,6 +403,6 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0); /* what hangs has said what it is */
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_run), cmocka_unit_test(test_looking_changes_nothing), cmocka_unit_test(test_graphs), cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_hook), cmocka_unit_test(test_latent), cmocka_unit_test(test_overflow), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
+        cmocka_unit_test(test_hook), cmocka_unit_test(test_latent), cmocka_unit_test(test_overflow), cmocka_unit_test(test_overflow_without_memory), cmocka_unit_test(test_stop), cmocka_unit_test(test_no_device), cmocka_unit_test(test_no_memory) };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
