@@ -112,6 +112,7 @@ static void test_shared(void **state) {
     (void)state;
     udump_model *models[2] = { load(below("shared")), load(below("shared")) };
     for (int i = 0; i < 2; i++) assert_true(prepare_size(models[i], 8 + 8 * i) > 0);
+    for (int i = 0; i < 2; i++) assert_int_equal(prepare_size(models[i], 16 - 8 * i), 0); /* what the other measured */
     for (int i = 0; i < 2; i++) udump_model_release(models[i]);
     models[0] = load(below("shared"));
     for (int i = 0; i < 2; i++) assert_int_equal(prepare_size(models[0], 8 + 8 * i), 0);

@@ -200,6 +200,7 @@ void *udump_cuda_scratch(udump_exec *x, size_t bytes) {
     void *grown = NULL;
     if (bytes <= state->scratch_bytes) return state->scratch;
     if (bytes < 2 * state->scratch_bytes) bytes = 2 * state->scratch_bytes;
+    cudaSetDevice(state->device->ordinal); /* a callback may have chosen another */
     cudaError_t result = state->outgrown_count < UDUMP_CUDA_OUTGROWN ? cudaMalloc(&grown, bytes) : cudaErrorMemoryAllocation;
     fail_with(x, "scratch", result);
     if (result != cudaSuccess) return NULL;

@@ -127,6 +127,10 @@ bool udump_plans_find(udump_plans *plans, const char *key, udump_plan_choice *ch
     if (!plans) return false;
     pthread_mutex_lock(&plans->lock);
     const kept *found = find(plans, key);
+    if (!found) {
+        read_file(plans); /* what others have measured since, another model in this process among them, is not measured again */
+        found = find(plans, key);
+    }
     if (found) *choice = found->choice;
     pthread_mutex_unlock(&plans->lock);
     return found != NULL;

@@ -20,6 +20,7 @@ typedef struct udump_plan_choice {
  * cut off or not understood counts as none. NULL without memory. */
 udump_plans *udump_plans_open(const char *folder, const char *stamp);
 void udump_plans_close(udump_plans *plans); /* accepts NULL, as do the two below: nothing is found, nothing kept */
+/* In what was read and kept, else in the file as it is now. */
 bool udump_plans_find(udump_plans *plans, const char *key, udump_plan_choice *choice);
 /* Also writes the file, whole or not at all; where that cannot be, the choice lasts as long as plans. */
 void udump_plans_keep(udump_plans *plans, const char *key, udump_plan_choice choice);
