@@ -260,6 +260,7 @@ static udump_status take_tables(
 /* The conditioning, the arena, and what stays in it. */
 static udump_status fill(udump_session *session, const udump_generate_options *options, const udump_table *table, udump_error *error) {
     session->x.cancel = options->cancel;
+    udump_exec_reset(&session->x); /* what stopped the run before stays with it */
     udump_status status = options->init ? udump_encode_picture(session, options->init, session->run.init, error) : UDUMP_OK;
     if (!status) status = take_tables(session, options, table, error);
     return status ? status : prepare(session, error);

@@ -63,6 +63,39 @@ static void test_cancel_is_heard_within_a_step(void **state) {
     udump_model_release(model);
 }
 
+/* With a caller's table nothing is encoded on the way, which would have begun anew. */
+static void test_a_cancelled_session_goes_on_with_a_table(void **state) {
+    (void)state;
+    udump_cancel cancel = UDUMP_CANCEL_INIT;
+    udump_model *model = NULL;
+    udump_session *session = NULL;
+    udump_table *table = NULL;
+    udump_generate_options o;
+    udump_error error;
+    int32_t remaining = 1;
+    udump_generate_options_init(&o);
+    o.prompt = "a red circle";
+    o.width_px = o.height_px = 32;
+    o.steps = 1;
+    o.attention = "M00";
+    o.attention_words = "circle";
+    assert_int_equal(udump_model_load(TEST_ROOT "/models/demo", NULL, &model, NULL), UDUMP_OK);
+    assert_int_equal(udump_session_create(model, &session, NULL), UDUMP_OK);
+    assert_int_equal(udump_table_encode(session, &o, &table, NULL), UDUMP_OK);
+    o.cancel = &cancel;
+    assert_int_equal(udump_begin(session, &o, table, NULL, NULL), UDUMP_OK);
+    udump_cancel_raise(&cancel);
+    assert_int_equal(udump_step(session, &remaining, &error), UDUMP_ERROR_CANCELLED);
+    assert_int_equal(udump_end(session, 1, NULL), UDUMP_ERROR_CANCELLED);
+    o.cancel = NULL;
+    assert_int_equal(udump_begin(session, &o, table, NULL, &error), UDUMP_OK);
+    assert_int_equal(udump_step(session, &remaining, &error), UDUMP_OK);
+    assert_int_equal(udump_end(session, 1, &error), UDUMP_OK);
+    udump_table_free(table);
+    udump_session_destroy(session);
+    udump_model_release(model);
+}
+
 /* Prompts are encoded before the first step: a flag that is up by then is heard there. */
 static void test_cancel_is_heard_before_the_first_step(void **state) {
     (void)state;
@@ -188,6 +221,7 @@ static void test_a_model_changed_while_it_is_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_cancel_is_heard_within_a_step), cmocka_unit_test(test_cancel_is_heard_before_the_first_step),
+        cmocka_unit_test(test_a_cancelled_session_goes_on_with_a_table),
         cmocka_unit_test(test_a_model_cut_while_it_is_read),
         cmocka_unit_test(test_a_model_changed_while_it_is_read) };
     return cmocka_run_group_tests(tests, make_base, remove_base);
