@@ -38,14 +38,8 @@ static bool read_weight(const char *text, double *weight) {
     return udump_decimal_read(text, &end, weight) && !*end && isfinite(*weight);
 }
 
-/* What a tag says of the text encoders and of the U-Net. */
-typedef struct weights {
-    double of[2];
-    bool given[2];
-} weights;
-
 /* "0.8", "0.5:0.8", or with names, "te=0.5:unet=0.8", as the webui reads them. */
-static bool read_weights(char *text, weights *w) {
+static bool read_weights(char *text, double weights[2]) {
     static const char *const names[2] = { "te=", "unet=" };
     int place = 0;
     for (char *next; text; text = next) {
@@ -54,15 +48,14 @@ static bool read_weights(char *text, weights *w) {
         if (named < 0 && place == 2) return false;
         if (named < 0) named = place++;
         else text += strlen(names[named]);
-        if (!read_weight(text, &w->of[named])) return false;
-        w->given[named] = true;
+        if (!read_weight(text, &weights[named])) return false;
     }
     return true;
 }
 
-/* A LoRA has one weight here, the U-Net's where there is one, and the text encoders' beside it. */
-static udump_status set_weights(udump_lora_tag *tag, const weights *w, udump_error *error) {
-    double text = w->of[0], unet = w->given[1] ? w->of[1] : text;
+/* A LoRA has one weight here, the U-Net's, and the text encoders' beside it. unet: NaN without one of its own, as what is read is finite. */
+static udump_status set_weights(udump_lora_tag *tag, double text, double unet, udump_error *error) {
+    if (isnan(unet)) unet = text;
     char blocks[48] = "UNET=0";
     tag->weight = unet == 0 ? text : unet;
     if (unet == text) return UDUMP_OK;
@@ -80,12 +73,13 @@ static udump_status set_weights(udump_lora_tag *tag, const weights *w, udump_err
 
 /* name: what is in the tag, cut behind the name here. */
 static udump_status fill(udump_lora_tag *tag, int kind, char *name, udump_error *error) {
-    weights w = { .of = { 1, 1 } };
+    double weights[2] = { 1, NAN }; /* of the text encoders, of the U-Net */
     char *colon = strchr(name, ':');
     if (colon) *colon = '\0';
     if (kind == HYPERNET) tag->problem = "hypernetworks are not supported";
-    else if (colon && !read_weights(colon + 1, &w)) tag->problem = "expected one number as its weight, or the text encoders' and the U-Net's";
-    return tag->problem ? UDUMP_OK : set_weights(tag, &w, error);
+    else if (colon && !read_weights(colon + 1, weights))
+        tag->problem = "expected one number as its weight, or the text encoders' and the U-Net's";
+    return tag->problem ? UDUMP_OK : set_weights(tag, weights[0], weights[1], error);
 }
 
 static udump_status add(udump_lora_tags *tags, const char *prompt, int kind, const char *begin, const char *end, udump_error *error) {
