@@ -294,22 +294,27 @@ static void test_latent(void **state) {
     for (size_t i = 0; i < sizeof pictures[0].pixels; i++) assert_in_range(pictures[0].pixels[i] - pictures[1].pixels[i] + 1, 0, 2);
 }
 
-/* A latent that fp16's autoencoder cannot bear: its picture is fp32's. */
+/* A run up to its end, with a latent that fp16's autoencoder cannot bear. */
+static void begin_overflow(udump_session *session, const udump_sink *sink) {
+    udump_generate_options o = small();
+    udump_view view;
+    o.prompt = "a red circle";
+    o.steps = 1;
+    assert_int_equal(udump_begin(session, &o, NULL, sink, NULL), UDUMP_OK);
+    assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
+    assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
+    for (int64_t k = 0; k < udump_view_count(&view); k++) ((float *)view.data)[k] = (float)(k * 7919 % 1000 - 500) * 200;
+}
+
+/* Its picture is fp32's. */
 static void test_overflow(void **state) {
     (void)state;
     udump_model *models[2] = { reference, halves };
     struct last pictures[2];
     for (int i = 0; i < 2; i++) {
         udump_session *session = recording_session(models[i]);
-        udump_generate_options o = small();
-        udump_view view;
         udump_sink sink = { .struct_bytes = sizeof sink, .user = &pictures[i], .image = keep_image };
-        o.prompt = "a red circle";
-        o.steps = 1;
-        assert_int_equal(udump_begin(session, &o, NULL, &sink, NULL), UDUMP_OK);
-        assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
-        assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
-        for (int64_t k = 0; k < udump_view_count(&view); k++) ((float *)view.data)[k] = (float)(k * 7919 % 1000 - 500) * 200;
+        begin_overflow(session, &sink);
         assert_int_equal(udump_end(session, 1, NULL), UDUMP_OK);
         udump_session_destroy(session);
     }
@@ -321,16 +326,9 @@ static void test_overflow_without_memory(void **state) {
     (void)state;
     static const udump_status expected[] = { UDUMP_ERROR_MEMORY, UDUMP_ERROR_MEMORY, UDUMP_OK };
     udump_session *session = recording_session(halves);
-    udump_generate_options o = small();
     if (getenv("UDUMP_TEST_MODULE")) skip();
-    o.prompt = "a red circle";
-    o.steps = 1;
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        udump_view view;
-        assert_int_equal(udump_begin(session, &o, NULL, NULL, NULL), UDUMP_OK);
-        assert_int_equal(udump_step(session, NULL, NULL), UDUMP_OK);
-        assert_int_equal(udump_latent_view(session, &view, NULL), UDUMP_OK);
-        for (int64_t k = 0; k < udump_view_count(&view); k++) ((float *)view.data)[k] = (float)(k * 7919 % 1000 - 500) * 200;
+        begin_overflow(session, NULL);
         if (expected[i]) setenv("UDUMP_EMULATED_MEMORY_BYTES", "1", 1);
         assert_int_equal(udump_end(session, 1, NULL), expected[i]);
         unsetenv("UDUMP_EMULATED_MEMORY_BYTES");
